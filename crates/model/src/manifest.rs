@@ -1,0 +1,284 @@
+//! The manifest: everything that the participants of one inter-ledger transaction agree on before anything is locked.
+//! Its name, the [`Txid`], is computed in a way that a contract can repeat (docs/specs/inter-ledger.md, "txid").
+
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::{Account, Digest, LedgerId, LegId, Span, Timestamp, Txid, canonical};
+
+mod check;
+
+pub use check::{Fault, MAX_LEGS, MAX_PARTICIPANTS};
+
+/// What a ledger can do for a leg, from its profile (docs/specs/inter-ledger.md, "Legs").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cbor(index_only)]
+pub enum Class {
+    /// Runs a contract that checks the decision itself.
+    #[n(0)]
+    Verifying,
+    /// Locks value to a hash and a time.
+    #[n(1)]
+    Hashlock,
+    /// Holds value by a custodian's word.
+    #[n(2)]
+    Escrow,
+    /// Only appends data, or a hash of it.
+    #[n(3)]
+    Record,
+}
+
+/// When a ledger's fact is taken as final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finality {
+    /// As soon as the ledger answers: one operator, no reorganisation.
+    #[n(0)]
+    Instant,
+    /// Under this many blocks; 0 is the head itself.
+    #[n(1)]
+    Depth(#[n(0)] u32),
+    /// At the block that the ledger itself tags `finalized`.
+    #[n(2)]
+    Tag,
+}
+
+/// How many legs make a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// Every leg.
+    #[n(0)]
+    All,
+    /// Every required leg, and this many in all.
+    #[n(1)]
+    AtLeast(#[n(0)] u16),
+}
+
+/// Value under a contract: released by evidence, returned by a deadline, both only after COMMIT.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(array)]
+pub struct EscrowTerms {
+    /// Who pays, and is refunded.
+    #[n(0)]
+    pub payer: Account,
+    /// Who is paid once the evidence is there.
+    #[n(1)]
+    pub payee: Account,
+    /// In the ledger's smallest unit.
+    #[n(2)]
+    pub amount: u128,
+    /// The only key whose attestation settles: neither payer's nor payee's.
+    #[n(3)]
+    pub evidence_key: Account,
+    /// T_E: no later observation counts. A whole second.
+    #[n(4)]
+    pub evidence_deadline: Timestamp,
+    /// How long after T_E an attestation may still be brought. Whole seconds; after it only a refund is possible.
+    #[n(5)]
+    pub submission_window: Span,
+}
+
+/// Value under a hash and a time (a hashed timelock).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(array)]
+pub struct HashlockTerms {
+    /// Who locks, and is refunded after the timelock.
+    #[n(0)]
+    pub payer: Account,
+    /// Who claims with every preimage.
+    #[n(1)]
+    pub claimant: Account,
+    /// In the ledger's smallest unit.
+    #[n(2)]
+    pub amount: u128,
+    /// T_p, in this ledger's clock.
+    #[n(3)]
+    pub timelock: Timestamp,
+}
+
+/// What one leg does, by class.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Terms {
+    /// For [`Class::Verifying`] and [`Class::Escrow`].
+    #[n(0)]
+    Escrow(#[n(0)] EscrowTerms),
+    /// For [`Class::Hashlock`].
+    #[n(1)]
+    Hashlock(#[n(0)] HashlockTerms),
+    /// For [`Class::Record`]: the salted commitment to the leg's payload ([`crate::commitment::commit`]).
+    #[n(2)]
+    Record(#[n(0)] Digest),
+}
+
+/// One leg: one ledger's part of the transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(array)]
+pub struct Leg {
+    /// Where.
+    #[n(0)]
+    pub ledger: LedgerId,
+    /// As what.
+    #[n(1)]
+    pub class: Class,
+    /// When its facts count as final.
+    #[n(2)]
+    pub finality: Finality,
+    /// Under [`Rule::AtLeast`]: whether the transaction fails without it.
+    #[n(3)]
+    pub required: bool,
+    /// What it does.
+    #[n(4)]
+    pub terms: Terms,
+}
+
+/// Where the one decision is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(array)]
+pub struct DecisionSite {
+    /// The decision ledger D.
+    #[n(0)]
+    pub ledger: LedgerId,
+    /// EIP-155 chain id; 0 where the ledger has none.
+    #[n(1)]
+    pub chain_id: u64,
+    /// The decision contract; [`Account::ZERO`] where the ledger has none.
+    #[n(2)]
+    pub contract: Account,
+    /// When its record is final.
+    #[n(3)]
+    pub finality: Finality,
+}
+
+/// Who must release a preimage before COMMIT, and may abort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(array)]
+pub struct Participant {
+    /// The participant's account on D.
+    #[n(0)]
+    pub account: Account,
+    /// SHA-256 of a secret of exactly 32 bytes.
+    #[n(1)]
+    pub hashlock: Digest,
+}
+
+/// The manifest M.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(array)]
+pub struct Manifest {
+    /// Format version: 1.
+    #[n(0)]
+    pub version: u16,
+    /// At least one, at most [`MAX_LEGS`].
+    #[n(1)]
+    pub legs: Vec<Leg>,
+    /// How many legs make a commit.
+    #[n(2)]
+    pub rule: Rule,
+    /// D.
+    #[n(3)]
+    pub decision: DecisionSite,
+    /// T_D: COMMIT is valid until then. A whole second.
+    #[n(4)]
+    pub deadline: Timestamp,
+    /// G − T_D: zero without a pivot.
+    #[n(5)]
+    pub grace: Span,
+    /// The pivot's payer or its watcher, who may sign a COMMIT between T_D and G; [`Account::ZERO`] without a pivot.
+    #[n(6)]
+    pub guard: Account,
+    /// At least one, at most [`MAX_PARTICIPANTS`].
+    #[n(7)]
+    pub participants: Vec<Participant>,
+    /// Makes two otherwise equal transactions two.
+    #[n(8)]
+    pub nonce: Digest,
+}
+
+/// What H(canonical(M)) is framed with inside a txid: the terms that D's contract checks by itself.
+pub const TXID_DOMAIN: &str = "sofie.txid.v1";
+
+impl Manifest {
+    /// SHA-256 of the canonical encoding: the manifest's content, without the terms that D repeats.
+    #[must_use]
+    pub fn body(&self) -> Digest {
+        Digest::sha256(&canonical::encode(self))
+    }
+
+    /// The transaction's name: SHA-256 over 32-byte words, so that a contract computes it from its own arguments.
+    ///
+    /// `sha256(TXID_DOMAIN padded with zeroes) ‖ body ‖ chain_id ‖ contract ‖ T_D ‖ G ‖ guard ‖ (account ‖ hashlock)*`,
+    /// times in whole seconds, integers big-endian, accounts left-padded.
+    #[must_use]
+    pub fn txid(&self) -> Txid {
+        let mut words = Vec::with_capacity(32 * (7 + 2 * self.participants.len()));
+        words.extend(right_padded(TXID_DOMAIN.as_bytes()));
+        words.extend(self.body().0);
+        words.extend(number(self.decision.chain_id));
+        words.extend(account(self.decision.contract));
+        words.extend(number(self.deadline.as_seconds()));
+        words.extend(number(self.grace_end().as_seconds()));
+        words.extend(account(self.guard));
+        for participant in &self.participants {
+            words.extend(account(participant.account));
+            words.extend(participant.hashlock.0);
+        }
+        Txid(Digest::sha256(&words))
+    }
+
+    /// G, the last instant at which D takes a COMMIT.
+    #[must_use]
+    pub fn grace_end(&self) -> Timestamp {
+        self.deadline + self.grace
+    }
+
+    /// The leg by its id.
+    #[must_use]
+    pub fn leg(&self, id: LegId) -> Option<&Leg> {
+        self.legs.get(usize::from(id.0))
+    }
+
+    /// Ids and legs in order.
+    pub fn legs(&self) -> impl Iterator<Item = (LegId, &Leg)> {
+        (0..).map(LegId).zip(&self.legs)
+    }
+
+    /// The one leg that rests on time, if there is one (design: "the pivot").
+    #[must_use]
+    pub fn pivot(&self) -> Option<LegId> {
+        self.legs().find(|(_, leg)| leg.class == Class::Hashlock).map(|(id, _)| id)
+    }
+}
+
+fn right_padded(text: &[u8]) -> [u8; 32] {
+    let mut word = [0; 32];
+    word[..text.len()].copy_from_slice(text);
+    word
+}
+
+fn number(value: u64) -> [u8; 32] {
+    let mut word = [0; 32];
+    word[24..].copy_from_slice(&value.to_be_bytes());
+    word
+}
+
+fn account(value: Account) -> [u8; 32] {
+    let mut word = [0; 32];
+    word[12..].copy_from_slice(&value.0);
+    word
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Verifying => "verifying",
+            Self::Hashlock => "hashlock",
+            Self::Escrow => "escrow",
+            Self::Record => "record",
+        })
+    }
+}

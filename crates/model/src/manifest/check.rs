@@ -1,0 +1,120 @@
+//! What is wrong with a manifest, found before anything is prepared. Each fault carries the path of the field.
+
+use crate::{Account, Class, Manifest, Rule, Span, Terms, Timestamp};
+
+/// More legs than this are refused.
+pub const MAX_LEGS: usize = 64;
+/// More participants than this are refused: D checks every preimage in one call.
+pub const MAX_PARTICIPANTS: usize = 16;
+
+/// A refused manifest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("manifest.{path}: {why}")]
+pub struct Fault {
+    /// The field, as `legs[1].terms.amount`.
+    pub path: String,
+    /// What is wrong with it and what is expected.
+    pub why: String,
+}
+
+impl Manifest {
+    /// Checks all that can be seen without asking a ledger.
+    ///
+    /// # Errors
+    /// The first [`Fault`] in the order of the fields.
+    pub fn check(&self, now: Timestamp) -> Result<(), Fault> {
+        ensure(self.version == 1, "version", || format!("{} is unknown, 1 is expected", self.version))?;
+        self.check_legs()?;
+        self.check_rule()?;
+        self.check_times(now)?;
+        self.check_participants()
+    }
+
+    fn check_legs(&self) -> Result<(), Fault> {
+        let count = self.legs.len();
+        ensure((1..=MAX_LEGS).contains(&count), "legs", || format!("{count}, 1 to {MAX_LEGS} are expected"))?;
+        for (index, leg) in self.legs.iter().enumerate() {
+            let path = |field: &str| format!("legs[{index}].{field}");
+            let fits = matches!(
+                (leg.class, &leg.terms),
+                (Class::Verifying | Class::Escrow, Terms::Escrow(_))
+                    | (Class::Hashlock, Terms::Hashlock(_))
+                    | (Class::Record, Terms::Record(_))
+            );
+            ensure(fits, path("terms"), || format!("not the terms of a {} leg", leg.class))?;
+            if let Terms::Escrow(terms) = &leg.terms {
+                self.check_escrow(terms, &path("terms"))?;
+            }
+            if let Terms::Hashlock(terms) = &leg.terms {
+                ensure(leg.required, path("required"), || "the pivot is always required".into())?;
+                ensure(terms.amount > 0, path("terms.amount"), || "nothing would be locked".into())?;
+            }
+            if let Some(twin) = self.legs[..index].iter().position(|other| other == leg) {
+                return Err(Fault { path: format!("legs[{index}]"), why: format!("locks the same as legs[{twin}]") });
+            }
+        }
+        let pivots = self.legs.iter().filter(|leg| leg.class == Class::Hashlock).count();
+        ensure(pivots <= 1, "legs", || format!("{pivots} hashlock legs, at most one can be the pivot"))
+    }
+
+    fn check_escrow(&self, terms: &crate::manifest::EscrowTerms, path: &str) -> Result<(), Fault> {
+        let path = |field: &str| format!("{path}.{field}");
+        ensure(terms.amount > 0, path("amount"), || "nothing would be paid".into())?;
+        ensure(terms.payer != terms.payee, path("payee"), || "pays itself".into())?;
+        let interested = [terms.payer, terms.payee, Account::ZERO];
+        ensure(!interested.contains(&terms.evidence_key), path("evidence_key"), || {
+            "neither the payer's, the payee's nor nobody's key may attest".into()
+        })?;
+        ensure(terms.evidence_deadline.is_whole_second(), path("evidence_deadline"), whole)?;
+        ensure(terms.evidence_deadline > self.grace_end(), path("evidence_deadline"), || {
+            "lies before the end of the decision's time".into()
+        })?;
+        ensure(terms.submission_window.as_millis() % 1000 == 0, path("submission_window"), whole)
+    }
+
+    fn check_rule(&self) -> Result<(), Fault> {
+        if let Rule::AtLeast(k) = self.rule {
+            let legs = self.legs.len();
+            ensure(k >= 1 && usize::from(k) <= legs, "rule", || format!("{k} of {legs} legs"))?;
+        }
+        Ok(())
+    }
+
+    fn check_times(&self, now: Timestamp) -> Result<(), Fault> {
+        ensure(self.deadline.is_whole_second(), "deadline", whole)?;
+        ensure(self.deadline > now, "deadline", || "lies in the past".into())?;
+        ensure(self.grace.as_millis() % 1000 == 0, "grace", whole)?;
+        let pivot = self.pivot().is_some();
+        ensure(pivot || self.grace == Span::ZERO, "grace", || "0 is expected without a hashlock leg".into())?;
+        ensure(pivot == (self.guard != Account::ZERO), "guard", || {
+            "is needed with a hashlock leg, and only there".into()
+        })
+    }
+
+    fn check_participants(&self) -> Result<(), Fault> {
+        let count = self.participants.len();
+        ensure((1..=MAX_PARTICIPANTS).contains(&count), "participants", || {
+            format!("{count}, 1 to {MAX_PARTICIPANTS} are expected")
+        })?;
+        for (index, one) in self.participants.iter().enumerate() {
+            let path = |field: &str| format!("participants[{index}].{field}");
+            ensure(one.account != Account::ZERO, path("account"), || "nobody".into())?;
+            let before = &self.participants[..index];
+            ensure(before.iter().all(|p| p.account != one.account), path("account"), twice)?;
+            ensure(before.iter().all(|p| p.hashlock != one.hashlock), path("hashlock"), twice)?;
+        }
+        Ok(())
+    }
+}
+
+fn ensure(holds: bool, path: impl Into<String>, why: impl FnOnce() -> String) -> Result<(), Fault> {
+    if holds { Ok(()) } else { Err(Fault { path: path.into(), why: why() }) }
+}
+
+fn whole() -> String {
+    "not a whole second, and ledgers count seconds".into()
+}
+
+fn twice() -> String {
+    "stands twice".into()
+}

@@ -1,0 +1,1 @@
+//! Headers and receipt tries: that a log entry stands in a block of an Ethereum-like chain.
