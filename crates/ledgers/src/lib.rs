@@ -1,5 +1,5 @@
-//! Ledgers: what SOFIE asks of one ([`port`]), how every backend is judged ([`conformance`]), and one folder a ledger.
+//! Ledgers: what SOFIE asks of one ([`port`]), how every backend is judged (`conformance`), and one folder a ledger.
 
 pub mod port;
 
-pub use port::{Head, Intent, Ledger, LedgerError, Profile, Status};
+pub use port::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status, Treasury};

@@ -5,8 +5,15 @@
 //! is allowed only with the very same intent. The intent fixes the inputs or the nonce, so that any retry conflicts
 //! with the first try (P4).
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use sofie_model::{Class, Evidence, Finality, LedgerId, Operation, Span, Timestamp};
+use sofie_model::{
+    Account, Class, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Span, Timestamp,
+};
+
+/// Where an embedded ledger takes the time from: this room reads no clock by itself.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What a ledger is, as its operator configured it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,4 +142,31 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// [`LedgerError::Transient`], [`LedgerError::Nonsense`].
     async fn head(&self) -> Result<Head, LedgerError>;
+
+    /// Proves final facts of this ledger, all under one head, for a receipt.
+    ///
+    /// # Errors
+    /// [`LedgerError::Transient`]; [`LedgerError::Nonsense`] when the ledger no longer holds one of them.
+    async fn prove(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError>;
+
+    /// The ledger's money, if it moves any.
+    fn treasury(&self) -> Option<&dyn Treasury> {
+        None
+    }
+}
+
+/// Money on a ledger, in its smallest unit. Only shown, never decided upon.
+#[async_trait]
+pub trait Treasury: Send + Sync {
+    /// What `account` holds at the head.
+    ///
+    /// # Errors
+    /// [`LedgerError::Transient`], [`LedgerError::Nonsense`].
+    async fn balance(&self, account: Account) -> Result<u128, LedgerError>;
+
+    /// What `payers` paid in fees in the blocks `from..=to`.
+    ///
+    /// # Errors
+    /// [`LedgerError::Transient`], [`LedgerError::Nonsense`].
+    async fn fees(&self, payers: &[Account], from: u64, to: u64) -> Result<u128, LedgerError>;
 }

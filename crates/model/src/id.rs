@@ -9,7 +9,9 @@ use crate::Digest;
 
 /// The name of an inter-ledger transaction: a digest of its manifest ([`crate::Manifest::txid`]). Every record of the
 /// transaction on every ledger carries it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
 #[cbor(transparent)]
 #[serde(transparent)]
 pub struct Txid(#[n(0)] pub Digest);
@@ -223,11 +225,14 @@ mod tests {
 
     #[test]
     fn names_keep_their_rules() {
-        for (text, good) in [("evm", true), ("a-1", true), ("", false), ("Evm", false), ("1a", false), ("a b", false)]
+        for (text, good) in
+            [("evm", true), ("a-1", true), ("", false), ("Evm", false), ("1a", false), ("a b", false)]
         {
             assert_eq!(text.parse::<LedgerId>().is_ok(), good, "{text}");
         }
-        for (text, good) in [("urn:dev:1", true), ("coap://h/x", true), ("x", false), (":x", false), ("a: b", false)] {
+        for (text, good) in
+            [("urn:dev:1", true), ("coap://h/x", true), ("x", false), (":x", false), ("a: b", false)]
+        {
             assert_eq!(text.parse::<ThingId>().is_ok(), good, "{text}");
         }
     }

@@ -24,6 +24,7 @@ pub use evidence::{Decision, Evidence, Fact, Position};
 pub use id::{Account, LedgerId, LegId, ThingId, Txid};
 pub use manifest::{Class, Finality, Leg, Manifest, Rule, Terms};
 pub use observation::Observation;
-pub use operation::{Operation, Step};
+pub use operation::{Decide, Operation, Step};
+pub use proof::{Anchor, Proof, Proven};
 pub use quantity::{Quantity, Value};
 pub use time::{Span, Timestamp};

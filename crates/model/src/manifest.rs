@@ -62,23 +62,26 @@ pub enum Rule {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(array)]
 pub struct EscrowTerms {
-    /// Who pays, and is refunded.
+    /// The escrow contract that holds the value.
     #[n(0)]
+    pub contract: Account,
+    /// Who pays, and is refunded.
+    #[n(1)]
     pub payer: Account,
     /// Who is paid once the evidence is there.
-    #[n(1)]
+    #[n(2)]
     pub payee: Account,
     /// In the ledger's smallest unit.
-    #[n(2)]
+    #[n(3)]
     pub amount: u128,
     /// The only key whose attestation settles: neither payer's nor payee's.
-    #[n(3)]
+    #[n(4)]
     pub evidence_key: Account,
     /// T_E: no later observation counts. A whole second.
-    #[n(4)]
+    #[n(5)]
     pub evidence_deadline: Timestamp,
     /// How long after T_E an attestation may still be brought. Whole seconds; after it only a refund is possible.
-    #[n(5)]
+    #[n(6)]
     pub submission_window: Span,
 }
 

@@ -1,1 +1,3 @@
+//! The one binary: the command line, and `sofie up`.
+
 fn main() {}

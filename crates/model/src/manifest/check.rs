@@ -45,12 +45,25 @@ impl Manifest {
             if let Terms::Escrow(terms) = &leg.terms {
                 self.check_escrow(terms, &path("terms"))?;
             }
+            ensure(
+                leg.class != Class::Verifying || leg.ledger == self.decision.ledger,
+                path("ledger"),
+                || {
+                    format!(
+                        "its contract reads the decision itself, and that stands on {}",
+                        self.decision.ledger
+                    )
+                },
+            )?;
             if let Terms::Hashlock(terms) = &leg.terms {
                 ensure(leg.required, path("required"), || "the pivot is always required".into())?;
                 ensure(terms.amount > 0, path("terms.amount"), || "nothing would be locked".into())?;
             }
             if let Some(twin) = self.legs[..index].iter().position(|other| other == leg) {
-                return Err(Fault { path: format!("legs[{index}]"), why: format!("locks the same as legs[{twin}]") });
+                return Err(Fault {
+                    path: format!("legs[{index}]"),
+                    why: format!("locks the same as legs[{twin}]"),
+                });
             }
         }
         let pivots = self.legs.iter().filter(|leg| leg.class == Class::Hashlock).count();
@@ -59,6 +72,9 @@ impl Manifest {
 
     fn check_escrow(&self, terms: &crate::manifest::EscrowTerms, path: &str) -> Result<(), Fault> {
         let path = |field: &str| format!("{path}.{field}");
+        ensure(terms.contract != Account::ZERO, path("contract"), || {
+            "no contract would hold the value".into()
+        })?;
         ensure(terms.amount > 0, path("amount"), || "nothing would be paid".into())?;
         ensure(terms.payer != terms.payee, path("payee"), || "pays itself".into())?;
         let interested = [terms.payer, terms.payee, Account::ZERO];
