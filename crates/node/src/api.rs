@@ -1,0 +1,200 @@
+//! What the node offers to the outside: the data that its HTTP API speaks, and [`Federation`], the one trait that the
+//! HTTP door calls. Wire types stop here: they are made of checked model types, and the runtime converts by hand.
+//!
+//! JSON is snake_case; an instant is an RFC 3339 text in UTC with milliseconds ([`At`]); money is a decimal text in the
+//! ledger's smallest unit ([`Amount`]), because JSON numbers lose digits past 2^53.
+
+mod contract;
+mod error;
+mod ledger;
+mod platform;
+mod scalar;
+mod thing;
+mod transaction;
+
+use std::fmt::Write;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use sofie_model::{LedgerId, ThingId, Txid};
+
+pub use contract::{Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Step};
+pub use error::{ApiError, ErrorKind, Problem};
+pub use ledger::{Balances, Fees, LedgerStatus, Status};
+pub use platform::{JoinPlatform, Party, Platform, PlatformKind};
+pub use scalar::{Amount, At};
+pub use thing::{Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent};
+pub use transaction::{LegStatus, Transaction, Verdict};
+
+/// Steps of one contract, in the order of their numbers. The stream ends when the contract has ended: no further step
+/// will ever come.
+pub type Steps = BoxStream<'static, Step>;
+
+/// Changes of the directory, in the order of their numbers. It ends only with the node.
+pub type ThingEvents = BoxStream<'static, ThingEvent>;
+
+/// Everything that can be asked of a node. The runtime implements it; the HTTP door and the command line call it.
+///
+/// Calls may come from many tasks at once. Each answers quickly: what takes long (a contract) goes on by itself and is
+/// followed by its events. A call that is dropped half-way leaves no half-done effect: what it began, it finishes or
+/// the journal finishes.
+#[async_trait]
+pub trait Federation: Send + Sync + 'static {
+    /// Whether the node can take work now: its journal writes and its decision ledger answers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`], saying what is missing.
+    async fn ready(&self) -> Result<(), ApiError>;
+
+    /// The node and its ledgers. A ledger that does not answer is shown with its error; it does not fail the call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    async fn status(&self) -> Result<Status, ApiError>;
+
+    /// The ledgers alone, as in [`Federation::status`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    async fn ledgers(&self) -> Result<Vec<LedgerStatus>, ApiError>;
+
+    /// What each party holds on `ledger`, at its head.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] for a ledger that moves no money;
+    /// [`ErrorKind::Unavailable`].
+    async fn balances(&self, ledger: &LedgerId) -> Result<Balances, ApiError>;
+
+    /// What the parties paid in fees in the blocks `from..=to` of `ledger`.
+    ///
+    /// # Errors
+    /// As [`Federation::balances`]; [`ErrorKind::Invalid`] when the range is too long.
+    async fn fees(&self, ledger: &LedgerId, from: u64, to: u64) -> Result<Fees, ApiError>;
+
+    /// The parties whose keys this node holds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    async fn parties(&self) -> Result<Vec<Party>, ApiError>;
+
+    /// Joins a platform by introspection: its things are described, registered and anchored.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`]; [`ErrorKind::Conflict`] when it is joined already; [`ErrorKind::Unavailable`] when it
+    /// does not answer.
+    async fn join_platform(&self, request: JoinPlatform) -> Result<Platform, ApiError>;
+
+    /// The joined platforms.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    async fn platforms(&self) -> Result<Vec<Platform>, ApiError>;
+
+    /// One joined platform.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    async fn platform(&self, id: &str) -> Result<Platform, ApiError>;
+
+    /// Opens a contract and lets it run. Once this returns `Ok`, the journal holds it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], [`ErrorKind::NotFound`] (a party, a thing, a ledger), [`ErrorKind::Refused`] (a policy
+    /// or a deadline that cannot be kept), [`ErrorKind::Unavailable`].
+    async fn open_contract(&self, request: OpenContract) -> Result<Contract, ApiError>;
+
+    /// All contracts, the newest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    async fn contracts(&self) -> Result<Vec<Contract>, ApiError>;
+
+    /// One contract.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    async fn contract(&self, id: Txid) -> Result<Contract, ApiError>;
+
+    /// The contract's steps whose number is greater than `after` (all of them for `None`), those that are there first,
+    /// then as they come. It never skips one: a slow reader is served from the journal, not from a growing queue.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    async fn contract_events(&self, id: Txid, after: Option<u64>) -> Result<Steps, ApiError>;
+
+    /// The receipt: canonical CBOR, as `sofie verify` reads it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] while the contract has not ended.
+    async fn receipt(&self, id: Txid) -> Result<Vec<u8>, ApiError>;
+
+    /// All transactions in the journal, the newest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    async fn transactions(&self) -> Result<Vec<Transaction>, ApiError>;
+
+    /// One transaction.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    async fn transaction(&self, id: Txid) -> Result<Transaction, ApiError>;
+
+    /// Asks the decision ledger again and drives every leg that is not done. Harmless when all are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Unavailable`].
+    async fn resume(&self, id: Txid) -> Result<Transaction, ApiError>;
+
+    /// The Thing Description of the directory itself (WoT Discovery, section 7.3: a `ThingDirectory`).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    async fn directory(&self) -> Result<Description, ApiError>;
+
+    /// One page of Thing Descriptions, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], [`ErrorKind::Unavailable`].
+    async fn things(&self, page: PageRequest) -> Result<Page, ApiError>;
+
+    /// Registers a Thing Description without an id: the directory gives it one. The text is handed on as it came, so
+    /// that duplicate keys are seen.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] with the rule that it breaks.
+    async fn create_thing(&self, description: &str) -> Result<ThingId, ApiError>;
+
+    /// One Thing Description.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    async fn thing(&self, id: &ThingId) -> Result<Description, ApiError>;
+
+    /// Registers or replaces the Thing Description of that id.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], also when the text's own id is another.
+    async fn put_thing(&self, id: &ThingId, description: &str) -> Result<Put, ApiError>;
+
+    /// Merges a part into a Thing Description (RFC 7396).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Invalid`].
+    async fn patch_thing(&self, id: &ThingId, patch: &str) -> Result<(), ApiError>;
+
+    /// Forgets a Thing Description.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    async fn delete_thing(&self, id: &ThingId) -> Result<(), ApiError>;
+
+    /// Changes of the directory with a number greater than `after`; for `None`, only those from now on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    async fn thing_events(&self, after: Option<u64>) -> Result<ThingEvents, ApiError>;
+
+    /// Adds the runtime's own measures to `/metrics`, in the Prometheus text format.
+    fn write_metrics(&self, out: &mut dyn Write) -> std::fmt::Result;
+}

@@ -1,0 +1,145 @@
+//! A contract: one paid actuation, from the offer to the receipt.
+
+use serde::{Deserialize, Serialize};
+use sofie_model::{LedgerId, ThingId, Txid, Value};
+use utoipa::ToSchema;
+
+use super::{Amount, At};
+
+/// Asks for an actuation and offers to pay for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenContract {
+    /// The party who asks and pays.
+    pub renter: String,
+    /// The thing that shall act.
+    #[schema(value_type = String)]
+    pub thing: ThingId,
+    /// The action's name in its Thing Description.
+    pub action: String,
+    /// The action's input, as its Thing Description wants it.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub input: Option<serde_json::Value>,
+    /// The price.
+    pub price: Amount,
+    /// How long the capability is good for, once the decision has fallen: seconds.
+    pub open_for_s: u64,
+    /// The ledger that holds the money and the decision.
+    #[schema(value_type = String)]
+    pub ledger: LedgerId,
+    /// The ledger that records the intention.
+    #[schema(value_type = String)]
+    pub record_ledger: LedgerId,
+    /// What must be seen, and by whom, before the money moves.
+    pub evidence: EvidenceRule,
+    /// T_D: seconds from now until the transaction must be decided.
+    pub decision_within_s: u64,
+    /// T_E: seconds from now until the last instant at which an observation counts.
+    pub evidence_within_s: u64,
+    /// How long after T_E evidence may still be brought: seconds.
+    pub submission_window_s: u64,
+}
+
+/// The observation that fulfils a contract. The owner of its thing signs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceRule {
+    /// The witness: another owner's thing.
+    #[schema(value_type = String)]
+    pub thing: ThingId,
+    /// Which of its properties.
+    pub property: String,
+    /// The value that fulfils.
+    #[schema(value_type = Object)]
+    pub equals: Value,
+}
+
+/// How far a contract is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ContractState {
+    /// The legs are being prepared; nothing has moved for good.
+    Preparing,
+    /// Decided: the payment is escrowed, the intention recorded.
+    Committed,
+    /// The thing has answered that it acted; the evidence is awaited.
+    Actuated,
+    /// The evidence was there: the payee is paid. An end.
+    Settled,
+    /// No evidence came in time: the payer has its money back. An end.
+    Refunded,
+    /// Decided not to happen: nothing moved. An end.
+    Aborted,
+    /// Refused before anything was prepared. An end.
+    Refused,
+}
+
+impl ContractState {
+    /// Whether the contract goes nowhere from here.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Settled | Self::Refunded | Self::Aborted | Self::Refused)
+    }
+}
+
+/// The instants that a contract keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Deadlines {
+    /// T_D: decided by then.
+    pub decision: At,
+    /// T_E: observed by then.
+    pub evidence: At,
+    /// From then on the payer may take the money back.
+    pub refund: At,
+}
+
+/// A contract as anybody may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Contract {
+    /// The transaction's id: 64 hexadecimal digits.
+    #[schema(value_type = String)]
+    pub id: Txid,
+    /// How far it is.
+    pub state: ContractState,
+    /// Why it was refused, aborted or refunded.
+    pub reason: Option<String>,
+    /// The thing that acts.
+    #[schema(value_type = String)]
+    pub thing: ThingId,
+    /// The action.
+    pub action: String,
+    /// Who pays.
+    pub renter: String,
+    /// Who owns the thing, and is paid.
+    pub owner: String,
+    /// The price.
+    pub price: Amount,
+    /// What the outcome rests on (design, P7): `verified`, `quorum`, `swap-safe(…)`, `custodial`.
+    pub label: String,
+    /// Its instants.
+    pub deadlines: Deadlines,
+    /// What happens if nobody acts: a sentence for people.
+    pub next: String,
+    /// What has happened.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Step {
+    /// Its number in this contract, from 1, without gaps.
+    pub seq: u64,
+    /// What: `offered`, `accepted`, `prepared`, `decided`, `applied`, `capability-issued`, `actuated`, `observed`,
+    /// `attested`, `noted`, `settled`, `refunded`, `receipt`, ….
+    pub name: String,
+    /// When; where a ledger says so, by the ledger's clock.
+    pub at: At,
+    /// On which ledger, if on one.
+    #[schema(value_type = Option<String>)]
+    pub ledger: Option<LedgerId>,
+    /// Whether it went as it should.
+    pub ok: bool,
+    /// A sentence for people.
+    pub detail: String,
+}

@@ -1,0 +1,66 @@
+//! The node's state, and its ledgers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sofie_model::{Class, LedgerId};
+use utoipa::ToSchema;
+
+use super::{Amount, At};
+
+/// The node at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The product's version.
+    pub version: String,
+    /// When it started.
+    pub started_at: At,
+    /// The console's URL; `null` when it is switched off.
+    pub console: Option<String>,
+    /// Its ledgers, in the order of the configuration.
+    pub ledgers: Vec<LedgerStatus>,
+}
+
+/// One ledger, as the node sees it now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LedgerStatus {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub id: LedgerId,
+    /// Its kind in the configuration: `evm-embedded`, `evm-rpc`, `calendar`.
+    pub kind: String,
+    /// What legs it carries.
+    #[schema(value_type = Vec<String>)]
+    pub classes: Vec<Class>,
+    /// Its head; `null` when it does not answer.
+    pub height: Option<u64>,
+    /// Its clock; `null` when it does not answer.
+    pub time: Option<At>,
+    /// One party can rewrite it: transactions decided here are custodial.
+    pub single_operator: bool,
+    /// Whether it answers.
+    pub ok: bool,
+    /// Why not.
+    pub error: Option<String>,
+}
+
+/// What the parties hold on one ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Balances {
+    /// Which ledger.
+    #[schema(value_type = String)]
+    pub ledger: LedgerId,
+    /// At which height.
+    pub height: u64,
+    /// By the party's name.
+    pub balances: BTreeMap<String, Amount>,
+}
+
+/// What the parties paid in fees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Fees {
+    /// All of them together.
+    pub fees: Amount,
+}

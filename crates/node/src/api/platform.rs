@@ -1,0 +1,54 @@
+//! Parties, and the platforms that they own.
+
+use serde::{Deserialize, Serialize};
+use sofie_model::{Account, ThingId};
+use utoipa::ToSchema;
+
+/// Joins a platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JoinPlatform {
+    /// The party who owns it.
+    pub owner: String,
+    /// Its protocol.
+    pub kind: PlatformKind,
+    /// Where it answers: `coap://…` or `mqtt://…`.
+    #[schema(example = "coap://127.0.0.1:5683")]
+    pub url: String,
+}
+
+/// The protocols that the node's adapters speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PlatformKind {
+    /// CoAP (RFC 7252); described by its `/.well-known/core` links.
+    Coap,
+    /// MQTT 3.1.1 through a broker.
+    Mqtt,
+}
+
+/// A joined platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Platform {
+    /// Its name in this node.
+    pub id: String,
+    /// The party who owns it.
+    pub owner: String,
+    /// Its protocol.
+    pub kind: PlatformKind,
+    /// Where it answers.
+    pub url: String,
+    /// The things that were found there.
+    #[schema(value_type = Vec<String>)]
+    pub things: Vec<ThingId>,
+}
+
+/// A party whose keys this node holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Party {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its account on value ledgers.
+    #[schema(value_type = String, example = "0x00000000000000000000000000000000000000ff")]
+    pub account: Account,
+}

@@ -1,0 +1,75 @@
+//! The directory's data (W3C WoT Discovery, section 7.3). Thing Descriptions go in as text and come out as JSON values:
+//! the directory room judges them, not the door.
+
+use serde::{Deserialize, Serialize};
+use sofie_model::ThingId;
+use utoipa::ToSchema;
+
+/// A Thing Description as JSON.
+pub type Description = serde_json::Value;
+
+/// The longest page of Thing Descriptions.
+pub const MAX_PAGE: usize = 100;
+
+/// Which part of the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    /// How many descriptions come before it.
+    pub offset: usize,
+    /// At most so many: 1 to [`MAX_PAGE`].
+    pub limit: usize,
+}
+
+/// A part of the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// In the order of their ids.
+    pub items: Vec<Description>,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+/// What a PUT did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It was new.
+    Created,
+    /// It took the place of an older one.
+    Replaced,
+}
+
+/// A change of the directory (WoT Discovery, section 7.3.2.2: the Notification API).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ThingEvent {
+    /// Its number, from 1, without gaps since the node started.
+    pub seq: u64,
+    /// What happened.
+    pub change: ThingChange,
+    /// To which thing.
+    #[schema(value_type = String)]
+    pub id: ThingId,
+}
+
+/// What can happen to a Thing Description. As text these are the event names of the standard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ThingChange {
+    /// Registered.
+    ThingCreated,
+    /// Replaced or patched.
+    ThingUpdated,
+    /// Forgotten or expired.
+    ThingDeleted,
+}
+
+impl ThingChange {
+    /// The event's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ThingCreated => "thing_created",
+            Self::ThingUpdated => "thing_updated",
+            Self::ThingDeleted => "thing_deleted",
+        }
+    }
+}
