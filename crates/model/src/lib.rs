@@ -7,6 +7,7 @@
 pub mod attestation;
 pub mod canonical;
 pub mod commitment;
+pub mod contract;
 pub mod digest;
 pub mod evidence;
 pub mod id;
@@ -22,7 +23,7 @@ pub use commitment::Salt;
 pub use digest::Digest;
 pub use evidence::{Decision, Evidence, Fact, Position};
 pub use id::{Account, LedgerId, LegId, ThingId, Txid};
-pub use manifest::{Class, Finality, Leg, Manifest, Rule, Terms};
+pub use manifest::{Class, Finality, Leg, Manifest, Quorum, Rule, Terms};
 pub use observation::Observation;
 pub use operation::{Decide, Operation, Step};
 pub use proof::{Anchor, Proof, Proven};

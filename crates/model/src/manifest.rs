@@ -202,6 +202,27 @@ pub struct Manifest {
     pub nonce: Digest,
 }
 
+/// Which sets of legs a COMMIT may include, as bit masks: bit i is leg i.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quorum {
+    /// Every COMMIT includes these.
+    pub required: u64,
+    /// A COMMIT may include these.
+    pub optional: u64,
+    /// A COMMIT includes at least so many legs in all.
+    pub at_least: u16,
+}
+
+impl Quorum {
+    /// Whether a COMMIT may include exactly these legs.
+    #[must_use]
+    pub const fn allows(&self, included: u64) -> bool {
+        included & self.required == self.required
+            && included & !(self.required | self.optional) == 0
+            && included.count_ones() >= self.at_least as u32
+    }
+}
+
 /// What H(canonical(M)) is framed with inside a txid: the terms that D's contract checks by itself.
 pub const TXID_DOMAIN: &str = "sofie.txid.v1";
 
@@ -214,15 +235,19 @@ impl Manifest {
 
     /// The transaction's name: SHA-256 over 32-byte words, so that a contract computes it from its own arguments.
     ///
-    /// `sha256(TXID_DOMAIN padded with zeroes) ‖ body ‖ chain_id ‖ contract ‖ T_D ‖ G ‖ guard ‖ (account ‖ hashlock)*`,
-    /// times in whole seconds, integers big-endian, accounts left-padded.
+    /// `sha256(TXID_DOMAIN padded with zeroes ‖ body ‖ chain_id ‖ contract ‖ required ‖ optional ‖ at_least ‖ T_D ‖ G ‖
+    /// guard ‖ (account ‖ hashlock)*)`, times in whole seconds, integers big-endian, accounts left-padded.
     #[must_use]
     pub fn txid(&self) -> Txid {
-        let mut words = Vec::with_capacity(32 * (7 + 2 * self.participants.len()));
+        let quorum = self.quorum();
+        let mut words = Vec::with_capacity(32 * (10 + 2 * self.participants.len()));
         words.extend(right_padded(TXID_DOMAIN.as_bytes()));
         words.extend(self.body().0);
         words.extend(number(self.decision.chain_id));
         words.extend(account(self.decision.contract));
+        words.extend(number(quorum.required));
+        words.extend(number(quorum.optional));
+        words.extend(number(quorum.at_least.into()));
         words.extend(number(self.deadline.as_seconds()));
         words.extend(number(self.grace_end().as_seconds()));
         words.extend(account(self.guard));
@@ -231,6 +256,22 @@ impl Manifest {
             words.extend(participant.hashlock.0);
         }
         Txid(Digest::sha256(&words))
+    }
+
+    /// The rule as D checks it: whoever holds every preimage could otherwise commit only the legs that pay him.
+    #[must_use]
+    pub fn quorum(&self) -> Quorum {
+        let all = self.rule == Rule::All;
+        let mut quorum = Quorum { required: 0, optional: 0, at_least: 0 };
+        for (index, leg) in self.legs.iter().enumerate().take(MAX_LEGS) {
+            let mask = if all || leg.required { &mut quorum.required } else { &mut quorum.optional };
+            *mask |= 1 << index;
+        }
+        quorum.at_least = match self.rule {
+            Rule::All => quorum.required.count_ones() as u16,
+            Rule::AtLeast(k) => k,
+        };
+        quorum
     }
 
     /// G, the last instant at which D takes a COMMIT.

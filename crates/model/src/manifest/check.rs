@@ -85,7 +85,7 @@ impl Manifest {
         ensure(terms.evidence_deadline > self.grace_end(), path("evidence_deadline"), || {
             "lies before the end of the decision's time".into()
         })?;
-        ensure(terms.submission_window.as_millis() % 1000 == 0, path("submission_window"), whole)
+        ensure(terms.submission_window.as_millis().is_multiple_of(1000), path("submission_window"), whole)
     }
 
     fn check_rule(&self) -> Result<(), Fault> {
@@ -99,7 +99,7 @@ impl Manifest {
     fn check_times(&self, now: Timestamp) -> Result<(), Fault> {
         ensure(self.deadline.is_whole_second(), "deadline", whole)?;
         ensure(self.deadline > now, "deadline", || "lies in the past".into())?;
-        ensure(self.grace.as_millis() % 1000 == 0, "grace", whole)?;
+        ensure(self.grace.as_millis().is_multiple_of(1000), "grace", whole)?;
         let pivot = self.pivot().is_some();
         ensure(pivot || self.grace == Span::ZERO, "grace", || "0 is expected without a hashlock leg".into())?;
         ensure(pivot == (self.guard != Account::ZERO), "guard", || {

@@ -1,0 +1,236 @@
+//! The decision and the escrow contract as Rust sees them: their ABI, and the pure arithmetic that both sides share.
+//!
+//! Written by hand to match `contracts/src/*.sol`; a test compares every selector and topic with the compiled artefacts.
+//! What calls or deploys a contract is not here: `sofie-ledgers` holds the bytecode and the transport.
+#![allow(missing_docs, reason = "the macro's items carry the NatSpec's words, its plumbing carries none")]
+
+use alloy_primitives::{Address, B256, Bytes, keccak256};
+use alloy_sol_types::{SolValue, sol};
+
+use crate::manifest::EscrowTerms;
+use crate::{Account, Digest, LegId, Manifest, Txid};
+
+sol! {
+    /// Who must reveal a preimage before COMMIT, and may abort.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Participant {
+        address account;
+        bytes32 hashlock;
+    }
+
+    /// What D checks by itself: with the chain and the contract, the preimage of a txid. Times in seconds.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Terms {
+        bytes32 body;
+        uint64 required;
+        uint64 optional;
+        uint16 atLeast;
+        uint64 deadline;
+        uint64 graceEnd;
+        address guard;
+        Participant[] participants;
+    }
+
+    /// An escrow leg's value and its conditions. Times in seconds.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Lock {
+        bytes32 txid;
+        uint16 leg;
+        address payer;
+        address payee;
+        uint128 amount;
+        address evidenceKey;
+        uint64 evidenceDeadline;
+        uint64 submissionWindow;
+    }
+
+    /// The decision ledger's contract.
+    #[derive(Debug, PartialEq, Eq)]
+    interface Decision {
+        event Committed(bytes32 indexed txid, uint64 included, bytes32 evidenceRoot, bytes32[] preimages);
+        event Aborted(bytes32 indexed txid, address by);
+
+        error AlreadyDecided(bytes32 txid, uint8 kind, uint64 decidedAt, uint64 included);
+        error TooLate(uint256 until, uint256 at);
+        error TooEarly(uint256 notBefore, uint256 at);
+        error WrongLegs(uint64 included, uint64 required, uint64 optional, uint16 atLeast);
+        error WrongCount(uint256 expected, uint256 got);
+        error WrongPreimage(uint256 index);
+        error WrongSigner(address expected, address got);
+        error BadSignature();
+        error NotParticipant(address sender);
+
+        function commit(Terms calldata terms, uint64 included, bytes32 evidenceRoot, bytes32[] calldata preimages, bytes calldata guardSignature) external;
+        function abort(Terms calldata terms, bytes[] calldata signatures) external;
+        function decisionOf(bytes32 txid) external view returns (uint8 kind, uint64 decidedAt, uint64 included);
+        function txidOf(Terms calldata terms) external view returns (bytes32);
+        function commitDigest(bytes32 txid, uint64 included, bytes32 evidenceRoot) external view returns (bytes32);
+        function abortDigest(bytes32 txid) external view returns (bytes32);
+    }
+
+    /// The escrow contract.
+    #[derive(Debug, PartialEq, Eq)]
+    interface Escrow {
+        event Prepared(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+        event Applied(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+        event Reverted(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+        event Refunded(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+        event Settled(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId, bytes32 observation, uint64 observedAt);
+
+        error AlreadyDecided(bytes32 txid, uint8 kind, uint64 decidedAt, uint64 included);
+        error NotPayer(address payer, address sender);
+        error WrongValue(uint256 expected, uint256 got);
+        error InterestedKey(address evidenceKey);
+        error WrongState(bytes32 lockId, uint8 expected, uint8 got);
+        error Undecided(bytes32 txid);
+        error LegIncluded(bytes32 txid, uint16 leg);
+        error LegNotIncluded(bytes32 txid, uint16 leg, uint8 kind);
+        error Unfulfilled();
+        error ObservedOutside(uint256 observedAt, uint256 from, uint256 until);
+        error TooLate(uint256 until, uint256 at);
+        error TooEarly(uint256 notBefore, uint256 at);
+        error WrongSigner(address expected, address got);
+        error BadSignature();
+        error PayoutFailed(address to, uint256 amount);
+
+        function prepare(Lock calldata lock) external payable;
+        function apply_(Lock calldata lock) external;
+        function undo(Lock calldata lock) external;
+        function settle(Lock calldata lock, bytes32 observation, bool fulfilled, uint64 observedAt, bytes calldata signature) external;
+        function refund(Lock calldata lock) external;
+        function decision() external view returns (address);
+        function lockIdOf(Lock calldata lock) external pure returns (bytes32);
+        function stateOf(bytes32 lockId) external view returns (uint8 state, uint64 decidedAt);
+        function attestationDigest(bytes32 txid, uint16 leg, bytes32 observation, bool fulfilled, uint64 observedAt) external view returns (bytes32);
+    }
+
+    /// What the guard signs to allow a COMMIT between T_D and G.
+    struct Commit {
+        bytes32 txid;
+        uint64 included;
+        bytes32 evidenceRoot;
+    }
+
+    /// What every participant signs to abort before G under a guard.
+    struct Abort {
+        bytes32 txid;
+    }
+
+    /// What the evidence key signs ([`crate::Attestation`]).
+    struct Attestation {
+        bytes32 txid;
+        uint16 leg;
+        bytes32 observation;
+        bool fulfilled;
+        uint64 observedAt;
+    }
+}
+
+/// The deterministic deployment proxy: the same contract at the same address on every chain that holds it.
+pub const DEPLOYER: Account = Account([
+    0x4e, 0x59, 0xb4, 0x48, 0x47, 0xb3, 0x79, 0x57, 0x85, 0x88, 0x92, 0x0c, 0xa7, 0x8f, 0xbf, 0x26, 0xc0,
+    0xb4, 0x95, 0x6c,
+]);
+
+/// `decisionOf(…).kind`: nothing stands yet.
+pub const UNDECIDED: u8 = 0;
+/// `decisionOf(…).kind`: COMMIT stands.
+pub const COMMITTED: u8 = 1;
+/// `decisionOf(…).kind`: ABORT stands.
+pub const ABORTED: u8 = 2;
+
+/// `stateOf(…).state`: never prepared, or done.
+pub const ABSENT: u8 = 0;
+/// `stateOf(…).state`: the value is held, the decision open or not yet applied.
+pub const LOCKED: u8 = 1;
+/// `stateOf(…).state`: COMMIT was applied; evidence settles, time refunds.
+pub const ARMED: u8 = 2;
+
+/// What D's contract takes for this manifest: [`Manifest::txid`] is `txidOf` of it.
+#[must_use]
+pub fn terms(manifest: &Manifest) -> Terms {
+    let quorum = manifest.quorum();
+    Terms {
+        body: word(manifest.body()),
+        required: quorum.required,
+        optional: quorum.optional,
+        atLeast: quorum.at_least,
+        deadline: manifest.deadline.as_seconds(),
+        graceEnd: manifest.grace_end().as_seconds(),
+        guard: address(manifest.guard),
+        participants: (manifest.participants.iter())
+            .map(|one| Participant { account: address(one.account), hashlock: word(one.hashlock) })
+            .collect(),
+    }
+}
+
+/// What the escrow contract takes for this leg.
+#[must_use]
+pub fn lock(txid: Txid, leg: LegId, terms: &EscrowTerms) -> Lock {
+    Lock {
+        txid: word(txid.0),
+        leg: leg.0,
+        payer: address(terms.payer),
+        payee: address(terms.payee),
+        amount: terms.amount,
+        evidenceKey: address(terms.evidence_key),
+        evidenceDeadline: terms.evidence_deadline.as_seconds(),
+        submissionWindow: terms.submission_window.as_seconds(),
+    }
+}
+
+/// The lock's name in the escrow contract and its events: Keccak-256 of its ABI encoding.
+#[must_use]
+pub fn lock_id(lock: &Lock) -> Digest {
+    Digest(keccak256(lock.abi_encode()).0)
+}
+
+/// Where [`DEPLOYER`] puts a contract with this creation code (constructor arguments included) under salt 0
+/// (EIP-1014).
+///
+/// ```
+/// use sofie_model::contract;
+/// // The proxy answers the same address to everyone who sends it the same bytes.
+/// assert_eq!(contract::create2(&[0]), contract::create2(&[0]));
+/// assert_ne!(contract::create2(&[0]), contract::create2(&[1]));
+/// ```
+#[must_use]
+pub fn create2(creation: &[u8]) -> Account {
+    Account(address(DEPLOYER).create2(B256::ZERO, keccak256(creation)).into_array())
+}
+
+/// What to send to [`DEPLOYER`] so that it creates this contract: the salt 0, then the creation code.
+#[must_use]
+pub fn deployment(creation: &[u8]) -> Bytes {
+    [B256::ZERO.as_slice(), creation].concat().into()
+}
+
+/// The escrow's creation code with its constructor's argument: the decision contract that it reads.
+#[must_use]
+pub fn escrow_creation(bytecode: &[u8], decision: Account) -> Bytes {
+    [bytecode, &address(decision).abi_encode()].concat().into()
+}
+
+/// Where the decision contract of this creation bytecode stands on every chain.
+#[must_use]
+pub fn decision_address(bytecode: &[u8]) -> Account {
+    create2(bytecode)
+}
+
+/// Where the escrow contract of this creation bytecode stands on every chain, when it reads `decision`.
+#[must_use]
+pub fn escrow_address(bytecode: &[u8], decision: Account) -> Account {
+    create2(&escrow_creation(bytecode, decision))
+}
+
+/// An account as the ABI has it.
+#[must_use]
+pub fn address(account: Account) -> Address {
+    Address::new(account.0)
+}
+
+/// A digest as the ABI has it.
+#[must_use]
+pub fn word(digest: Digest) -> B256 {
+    B256::new(digest.0)
+}
