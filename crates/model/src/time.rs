@@ -93,6 +93,12 @@ impl Span {
     pub const fn as_seconds(self) -> u64 {
         self.0 / 1000
     }
+
+    /// True when no fraction of a second is lost on a ledger that counts seconds.
+    #[must_use]
+    pub const fn is_whole_seconds(self) -> bool {
+        self.0.is_multiple_of(1000)
+    }
 }
 
 impl ops::Add<Span> for Timestamp {

@@ -1,0 +1,82 @@
+//! P5: the inequalities on which a pivot, the one leg that rests on time, depends.
+
+use sofie_model::{Manifest, Span, Terms, Timestamp};
+
+/// What the pivot's inequalities are made of. D's and the pivot ledger's times come from their profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PivotClock {
+    /// D: from submitted to recorded, censorship included.
+    pub inclusion_d: Span,
+    /// D: from recorded to final.
+    pub finality_d: Span,
+    /// The pivot's ledger: from submitted to recorded, censorship included.
+    pub inclusion_p: Span,
+    /// The pivot's ledger: from recorded to final.
+    pub finality_p: Span,
+    /// How long until this node notices and acts, a restart included.
+    pub detection: Span,
+    /// The largest difference between the two ledgers' clocks.
+    pub skew: Span,
+}
+
+/// How much time is left over at each of the two edges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slack {
+    /// From the last possible COMMIT to T_p: the claimant's time to claim.
+    pub claim: Span,
+    /// From T_p to G: the payer's time to have a late claim decided.
+    pub settle: Span,
+}
+
+/// P5 does not hold: prepare must be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{edge} must be {needed} or later, it is {missing} too early")]
+pub struct TooTight {
+    /// The field of the manifest that lies too early: the pivot's timelock, or the end of grace.
+    pub edge: &'static str,
+    /// The earliest instant that is safe, in milliseconds since 1970.
+    pub needed: EarliestMillis,
+    /// By how much it misses it.
+    pub missing: Span,
+}
+
+/// An instant that prints as milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EarliestMillis(pub Timestamp);
+
+impl std::fmt::Display for EarliestMillis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.as_millis().fmt(f)
+    }
+}
+
+/// The slack of `manifest`'s pivot; `None` without a pivot.
+///
+/// # Errors
+/// [`TooTight`] names the edge that lies too early.
+pub fn slack(manifest: &Manifest, clock: PivotClock) -> Result<Option<Slack>, TooTight> {
+    let Some(leg) = manifest.pivot().and_then(|id| manifest.leg(id)) else { return Ok(None) };
+    let Terms::Hashlock(terms) = &leg.terms else { return Ok(None) };
+    let twice_skew = clock.skew * 2;
+    // T_D + finality(D) + detection + inclusion(p) + 2·skew ≤ T_p
+    let claim_by = manifest.deadline + clock.finality_d + clock.detection + clock.inclusion_p + twice_skew;
+    let claim = margin("the pivot's timelock", terms.timelock, claim_by)?;
+    // T_p + inclusion(p) + finality(p) + detection + inclusion(D) + finality(D) + 2·skew ≤ G
+    let decide_by = terms.timelock
+        + clock.inclusion_p
+        + clock.finality_p
+        + clock.detection
+        + clock.inclusion_d
+        + clock.finality_d
+        + twice_skew;
+    let settle = margin("the end of grace", manifest.grace_end(), decide_by)?;
+    Ok(Some(Slack { claim, settle }))
+}
+
+fn margin(edge: &'static str, at: Timestamp, needed: Timestamp) -> Result<Span, TooTight> {
+    if at >= needed {
+        Ok(at.since(needed))
+    } else {
+        Err(TooTight { edge, needed: EarliestMillis(needed), missing: needed.since(at) })
+    }
+}
