@@ -1,0 +1,236 @@
+//! What every case works with: the opened ledger, manifests that fit it, and calls that say what they expected.
+
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use sofie_model::{
+    Class, Decide, Decision, Digest, Evidence, Fact, Leg, LegId, Manifest, Operation, Rule, Span, Step,
+    Terms, Timestamp, evidence,
+    manifest::{DecisionSite, EscrowTerms, Participant},
+};
+
+use super::{Failure, Harness, MAX_POLLS, Site};
+use crate::{Intent, Ledger, LedgerError, Profile, Status};
+
+/// From a case's start to T_D, and from T_D to T_E.
+const DECISION_TIME: Span = Span::from_seconds(120);
+/// After T_E.
+const SUBMISSION_WINDOW: Span = Span::from_seconds(10);
+/// The leg under test.
+pub(super) const LEG: LegId = LegId(0);
+
+/// One case's ledger and surroundings.
+pub struct World<'a> {
+    pub(super) harness: &'a dyn Harness,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) profile: Profile,
+    pub(super) site: Site,
+    case: &'static str,
+    made: AtomicU64,
+}
+
+impl<'a> World<'a> {
+    pub(super) async fn open(harness: &'a dyn Harness, case: &'static str) -> Result<Self, Failure> {
+        let ledger = harness.open().await?;
+        let profile = ledger.profile().clone();
+        Ok(Self { harness, ledger, profile, site: harness.site(), case, made: AtomicU64::new(0) })
+    }
+
+    pub(super) async fn restart(self) -> Result<Self, Failure> {
+        let ledger = self.harness.reopen(self.ledger).await?;
+        Ok(Self { ledger, ..self })
+    }
+
+    /// A new transaction whose leg 0 is on this ledger.
+    pub(super) async fn manifest(&self) -> Result<Arc<Manifest>, Failure> {
+        let head = self.ledger.head().await.during("head")?;
+        let now = Timestamp::from_seconds(head.time.as_seconds());
+        let deadline = now + DECISION_TIME;
+        let count = self.made.fetch_add(1, Ordering::Relaxed);
+        let place = [head.height.to_be_bytes(), count.to_be_bytes()].concat();
+        let nonce = Digest::of("sofie.conformance.v1", &[self.case.as_bytes(), &place]);
+        let manifest = Manifest {
+            version: 1,
+            legs: vec![self.leg(deadline, nonce)?],
+            rule: Rule::All,
+            decision: self.decision_site()?,
+            deadline,
+            grace: Span::ZERO,
+            guard: sofie_model::Account::ZERO,
+            participants: self.participants(),
+            nonce,
+        };
+        manifest.check(now).map_err(|fault| Failure::Harness(fault.to_string()))?;
+        Ok(Arc::new(manifest))
+    }
+
+    fn leg(&self, deadline: Timestamp, nonce: Digest) -> Result<Leg, Failure> {
+        let class = [Class::Verifying, Class::Escrow, Class::Record]
+            .into_iter()
+            .find(|class| self.profile.classes.contains(class));
+        let (ledger, class) = match class {
+            Some(class) => (self.profile.id.clone(), class),
+            None => (elsewhere()?, Class::Record),
+        };
+        let terms = match class {
+            Class::Record => Terms::Record(Digest::of("sofie.conformance.payload.v1", &[nonce.as_bytes()])),
+            _ => Terms::Escrow(EscrowTerms {
+                contract: self.site.escrow,
+                payer: self.site.payer,
+                payee: self.site.payee,
+                amount: self.site.amount,
+                evidence_key: self.site.evidence_key,
+                evidence_deadline: deadline + DECISION_TIME,
+                submission_window: SUBMISSION_WINDOW,
+            }),
+        };
+        Ok(Leg { ledger, class, finality: self.profile.finality, required: true, terms })
+    }
+
+    fn decision_site(&self) -> Result<DecisionSite, Failure> {
+        let ledger = if self.profile.decides { self.profile.id.clone() } else { elsewhere()? };
+        let finality = self.profile.finality;
+        Ok(DecisionSite { ledger, chain_id: self.site.chain_id, contract: self.site.decision, finality })
+    }
+
+    fn participants(&self) -> Vec<Participant> {
+        let accounts = [self.site.payer, self.site.payee];
+        let hashlock = |secret: Digest| Digest::sha256(secret.as_bytes());
+        std::iter::zip(accounts, secrets())
+            .map(|(account, secret)| Participant { account, hashlock: hashlock(secret) })
+            .collect()
+    }
+
+    /// Carries `operation` out, or finds it carried out: the evidence that stands in the end.
+    pub(super) async fn carry_out(&self, operation: &Operation) -> Result<Evidence, Failure> {
+        let intent = self.ledger.intend(operation).await.during(operation.verb())?;
+        self.ledger.submit(&intent).await.during(operation.verb())?;
+        self.stands(operation, Some(&intent)).await
+    }
+
+    /// Tries `operation` although another may have won: the evidence of what stands.
+    pub(super) async fn contend(&self, operation: &Operation) -> Result<Evidence, Failure> {
+        let intent = match self.ledger.intend(operation).await {
+            Ok(intent) => intent,
+            Err(LedgerError::Refused { .. }) => return self.stands(operation, None).await,
+            Err(error) => return Err(error).during(operation.verb()),
+        };
+        match self.ledger.submit(&intent).await {
+            Ok(()) | Err(LedgerError::Refused { .. }) => self.stands(operation, Some(&intent)).await,
+            Err(error) => Err(error).during(operation.verb()),
+        }
+    }
+
+    /// Waits until `operation` is final.
+    pub(super) async fn stands(
+        &self,
+        operation: &Operation,
+        intent: Option<&Intent>,
+    ) -> Result<Evidence, Failure> {
+        let mut last = Status::Absent;
+        for _ in 0..MAX_POLLS {
+            last = self.ledger.status(operation, intent).await.during("status")?;
+            match last {
+                Status::Final(evidence) => return Ok(evidence),
+                Status::Refused { .. } => break,
+                Status::Absent | Status::Pending => self.harness.step().await?,
+            }
+        }
+        other(format!("status of {}", operation.verb()), "final", &last)
+    }
+
+    /// Waits until it is sure that `operation` is refused: when it is fixed, when it is submitted, or by its status.
+    pub(super) async fn is_refused(&self, operation: &Operation) -> Result<(), Failure> {
+        let intent = match self.ledger.intend(operation).await {
+            Ok(intent) => intent,
+            Err(LedgerError::Refused { .. }) => return Ok(()),
+            Err(error) => return Err(error).during(operation.verb()),
+        };
+        match self.ledger.submit(&intent).await {
+            Ok(()) => {}
+            Err(LedgerError::Refused { .. }) => return Ok(()),
+            Err(error) => return Err(error).during(operation.verb()),
+        }
+        let mut last = Status::Absent;
+        for _ in 0..MAX_POLLS {
+            last = self.ledger.status(operation, Some(&intent)).await.during("status")?;
+            match last {
+                Status::Refused { .. } => return Ok(()),
+                Status::Final(_) => break,
+                Status::Absent | Status::Pending => self.harness.step().await?,
+            }
+        }
+        other(format!("status of {}", operation.verb()), "a refusal", &last)
+    }
+
+    /// Prepares leg 0 and gets COMMIT from D, which is this ledger.
+    pub(super) async fn commit(&self, manifest: &Arc<Manifest>) -> Result<(Evidence, Evidence), Failure> {
+        let prepared = self.carry_out(&step(manifest, Step::Prepare)).await?;
+        let decided = self.carry_out(&commit(manifest, &prepared)).await?;
+        Ok((prepared, decided))
+    }
+
+    /// Proves `facts` and checks that the proof says the same.
+    pub(super) async fn proves(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<(), Failure> {
+        let proof = self.ledger.prove(manifest, facts).await.during("prove")?;
+        let proven = proof.verify(&self.profile.id, manifest)?;
+        let mut expected = facts.to_vec();
+        expected.sort_by_key(|fact| (fact.position.height, fact.position.index));
+        same("the proof's evidence", &expected, &proven.evidence)
+    }
+}
+
+/// The participants' secrets, in their order.
+pub(super) fn secrets() -> [Digest; 2] {
+    [
+        Digest::of("sofie.conformance.secret.v1", &[b"payer"]),
+        Digest::of("sofie.conformance.secret.v1", &[b"payee"]),
+    ]
+}
+
+pub(super) fn step(manifest: &Arc<Manifest>, step: Step) -> Operation {
+    Operation::Leg { manifest: Arc::clone(manifest), leg: LEG, step }
+}
+
+pub(super) fn commit(manifest: &Arc<Manifest>, prepared: &Evidence) -> Operation {
+    let evidence_root = evidence::root([prepared]);
+    let decide = Decide::Commit { included: 1, evidence_root, preimages: secrets().to_vec() };
+    Operation::Decide { manifest: Arc::clone(manifest), decide }
+}
+
+pub(super) fn abort(manifest: &Arc<Manifest>) -> Operation {
+    let by = manifest.participants.first().map(|one| one.account).unwrap_or_default();
+    Operation::Decide { manifest: Arc::clone(manifest), decide: Decide::Abort { by } }
+}
+
+/// Whether `evidence` says that D holds COMMIT.
+pub(super) fn is_commit(evidence: &Evidence) -> bool {
+    matches!(evidence.fact, Fact::Decided(_, Decision::Commit { .. }))
+}
+
+fn elsewhere() -> Result<sofie_model::LedgerId, Failure> {
+    "elsewhere".parse().map_err(|error: sofie_model::id::BadName| Failure::Harness(error.to_string()))
+}
+
+pub(super) trait During<T> {
+    fn during(self, step: &str) -> Result<T, Failure>;
+}
+
+impl<T> During<T> for Result<T, LedgerError> {
+    fn during(self, step: &str) -> Result<T, Failure> {
+        self.map_err(|source| Failure::Call { step: step.to_owned(), source })
+    }
+}
+
+pub(super) fn same<T: PartialEq + Debug>(step: &str, expected: &T, got: &T) -> Result<(), Failure> {
+    if expected == got { Ok(()) } else { other(step.to_owned(), &format!("{expected:?}"), got) }
+}
+
+pub(super) fn other<T>(step: String, expected: &str, got: &dyn Debug) -> Result<T, Failure> {
+    Err(Failure::Other { step, expected: expected.to_owned(), got: format!("{got:?}") })
+}
