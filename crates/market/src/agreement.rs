@@ -1,0 +1,143 @@
+//! What was agreed: who may have what done on whose thing, for how much, and what proves that it was done.
+
+use minicbor::{Decode, Encode};
+use sofie_model::manifest::EscrowTerms;
+use sofie_model::{
+    Account, Digest, LegId, Manifest, Observation, Salt, Terms, ThingId, Timestamp, Txid, Value,
+};
+use sofie_model::{canonical, commitment};
+
+/// Which observation proves the actuation.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct EvidenceRule {
+    /// The sensor: a thing of a third owner.
+    #[n(0)]
+    pub thing: ThingId,
+    /// The property that it reports.
+    #[n(1)]
+    pub property: String,
+    /// The value that fulfils the contract.
+    #[n(2)]
+    pub equals: Value,
+}
+
+/// The agreement's terms. Its salted commitment is the payload of the transaction's record leg.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Agreement {
+    /// The thing that acts.
+    #[n(0)]
+    pub thing: ThingId,
+    /// The action's name in the Thing Description.
+    #[n(1)]
+    pub action: String,
+    /// The action's input: JSON text, or empty.
+    #[n(2)]
+    pub input: String,
+    /// Who pays.
+    #[n(3)]
+    pub renter: Account,
+    /// Who owns the thing and is paid.
+    #[n(4)]
+    pub owner: Account,
+    /// In the smallest unit of the escrow's ledger.
+    #[n(5)]
+    pub price: u128,
+    /// From when the capability is good.
+    #[n(6)]
+    pub not_before: Timestamp,
+    /// Until when.
+    #[n(7)]
+    pub not_after: Timestamp,
+    /// What proves the act.
+    #[n(8)]
+    pub evidence: EvidenceRule,
+}
+
+/// Why an observation does not fulfil a contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Another thing or property.
+    #[error("it is of {got}, the agreement names {expected}")]
+    Other {
+        /// `thing property` of the observation.
+        got: String,
+        /// `thing property` of the agreement.
+        expected: String,
+    },
+    /// The platform kept it from an earlier time.
+    #[error("it is a retained message: it may be of an earlier time")]
+    Retained,
+    /// The value is not the agreed one.
+    #[error("the value is {got}, {expected} is agreed")]
+    Value {
+        /// What was observed.
+        got: Value,
+        /// What fulfils.
+        expected: Value,
+    },
+    /// Before the actuation.
+    #[error("it was observed before the device was told")]
+    TooEarly,
+    /// After T_E.
+    #[error("it was observed after the evidence deadline")]
+    TooLate,
+}
+
+impl Agreement {
+    /// The commitment that the record leg carries.
+    #[must_use]
+    pub fn commitment(&self, salt: &Salt) -> Digest {
+        commitment::commit(salt, &canonical::encode(self))
+    }
+
+    /// Whether `observation` proves the act that began at `acted_at`, for an escrow that takes evidence until
+    /// `deadline`.
+    ///
+    /// # Errors
+    /// [`Unfit`] says why not.
+    pub fn fulfilled_by(
+        &self,
+        observation: &Observation,
+        acted_at: Timestamp,
+        deadline: Timestamp,
+    ) -> Result<(), Unfit> {
+        let rule = &self.evidence;
+        if (&observation.thing, &observation.property) != (&rule.thing, &rule.property) {
+            return Err(Unfit::Other {
+                got: format!("{} {}", observation.thing, observation.property),
+                expected: format!("{} {}", rule.thing, rule.property),
+            });
+        }
+        if observation.retained {
+            return Err(Unfit::Retained);
+        }
+        if observation.quantity.value != rule.equals {
+            return Err(Unfit::Value {
+                got: observation.quantity.value.clone(),
+                expected: rule.equals.clone(),
+            });
+        }
+        if observation.observed_at < acted_at {
+            return Err(Unfit::TooEarly);
+        }
+        if observation.observed_at > deadline {
+            return Err(Unfit::TooLate);
+        }
+        Ok(())
+    }
+}
+
+/// The transaction's escrow leg: the first one with escrow terms.
+pub(crate) fn escrow(manifest: &Manifest) -> Option<(LegId, &EscrowTerms)> {
+    manifest.legs().find_map(|(id, leg)| match &leg.terms {
+        Terms::Escrow(terms) => Some((id, terms)),
+        Terms::Hashlock(_) | Terms::Record(_) => None,
+    })
+}
+
+/// Where the calendar's note about a transaction's evidence stands.
+pub(crate) fn attestation_topic(txid: Txid) -> Digest {
+    Digest::of("sofie.topic.attestation.v1", &[txid.0.as_bytes()])
+}

@@ -1,0 +1,311 @@
+//! One contract's state and its transitions, from the committed transaction to the settled or refunded escrow.
+
+use sofie_model::manifest::EscrowTerms;
+use sofie_model::{
+    Digest, Evidence, Fact, LegId, Manifest, Observation, Salt, SignedAttestation, Timestamp, Txid,
+};
+use sofie_model::{Span, canonical};
+
+use crate::agreement::{attestation_topic, escrow};
+use crate::{Agreement, Effect, Input};
+
+/// Where the contract is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// The inter-ledger transaction runs.
+    Recording,
+    /// It committed; its legs are being applied.
+    Committed,
+    /// The escrow is armed; the capability is made.
+    Issuing,
+    /// The device is to be told.
+    Ready {
+        /// The capability.
+        token: Vec<u8>,
+    },
+    /// The device may have been told; no answer yet.
+    Acting,
+    /// Evidence is awaited: the device answered, or nobody knows what it did.
+    Watching,
+    /// The sensor's owner is to sign.
+    Attesting {
+        /// What was seen.
+        observation: Observation,
+        /// Its salt.
+        salt: Salt,
+    },
+    /// The evidence is being recorded.
+    Noting {
+        /// The owner's word.
+        attestation: SignedAttestation,
+    },
+    /// The escrow is asked to pay the payee.
+    Settling {
+        /// The owner's word.
+        attestation: SignedAttestation,
+    },
+    /// No evidence will come, or none that the escrow takes; a refund is possible after the submission window.
+    Waiting {
+        /// Why.
+        reason: String,
+    },
+    /// The escrow is asked to pay the payer back.
+    Refunding {
+        /// Why.
+        reason: String,
+    },
+    /// The payee has the money.
+    Settled,
+    /// The payer has the money back.
+    Refunded {
+        /// Why.
+        reason: String,
+    },
+    /// Nothing was moved.
+    Aborted {
+        /// Why.
+        reason: String,
+    },
+    /// Neither pays: an operator must look.
+    Stuck {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An input that lies: it changes nothing and belongs into the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("contract {txid} does not take this: {why}")]
+pub struct Rejected {
+    /// Whose input.
+    pub txid: Txid,
+    /// Why not.
+    pub why: String,
+}
+
+/// One contract as this node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contract {
+    txid: Txid,
+    leg: LegId,
+    terms: EscrowTerms,
+    chain_id: u64,
+    agreement: Agreement,
+    phase: Phase,
+    told_at: Option<Timestamp>,
+    /// Set after a restart between telling the device and its answer.
+    interrupted: bool,
+}
+
+/// A second more than the contract's clock needs, because it counts whole seconds.
+const ONE_SECOND: Span = Span::from_seconds(1);
+
+impl Contract {
+    /// A contract whose transaction begins; `None` when the manifest has no escrow leg.
+    #[must_use]
+    pub fn begin(agreement: Agreement, manifest: &Manifest) -> Option<Self> {
+        let (leg, terms) = escrow(manifest)?;
+        Some(Self {
+            txid: manifest.txid(),
+            leg,
+            terms: terms.clone(),
+            chain_id: manifest.decision.chain_id,
+            agreement,
+            phase: Phase::Recording,
+            told_at: None,
+            interrupted: false,
+        })
+    }
+
+    /// The contract's name: its transaction's.
+    #[must_use]
+    pub const fn txid(&self) -> Txid {
+        self.txid
+    }
+
+    /// What was agreed.
+    #[must_use]
+    pub const fn agreement(&self) -> &Agreement {
+        &self.agreement
+    }
+
+    /// The escrow leg and its terms.
+    #[must_use]
+    pub const fn escrow(&self) -> (LegId, &EscrowTerms) {
+        (self.leg, &self.terms)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Whether anything can still happen to it.
+    #[must_use]
+    pub const fn ended(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. } | Phase::Stuck { .. }
+        )
+    }
+
+    /// From when a refund is possible: the first whole second after T_E and the submission window.
+    #[must_use]
+    pub fn refund_at(&self) -> Timestamp {
+        self.terms.evidence_deadline + self.terms.submission_window + ONE_SECOND
+    }
+
+    /// To be called once after a replay: what was asked of the device before the restart has an unknown fate.
+    #[must_use]
+    pub fn after_restart(mut self) -> Self {
+        self.interrupted = self.phase == Phase::Acting;
+        self
+    }
+
+    /// Takes one input that came at `now`.
+    ///
+    /// # Errors
+    /// [`Rejected`] for evidence that is not what it claims to be.
+    pub fn next(mut self, input: &Input, now: Timestamp) -> Result<Self, Rejected> {
+        self.phase = match (self.phase.clone(), input) {
+            (Phase::Recording, Input::Committed(_)) => Phase::Committed,
+            (Phase::Recording, Input::Aborted(reason)) => Phase::Aborted { reason: reason.clone() },
+            (Phase::Committed, Input::Armed) => Phase::Issuing,
+            (Phase::Issuing, Input::Issued(token)) => Phase::Ready { token: token.clone() },
+            (Phase::Ready { .. }, Input::Acting) => {
+                self.told_at = Some(now);
+                Phase::Acting
+            }
+            (Phase::Acting, Input::Acted(_)) => Phase::Watching,
+            // The door refused: nothing happened, nothing will be seen.
+            (Phase::Acting, Input::Denied(reason)) => self.waiting(reason),
+            // Never resend what may have happened: if the device acted, its evidence settles; if not, the time refunds.
+            (Phase::Acting, Input::FateUnknown(_)) => Phase::Watching,
+            (phase @ (Phase::Acting | Phase::Watching), Input::Observed(observation, salt)) => {
+                self.observed(phase, observation, *salt)
+            }
+            (phase, Input::Attested(attestation)) => self.attested(phase, attestation)?,
+            (Phase::Noting { attestation }, Input::Noted(_)) => Phase::Settling { attestation },
+            (Phase::Settling { .. }, Input::SettleRefused(reason)) => self.waiting(reason),
+            // Whoever brought it: what the escrow says stands.
+            (phase, Input::Settled(evidence)) if !matches!(phase, Phase::Refunded { .. }) => {
+                self.check(evidence, &Fact::Settled(self.txid, self.leg))?;
+                Phase::Settled
+            }
+            (phase, Input::Refunded(evidence)) if phase != Phase::Settled => {
+                self.check(evidence, &Fact::Refunded(self.txid, self.leg))?;
+                let reason = self.reason(&phase);
+                Phase::Refunded { reason }
+            }
+            (Phase::Refunding { reason }, Input::RefundRefused(why)) => {
+                Phase::Stuck { reason: format!("{reason}; the escrow refuses the refund: {why}") }
+            }
+            (phase, Input::Woken) => self.woken(phase, now),
+            (phase, _) => phase,
+        };
+        Ok(self)
+    }
+
+    /// What is outstanding.
+    #[must_use]
+    pub fn effects(&self) -> Vec<Effect> {
+        let wake = Effect::Wake(self.refund_at());
+        match &self.phase {
+            Phase::Recording | Phase::Committed => Vec::new(),
+            Phase::Issuing => vec![Effect::Issue, wake],
+            Phase::Ready { token } => vec![Effect::Watch, Effect::Act { token: token.clone() }, wake],
+            Phase::Acting if self.interrupted => vec![Effect::Watch, Effect::Inspect, wake],
+            Phase::Acting | Phase::Watching => vec![Effect::Watch, wake],
+            Phase::Attesting { observation, salt } => {
+                vec![Effect::Attest { observation: observation.clone(), salt: *salt }, wake]
+            }
+            Phase::Noting { attestation } => {
+                let commitment = Digest::of("sofie.attestation.v1", &[&canonical::encode(attestation)]);
+                vec![Effect::Note { topic: attestation_topic(self.txid), commitment }, wake]
+            }
+            Phase::Settling { attestation } => {
+                vec![Effect::Settle { leg: self.leg, attestation: attestation.clone() }]
+            }
+            Phase::Waiting { .. } => vec![wake],
+            Phase::Refunding { .. } => vec![Effect::Refund { leg: self.leg }],
+            Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. } => Vec::new(),
+            Phase::Stuck { reason } => vec![Effect::Alarm(reason.clone())],
+        }
+    }
+
+    fn observed(&self, phase: Phase, observation: &Observation, salt: Salt) -> Phase {
+        let Some(told_at) = self.told_at else { return phase };
+        match self.agreement.fulfilled_by(observation, told_at, self.terms.evidence_deadline) {
+            Ok(()) => Phase::Attesting { observation: observation.clone(), salt },
+            Err(_) => phase,
+        }
+    }
+
+    /// The same checks as the escrow contract's, made before anything is spent on asking it.
+    fn attested(&self, phase: Phase, signed: &SignedAttestation) -> Result<Phase, Rejected> {
+        let said = &signed.attestation;
+        let named = (said.chain_id, said.contract, said.txid, said.leg)
+            == (self.chain_id, self.terms.contract, self.txid, self.leg);
+        if !named {
+            return Err(self.rejected("the attestation is about another escrow".into()));
+        }
+        let signer = signed.signer().map_err(|bad| self.rejected(bad.to_string()))?;
+        if signer != self.terms.evidence_key {
+            let expected = self.terms.evidence_key;
+            return Err(
+                self.rejected(format!("{signer} signed the attestation, only {expected} has authority"))
+            );
+        }
+        match phase {
+            _ if !said.fulfilled => Ok(self.waiting("the sensor's owner attests that it was not fulfilled")),
+            Phase::Attesting { .. } | Phase::Acting | Phase::Watching => {
+                Ok(Phase::Noting { attestation: signed.clone() })
+            }
+            other => Ok(other),
+        }
+    }
+
+    fn woken(&self, phase: Phase, now: Timestamp) -> Phase {
+        if now < self.refund_at() {
+            return phase;
+        }
+        match phase {
+            Phase::Waiting { reason } => Phase::Refunding { reason },
+            Phase::Issuing
+            | Phase::Ready { .. }
+            | Phase::Acting
+            | Phase::Watching
+            | Phase::Attesting { .. }
+            | Phase::Noting { .. } => {
+                Phase::Refunding { reason: "no evidence came before the deadline".into() }
+            }
+            other => other,
+        }
+    }
+
+    fn waiting(&self, reason: &str) -> Phase {
+        Phase::Waiting { reason: reason.to_owned() }
+    }
+
+    fn reason(&self, phase: &Phase) -> String {
+        match phase {
+            Phase::Waiting { reason } | Phase::Refunding { reason } | Phase::Refunded { reason } => {
+                reason.clone()
+            }
+            _ => "another party had the escrow pay back".into(),
+        }
+    }
+
+    fn check(&self, evidence: &Evidence, expected: &Fact) -> Result<(), Rejected> {
+        if evidence.fact == *expected {
+            Ok(())
+        } else {
+            Err(self.rejected(format!("{:?} is not {expected:?}", evidence.fact)))
+        }
+    }
+
+    fn rejected(&self, why: String) -> Rejected {
+        Rejected { txid: self.txid, why }
+    }
+}

@@ -1,0 +1,105 @@
+//! What a contract wants done and what can happen to it.
+
+use minicbor::{Decode, Encode};
+use sofie_model::{Digest, Evidence, LegId, Observation, Salt, SignedAttestation, Timestamp};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Issue the renter's capability for the agreed action and time. Answered by `Issued`.
+    Issue,
+    /// Write [`Input::Acting`], then ask the thing's owner's adapter to act; it verifies the capability at the door.
+    /// Answered by `Acted`, `Denied` or `FateUnknown`.
+    Act {
+        /// The capability.
+        token: Vec<u8>,
+    },
+    /// The node stopped between asking and the answer: read the thing's state; never act again. Answered by `Acted`
+    /// when the state shows the act, else by `FateUnknown`.
+    Inspect,
+    /// Watch the agreed property. Answered by `Observed` for each reading; readings that do not fulfil are ignored.
+    Watch,
+    /// Have the sensor's owner sign for this observation. Answered by `Attested`.
+    Attest {
+        /// What was seen.
+        observation: Observation,
+        /// Its salt.
+        salt: Salt,
+    },
+    /// Note the attestation on the record ledger. Answered by `Noted`.
+    Note {
+        /// What it is about.
+        topic: Digest,
+        /// Digest of the signed attestation.
+        commitment: Digest,
+    },
+    /// Bring the attestation to the escrow. Answered by `Settled` or `SettleRefused`.
+    Settle {
+        /// The escrow leg.
+        leg: LegId,
+        /// What settles it.
+        attestation: SignedAttestation,
+    },
+    /// Have the escrow pay back. Answered by `Refunded` or `RefundRefused`.
+    Refund {
+        /// The escrow leg.
+        leg: LegId,
+    },
+    /// Answered by `Woken` at this time or soon after.
+    Wake(Timestamp),
+    /// Tell the operator. Needs no answer.
+    Alarm(String),
+}
+
+/// One thing that happened. Stored, in order, as the contract's journal.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Input {
+    /// The transaction committed; by D's clock, at this time.
+    #[n(0)]
+    Committed(#[n(0)] Timestamp),
+    /// The transaction aborted.
+    #[n(1)]
+    Aborted(#[n(0)] String),
+    /// Both legs took effect: the escrow is armed.
+    #[n(2)]
+    Armed,
+    /// The capability is there.
+    #[n(3)]
+    Issued(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// The device is about to be told. Written before it is.
+    #[n(4)]
+    Acting,
+    /// The device answered (or its state shows that it acted).
+    #[n(5)]
+    Acted(#[n(0)] String),
+    /// The door or the device refused.
+    #[n(6)]
+    Denied(#[n(0)] String),
+    /// Nobody knows whether the device acted.
+    #[n(7)]
+    FateUnknown(#[n(0)] String),
+    /// The sensor reported. The salt is for its digest, should it count.
+    #[n(8)]
+    Observed(#[n(0)] Observation, #[n(1)] Salt),
+    /// The sensor's owner signed, or somebody brought what claims to be its word.
+    #[n(9)]
+    Attested(#[n(0)] SignedAttestation),
+    /// The attestation stands on the record ledger.
+    #[n(10)]
+    Noted(#[n(0)] Evidence),
+    /// The escrow paid the payee.
+    #[n(11)]
+    Settled(#[n(0)] Evidence),
+    /// The escrow's contract refused the attestation for good.
+    #[n(12)]
+    SettleRefused(#[n(0)] String),
+    /// The escrow paid the payer back.
+    #[n(13)]
+    Refunded(#[n(0)] Evidence),
+    /// The escrow's contract refused to pay back.
+    #[n(14)]
+    RefundRefused(#[n(0)] String),
+    /// The time of [`Effect::Wake`] has come.
+    #[n(15)]
+    Woken,
+}
