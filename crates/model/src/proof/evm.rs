@@ -189,7 +189,8 @@ impl Inclusion {
         let bytes: &[u8] = &self.receipt;
         ensure(bytes.len() <= MAX_ITEM_BYTES, || format!("{} bytes are too long", bytes.len()))?;
         trie::verify(block.header.receipts_root, self.index, bytes, &self.receipt_nodes)?;
-        let receipt = ReceiptEnvelope::<Log>::decode_2718_exact(bytes).map_err(|e| format!("not one: {e}"))?;
+        let receipt =
+            ReceiptEnvelope::<Log>::decode_2718_exact(bytes).map_err(|e| format!("not one: {e}"))?;
         ensure(receipt.is_success(), || "its transaction failed".into())?;
         ensure(!self.logs.is_empty(), || "names no log".into())?;
         ensure(self.logs.is_sorted_by(|a, b| a < b), || "its logs are not ascending".into())?;
