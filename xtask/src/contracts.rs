@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::shell::{self, Done, Failure};
+use crate::{
+    peers,
+    shell::{self, Done, Failure},
+};
 
 pub(crate) fn run(arguments: &[&str]) -> Done {
     match arguments {
@@ -27,7 +30,8 @@ fn sources() -> PathBuf {
 }
 
 fn build(into: &Path) -> Done {
-    install().map_err(|failure| failure.during("installing the Solidity compiler"))?;
+    peers::install_locked(&sources())
+        .map_err(|failure| failure.during("installing the Solidity compiler"))?;
     let mut compiler = shell::command("node", &["compile.mjs"]);
     compiler.arg(into).current_dir(sources());
     shell::quietly(&mut compiler).map(drop)
@@ -98,20 +102,6 @@ fn first_difference(old: &[u8], new: &[u8]) -> String {
 /// The first column, from 1, in which two lines differ.
 fn common(old: &str, new: &str) -> usize {
     1 + old.bytes().zip(new.bytes()).take_while(|(one, other)| one == other).count()
-}
-
-/// `npm ci`, unless `node_modules` was made from this very lock file.
-fn install() -> Done {
-    let lock = sources().join("package-lock.json");
-    let stamp = sources().join("node_modules/.installed-lock.json");
-    let wanted = fs::read(&lock).map_err(|error| at(&lock, &error))?;
-    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
-    }
-    // No package runs code of its own before it is asked to.
-    let mut npm = shell::command("npm", &["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]);
-    shell::quietly(npm.current_dir(sources()))?;
-    fs::write(&stamp, wanted).map_err(|error| at(&stamp, &error))
 }
 
 fn at(path: &Path, error: &io::Error) -> Failure {

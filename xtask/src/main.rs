@@ -1,8 +1,10 @@
 //! Chores of the workspace, one file a chore: `cargo xtask CHORE`. It needs no crate, so that it is there at once.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore speaks to the developer's terminal")]
 
+mod ci;
+mod console;
 mod contracts;
-#[allow(dead_code, reason = "the chores that follow use the rest")]
+mod peers;
 mod shell;
 
 use std::process::ExitCode;
@@ -10,6 +12,10 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask CHORE
 
+  ci                   everything that must hold before a change lands
+  peers install|ls     what the tests need besides Rust, put under .peers/ (or $SOFIE_PEERS)
+  console build|check|test
+                       the console page: build the committed assets, compare them, try them in Chromium
   contracts build|check
                        the Solidity contracts: compile the committed artefacts, compare them
 ";
@@ -18,6 +24,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
+        ["ci"] => ci::run(),
+        ["peers", rest @ ..] => peers::run(rest),
+        ["console", rest @ ..] => console::run(rest),
         ["contracts", rest @ ..] => contracts::run(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
