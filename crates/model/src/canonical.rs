@@ -6,7 +6,7 @@
 use minicbor::{Decode, Encode};
 
 /// Why bytes were refused.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
     /// More bytes than the caller allows.
     #[error("{got} bytes, at most {limit} are allowed")]
