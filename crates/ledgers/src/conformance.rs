@@ -48,6 +48,11 @@ pub trait Harness: Send + Sync {
     /// Signs as [`Site::evidence_key`].
     fn attest(&self, attestation: Attestation) -> SignedAttestation;
 
+    /// Whether the ledger can prove its facts to a third party. A double cannot.
+    fn proves(&self) -> bool {
+        true
+    }
+
     /// Lets a little time pass: a block, a poll interval. Called between two status calls.
     ///
     /// # Errors

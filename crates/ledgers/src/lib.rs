@@ -1,6 +1,7 @@
 //! Ledgers: what SOFIE asks of one ([`port`]), how every backend is judged ([`conformance`]), and one folder a ledger.
 
 pub mod conformance;
+pub mod fake;
 pub mod port;
 
 pub use port::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status, Treasury};

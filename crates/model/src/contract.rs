@@ -51,8 +51,8 @@ sol! {
         event Aborted(bytes32 indexed txid, address by);
 
         error AlreadyDecided(bytes32 txid, uint8 kind, uint64 decidedAt, uint64 included);
-        error TooLate(uint256 until, uint256 at);
-        error TooEarly(uint256 notBefore, uint256 at);
+        error TooLate(uint256 until, uint256 blockTime);
+        error TooEarly(uint256 notBefore, uint256 blockTime);
         error WrongLegs(uint64 included, uint64 required, uint64 optional, uint16 atLeast);
         error WrongCount(uint256 expected, uint256 got);
         error WrongPreimage(uint256 index);
@@ -87,8 +87,8 @@ sol! {
         error LegNotIncluded(bytes32 txid, uint16 leg, uint8 kind);
         error Unfulfilled();
         error ObservedOutside(uint256 observedAt, uint256 from, uint256 until);
-        error TooLate(uint256 until, uint256 at);
-        error TooEarly(uint256 notBefore, uint256 at);
+        error TooLate(uint256 until, uint256 blockTime);
+        error TooEarly(uint256 notBefore, uint256 blockTime);
         error WrongSigner(address expected, address got);
         error BadSignature();
         error PayoutFailed(address to, uint256 amount);

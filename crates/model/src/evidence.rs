@@ -77,7 +77,8 @@ pub struct Position {
     /// Block number, or the size of the log that first contained it.
     #[n(0)]
     pub height: u64,
-    /// Log index in the block, or leaf index in the log.
+    /// Where in it: the leaf index, or on a chain the transaction's and the log's place
+    /// ([`crate::proof::evm::log_index`]).
     #[n(1)]
     pub index: u64,
     /// Hash of the ledger transaction, or of the leaf.

@@ -1,10 +1,10 @@
 //! Decision ledgers: exactly one decision stands, and the ledger checks it itself (design: "Secrets").
 
-use sofie_model::{Account, Decide, Decision, Digest, Fact, Operation, Span, Step};
+use sofie_model::{Account, Decide, Decision, Digest, Fact, Operation, Span};
 
 use super::{
     Case, Failure, Needs, World,
-    world::{During, abort, commit, is_commit, other, same, secrets, step},
+    world::{During, abort, commit, is_commit, other, same, secrets},
 };
 use crate::Status;
 
@@ -79,14 +79,14 @@ async fn commit_wins(world: World<'_>) -> Result<(), Failure> {
 
 async fn abort_wins(world: World<'_>) -> Result<(), Failure> {
     let manifest = world.manifest().await?;
-    let prepared = world.carry_out(&step(&manifest, Step::Prepare)).await?;
+    let prepared = world.prepare(&manifest).await?;
     let decided = world.carry_out(&abort(&manifest)).await?;
     same("what stands", &decided, &world.contend(&commit(&manifest, &prepared)).await?)
 }
 
 async fn race(world: World<'_>) -> Result<(), Failure> {
     let manifest = world.manifest().await?;
-    let prepared = world.carry_out(&step(&manifest, Step::Prepare)).await?;
+    let prepared = world.prepare(&manifest).await?;
     let (for_it, against) = (commit(&manifest, &prepared), abort(&manifest));
     let (first, second) = tokio::join!(world.contend(&for_it), world.contend(&against));
     same("what both see", &first?, &second?)
@@ -94,7 +94,7 @@ async fn race(world: World<'_>) -> Result<(), Failure> {
 
 async fn wrong_preimage(world: World<'_>) -> Result<(), Failure> {
     let manifest = world.manifest().await?;
-    let prepared = world.carry_out(&step(&manifest, Step::Prepare)).await?;
+    let prepared = world.prepare(&manifest).await?;
     let [first, second] = secrets();
     let evidence_root = sofie_model::evidence::root([&prepared]);
     for preimages in [vec![], vec![first], vec![second, first], vec![first, Digest::ZERO]] {
@@ -120,7 +120,7 @@ async fn stranger(world: World<'_>) -> Result<(), Failure> {
 
 async fn too_late(world: World<'_>) -> Result<(), Failure> {
     let manifest = world.manifest().await?;
-    let prepared = world.carry_out(&step(&manifest, Step::Prepare)).await?;
+    let prepared = world.prepare(&manifest).await?;
     world.harness.pass(manifest.grace_end() + Span::from_seconds(1)).await?;
     world.is_refused(&commit(&manifest, &prepared)).await?;
     let decided = world.contend(&abort(&manifest)).await?;

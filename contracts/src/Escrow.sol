@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {Decision} from "./Decision.sol";
+import {Typed} from "./Typed.sol";
+
+/// @notice An escrow leg's value and its conditions. Times are in seconds.
+struct Lock {
+    bytes32 txid;
+    /// The leg's place in the manifest.
+    uint16 leg;
+    /// Who locks, and is refunded.
+    address payer;
+    /// Who is paid once the evidence is there.
+    address payee;
+    /// In the chain's smallest unit.
+    uint128 amount;
+    /// The only key whose attestation settles.
+    address evidenceKey;
+    /// T_E: no later observation counts.
+    uint64 evidenceDeadline;
+    /// How long after T_E an attestation may still be brought.
+    uint64 submissionWindow;
+}
+
+/// @title Value that waits for a decision, then for evidence
+/// @notice prepare → (COMMIT) apply_ → settle by evidence, or refund by time; or (ABORT) undo. Only the payer prepares;
+/// anyone may do the rest, and the value goes to no one but the payee or the payer. No owner, no upgrade. Before a
+/// decision nothing is paid back by time: after G anyone can record ABORT.
+/// @dev A lock is named by its content and takes one storage slot, cleared when it is done; a txid that is decided takes
+/// no new lock, so a lock is done once. State changes precede the one call that pays.
+contract Escrow is Typed {
+    /// @notice The value is held.
+    event Prepared(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+    /// @notice COMMIT was applied: the lock is armed.
+    event Applied(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+    /// @notice The decision leaves this leg out: the payer was paid back.
+    event Reverted(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+    /// @notice No evidence came in time: the payer was paid back.
+    event Refunded(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+    /// @notice The evidence was there: the payee was paid.
+    event Settled(
+        bytes32 indexed txid, uint16 indexed leg, bytes32 lockId, bytes32 observation, uint64 observedAt
+    );
+
+    /// @notice The decision stands already: nothing more is locked for it.
+    error AlreadyDecided(bytes32 txid, uint8 kind, uint64 decidedAt, uint64 included);
+    /// @notice Only the payer locks the payer's value.
+    error NotPayer(address payer, address sender);
+    /// @notice The value sent is not the amount.
+    error WrongValue(uint256 expected, uint256 got);
+    /// @notice Neither the payer, the payee nor nobody may attest.
+    error InterestedKey(address evidenceKey);
+    /// @notice The lock is 0 absent (never prepared, or done), 1 locked or 2 armed, and another state is expected.
+    error WrongState(bytes32 lockId, uint8 expected, uint8 got);
+    /// @notice No decision stands yet.
+    error Undecided(bytes32 txid);
+    /// @notice COMMIT includes this leg: it cannot be undone.
+    error LegIncluded(bytes32 txid, uint16 leg);
+    /// @notice ABORT, or a COMMIT without this leg: it cannot be applied.
+    error LegNotIncluded(bytes32 txid, uint16 leg, uint8 kind);
+    /// @notice The attestation says that the agreed predicate does not hold.
+    error Unfulfilled();
+    /// @notice Only observations from the decision until T_E count.
+    error ObservedOutside(uint256 observedAt, uint256 from, uint256 until);
+    /// @notice The last second for this was `until`.
+    error TooLate(uint256 until, uint256 blockTime);
+    /// @notice The first second for this is `notBefore`.
+    error TooEarly(uint256 notBefore, uint256 blockTime);
+    /// @notice The receiver refuses the value. Nothing has changed.
+    error PayoutFailed(address to, uint256 amount);
+
+    uint8 private constant ABSENT = 0;
+    uint8 private constant LOCKED = 1;
+    uint8 private constant ARMED = 2;
+
+    uint8 private constant NONE = 0;
+    uint8 private constant COMMIT = 1;
+
+    bytes32 private constant ATTESTATION_TYPE =
+        keccak256("Attestation(bytes32 txid,uint16 leg,bytes32 observation,bool fulfilled,uint64 observedAt)");
+
+    /// @notice The contract whose decision these locks obey.
+    Decision public immutable decision;
+
+    struct Slot {
+        uint8 state;
+        /// When COMMIT was recorded; zero before the lock is armed.
+        uint64 decidedAt;
+    }
+
+    mapping(bytes32 lockId => Slot) private _slots;
+
+    constructor(Decision decision_) {
+        decision = decision_;
+    }
+
+    /// @notice Locks the payer's value, sent along, until the decision.
+    function prepare(Lock calldata lock) external payable {
+        if (msg.sender != lock.payer) revert NotPayer(lock.payer, msg.sender);
+        if (msg.value != lock.amount) revert WrongValue(lock.amount, msg.value);
+        address key = lock.evidenceKey;
+        if (key == lock.payer || key == lock.payee || key == address(0)) revert InterestedKey(key);
+        bytes32 txid = lock.txid;
+        (uint8 kind, uint64 decidedAt, uint64 included) = decision.decisionOf(txid);
+        if (kind != NONE) revert AlreadyDecided(txid, kind, decidedAt, included);
+        bytes32 lockId = _lockIn(ABSENT, lock);
+        _slots[lockId].state = LOCKED;
+        emit Prepared(txid, lock.leg, lockId);
+    }
+
+    /// @notice Arms the lock, after a COMMIT that includes its leg. Pays nothing.
+    function apply_(Lock calldata lock) external {
+        bytes32 lockId = _lockIn(LOCKED, lock);
+        (uint8 kind, uint64 decidedAt, bool includes) = _decided(lock);
+        if (!includes) revert LegNotIncluded(lock.txid, lock.leg, kind);
+        _slots[lockId] = Slot(ARMED, decidedAt);
+        emit Applied(lock.txid, lock.leg, lockId);
+    }
+
+    /// @notice Pays the payer back, after ABORT or a COMMIT without this leg.
+    function undo(Lock calldata lock) external {
+        bytes32 lockId = _lockIn(LOCKED, lock);
+        (,, bool includes) = _decided(lock);
+        if (includes) revert LegIncluded(lock.txid, lock.leg);
+        delete _slots[lockId];
+        emit Reverted(lock.txid, lock.leg, lockId);
+        _pay(lock.payer, lock.amount);
+    }
+
+    /// @notice Pays the payee, by the evidence key's attestation of what was seen between the decision and T_E.
+    /// @param observation The salted digest of what was observed.
+    /// @param observedAt When the sensor saw it, in seconds.
+    /// @param signature The evidence key's, over `attestationDigest`: r ‖ s ‖ v.
+    function settle(
+        Lock calldata lock,
+        bytes32 observation,
+        bool fulfilled,
+        uint64 observedAt,
+        bytes calldata signature
+    ) external {
+        bytes32 lockId = _lockIn(ARMED, lock);
+        if (!fulfilled) revert Unfulfilled();
+        uint256 decidedAt = _slots[lockId].decidedAt;
+        if (observedAt < decidedAt || observedAt > lock.evidenceDeadline) {
+            revert ObservedOutside(observedAt, decidedAt, lock.evidenceDeadline);
+        }
+        uint256 until = _lastSubmission(lock);
+        if (block.timestamp > until) revert TooLate(until, block.timestamp);
+        bytes32 digest = attestationDigest(lock.txid, lock.leg, observation, true, observedAt);
+        _checkSigner(lock.evidenceKey, digest, signature);
+        delete _slots[lockId];
+        emit Settled(lock.txid, lock.leg, lockId, observation, observedAt);
+        _pay(lock.payee, lock.amount);
+    }
+
+    /// @notice Pays the payer back, once no attestation can come any more.
+    function refund(Lock calldata lock) external {
+        bytes32 lockId = _lockIn(ARMED, lock);
+        uint256 until = _lastSubmission(lock);
+        if (block.timestamp <= until) revert TooEarly(until + 1, block.timestamp);
+        delete _slots[lockId];
+        emit Refunded(lock.txid, lock.leg, lockId);
+        _pay(lock.payer, lock.amount);
+    }
+
+    /// @notice Where a lock stands.
+    /// @return state 0 absent (never prepared, or done), 1 locked, 2 armed.
+    /// @return decidedAt The time of the COMMIT that armed it, else zero.
+    function stateOf(bytes32 lockId) external view returns (uint8 state, uint64 decidedAt) {
+        Slot memory slot = _slots[lockId];
+        return (slot.state, slot.decidedAt);
+    }
+
+    /// @notice The lock's name: Keccak-256 of its ABI encoding.
+    function lockIdOf(Lock calldata lock) public pure returns (bytes32) {
+        return keccak256(abi.encode(lock));
+    }
+
+    /// @notice What the evidence key signs.
+    function attestationDigest(bytes32 txid, uint16 leg, bytes32 observation, bool fulfilled, uint64 observedAt)
+        public
+        view
+        returns (bytes32)
+    {
+        return _typedDigest(
+            keccak256(abi.encode(ATTESTATION_TYPE, txid, leg, observation, fulfilled, observedAt))
+        );
+    }
+
+    /// @dev The lock's id, or a revert with the state that it is in.
+    function _lockIn(uint8 expected, Lock calldata lock) private view returns (bytes32 lockId) {
+        lockId = lockIdOf(lock);
+        uint8 got = _slots[lockId].state;
+        if (got != expected) revert WrongState(lockId, expected, got);
+    }
+
+    /// @dev What D says of this leg, or a revert while it says nothing.
+    function _decided(Lock calldata lock) private view returns (uint8 kind, uint64 decidedAt, bool includes) {
+        uint64 included;
+        (kind, decidedAt, included) = decision.decisionOf(lock.txid);
+        if (kind == NONE) revert Undecided(lock.txid);
+        // A leg past 63 is shifted out: no COMMIT includes it.
+        includes = kind == COMMIT && (included >> lock.leg) & 1 == 1;
+    }
+
+    /// @dev In 256 bits: terms near the end of 64-bit time must not make a lock that neither settles nor refunds.
+    function _lastSubmission(Lock calldata lock) private pure returns (uint256) {
+        return uint256(lock.evidenceDeadline) + lock.submissionWindow;
+    }
+
+    /// @dev The last act of its caller. What the receiver answers is not copied.
+    function _pay(address to, uint256 amount) private {
+        bool paid;
+        assembly ("memory-safe") {
+            paid := call(gas(), to, amount, 0, 0, 0, 0)
+        }
+        if (!paid) revert PayoutFailed(to, amount);
+    }
+}

@@ -1,0 +1,383 @@
+//! A ledger in memory with the rules of the contracts, for tests and for the simulation: of any class and finality,
+//! with faults by script. Deterministic; its time comes from the [`Clock`] that it is given.
+//!
+//! With [`Finality::Instant`] each transaction is a block of its own. Otherwise transactions wait until [`Fake::mine`],
+//! and [`Fake::reorg`] takes blocks back. It has no proofs: [`Ledger::prove`] is unsupported. It carries no hashlock
+//! legs, and takes no fees. Anyone's signature is assumed, save that of evidence, which is checked.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use sofie_model::{
+    Account, Class, Digest, Evidence, Fact, Finality, Manifest, Operation, Position, Proof, Step, Terms,
+    Timestamp,
+};
+
+use crate::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status, Treasury};
+
+mod intent;
+mod rules;
+
+use rules::Rules;
+
+/// What goes wrong once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// `submit` is refused for good.
+    Refuse(String),
+    /// `submit` fails, and nothing has arrived.
+    FailBefore,
+    /// `submit` fails, but the transaction has arrived.
+    FailAfter,
+    /// `submit` succeeds, but the transaction arrives only after so many `status` calls: late, not lost.
+    Delay(u32),
+    /// `submit` succeeds, and the transaction never arrives, unless it is submitted again.
+    Lose,
+    /// The transaction arrives twice.
+    Duplicate,
+    /// The next so many calls of `status` and `head` fail.
+    Away(u32),
+}
+
+/// A fake ledger. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Fake {
+    profile: Profile,
+    clock: Clock,
+    chain: Arc<Mutex<Chain>>,
+}
+
+#[derive(Default)]
+struct Chain {
+    chain_id: u64,
+    endowed: BTreeMap<Account, u128>,
+    rules: Rules,
+    facts: Vec<Evidence>,
+    blocks: Vec<Block>,
+    mempool: Vec<Intent>,
+    late: Vec<(u32, Intent)>,
+    script: VecDeque<(Option<&'static str>, Fault)>,
+    away: u32,
+    tries: u64,
+}
+
+struct Block {
+    time: Timestamp,
+    transactions: Vec<(Intent, Result<(), String>)>,
+}
+
+impl Fake {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new(profile: Profile, chain_id: u64, clock: Clock) -> Self {
+        let chain = Chain { chain_id, rules: Rules::new(chain_id, BTreeMap::new()), ..Chain::default() };
+        Self { profile, clock, chain: Arc::new(Mutex::new(chain)) }
+    }
+
+    /// Gives `account` money, before the first block.
+    pub fn endow(&self, account: Account, amount: u128) {
+        let mut chain = self.chain();
+        *chain.endowed.entry(account).or_default() += amount;
+        *chain.rules.balances.entry(account).or_default() += amount;
+    }
+
+    /// The next `submit` of an operation with this verb ([`Operation::verb`]; `None`: of any) meets `fault`.
+    pub fn script(&self, verb: Option<&'static str>, fault: Fault) {
+        let mut chain = self.chain();
+        match fault {
+            Fault::Away(calls) => chain.away = calls,
+            fault => chain.script.push_back((verb, fault)),
+        }
+    }
+
+    /// Makes a block of what waits, an empty one if nothing does.
+    pub fn mine(&self) {
+        let now = (self.clock)();
+        self.chain().mine(&self.profile, now);
+    }
+
+    /// Takes the last `blocks` blocks back; their transactions wait again. Past the declared depth it breaks the
+    /// ledger's promise, as real ones have.
+    pub fn reorg(&self, blocks: usize) {
+        self.chain().reorg(&self.profile, blocks);
+    }
+
+    /// What the ledger has recorded, in order, final or not.
+    #[must_use]
+    pub fn facts(&self) -> Vec<Fact> {
+        self.chain().facts.iter().map(|one| one.fact.clone()).collect()
+    }
+
+    fn chain(&self) -> MutexGuard<'_, Chain> {
+        // No state is left half-changed by a panic elsewhere: each change is one call under the lock.
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn transient(&self, reason: &str) -> LedgerError {
+        LedgerError::Transient { ledger: self.profile.id.clone(), reason: reason.to_owned() }
+    }
+
+    fn answers(&self) -> Result<MutexGuard<'_, Chain>, LedgerError> {
+        let mut chain = self.chain();
+        if chain.away > 0 {
+            chain.away -= 1;
+            return Err(self.transient("it is away, by script"));
+        }
+        Ok(chain)
+    }
+
+    fn check_carries(&self, operation: &Operation) -> Result<(), LedgerError> {
+        let reason = match operation {
+            Operation::Leg { manifest, leg, step } => match manifest.leg(*leg) {
+                None => Some(format!("the manifest has no {leg}")),
+                Some(found) if found.ledger != self.profile.id => {
+                    Some(format!("{leg} is on {}", found.ledger))
+                }
+                Some(found) if !self.profile.classes.contains(&found.class) => {
+                    Some(format!("it carries no {} legs", found.class))
+                }
+                Some(found) => match (step, &found.terms) {
+                    (Step::Settle(_) | Step::Refund, Terms::Record(_)) => {
+                        Some(format!("{leg} holds no value"))
+                    }
+                    (_, Terms::Hashlock(_)) => Some("it knows no hashlocks".into()),
+                    _ => None,
+                },
+            },
+            Operation::Decide { manifest, .. } => {
+                let here = self.profile.decides && manifest.decision.ledger == self.profile.id;
+                (!here).then(|| format!("D is {}", manifest.decision.ledger))
+            }
+            Operation::Note { .. } => {
+                (!self.profile.classes.contains(&Class::Record)).then(|| "it takes no records".into())
+            }
+        };
+        match reason {
+            None => Ok(()),
+            Some(reason) => {
+                let (ledger, verb) = (self.profile.id.clone(), operation.verb());
+                Err(LedgerError::Unsupported { ledger, verb, reason })
+            }
+        }
+    }
+
+    fn decode(&self, intent: &Intent) -> Result<Operation, LedgerError> {
+        intent::decode(intent).map_err(|error| LedgerError::Nonsense {
+            ledger: self.profile.id.clone(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+#[async_trait]
+impl Ledger for Fake {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
+        self.check_carries(operation)?;
+        let mut chain = self.chain();
+        chain.tries += 1;
+        Ok(intent::encode(chain.tries, operation))
+    }
+
+    async fn adopt(&self, intent: &Intent) -> Result<(), LedgerError> {
+        self.decode(intent).map(drop)
+    }
+
+    async fn submit(&self, intent: &Intent) -> Result<(), LedgerError> {
+        let operation = self.decode(intent)?;
+        self.check_carries(&operation)?;
+        let now = (self.clock)();
+        let mut chain = self.chain();
+        match chain.next_fault(operation.verb()) {
+            Some(Fault::Refuse(reason)) => {
+                return Err(LedgerError::Refused { ledger: self.profile.id.clone(), reason });
+            }
+            Some(Fault::FailBefore) => {
+                return Err(self.transient("the line broke before it arrived, by script"));
+            }
+            Some(Fault::FailAfter) => {
+                chain.arrive(&self.profile, intent, now);
+                return Err(self.transient("the line broke after it arrived, by script"));
+            }
+            Some(Fault::Delay(polls)) => chain.late.push((polls, intent.clone())),
+            Some(Fault::Lose) => {}
+            Some(Fault::Duplicate) => {
+                chain.arrive(&self.profile, intent, now);
+                chain.arrive(&self.profile, intent, now);
+            }
+            Some(Fault::Away(_)) | None => chain.arrive(&self.profile, intent, now),
+        }
+        Ok(())
+    }
+
+    async fn status(&self, operation: &Operation, intent: Option<&Intent>) -> Result<Status, LedgerError> {
+        self.check_carries(operation)?;
+        let now = (self.clock)();
+        let mut chain = self.answers()?;
+        chain.let_in_late_ones(&self.profile, now);
+        Ok(chain.status(&self.profile, operation, intent))
+    }
+
+    async fn head(&self) -> Result<Head, LedgerError> {
+        let chain = self.answers()?;
+        // An instant ledger's clock goes on without blocks.
+        let floor = chain.blocks.last().map(|block| block.time);
+        let time = match self.profile.finality {
+            Finality::Instant => Some((self.clock)()).max(floor),
+            _ => floor,
+        };
+        Ok(Head { height: chain.blocks.len() as u64, time: time.unwrap_or_else(|| (self.clock)()) })
+    }
+
+    async fn prove(&self, _: &Manifest, _: &[Evidence]) -> Result<Proof, LedgerError> {
+        let reason = "a fake ledger proves nothing".to_owned();
+        Err(LedgerError::Unsupported { ledger: self.profile.id.clone(), verb: "prove", reason })
+    }
+
+    fn treasury(&self) -> Option<&dyn Treasury> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Treasury for Fake {
+    async fn balance(&self, account: Account) -> Result<u128, LedgerError> {
+        Ok(self.chain().rules.balances.get(&account).copied().unwrap_or_default())
+    }
+
+    async fn fees(&self, _: &[Account], _: u64, _: u64) -> Result<u128, LedgerError> {
+        Ok(0)
+    }
+}
+
+impl Chain {
+    fn next_fault(&mut self, verb: &str) -> Option<Fault> {
+        let fits = |(only, _): &(Option<&str>, Fault)| only.is_none_or(|only| only == verb);
+        let place = self.script.iter().position(fits)?;
+        self.script.remove(place).map(|(_, fault)| fault)
+    }
+
+    fn arrive(&mut self, profile: &Profile, intent: &Intent, now: Timestamp) {
+        if self.mempool.contains(intent) || self.outcome(intent).is_some() {
+            return;
+        }
+        self.mempool.push(intent.clone());
+        if profile.finality == Finality::Instant {
+            self.mine(profile, now);
+        }
+    }
+
+    fn let_in_late_ones(&mut self, profile: &Profile, now: Timestamp) {
+        let mut still_late = Vec::new();
+        for (polls, intent) in std::mem::take(&mut self.late) {
+            match polls.checked_sub(1) {
+                Some(polls) => still_late.push((polls, intent)),
+                None => self.arrive(profile, &intent, now),
+            }
+        }
+        self.late = still_late;
+    }
+
+    fn mine(&mut self, profile: &Profile, now: Timestamp) {
+        let time = self.blocks.last().map_or(now, |block| block.time.max(now));
+        let transactions = std::mem::take(&mut self.mempool);
+        self.seal(profile, time, transactions);
+    }
+
+    fn seal(&mut self, profile: &Profile, time: Timestamp, intents: Vec<Intent>) {
+        let height = self.blocks.len() as u64 + 1;
+        let mut transactions = Vec::with_capacity(intents.len());
+        for (index, intent) in (0..).zip(intents) {
+            let reference = Digest::sha256(&intent.0);
+            let result = match intent::decode(&intent) {
+                Ok(operation) => self.rules.execute(&operation, time),
+                Err(error) => Err(error.to_string()),
+            };
+            let result = result.map(|fact| {
+                let position = Position { height, index, reference };
+                self.facts.push(Evidence { ledger: profile.id.clone(), fact, position, at: time });
+            });
+            transactions.push((intent, result));
+        }
+        self.blocks.push(Block { time, transactions });
+    }
+
+    fn reorg(&mut self, profile: &Profile, blocks: usize) {
+        let kept = self.blocks.len().saturating_sub(blocks);
+        let mut history = std::mem::take(&mut self.blocks);
+        let undone = history.split_off(kept);
+        let waiting = undone.into_iter().flat_map(|block| block.transactions).map(|(intent, _)| intent);
+        let waiting: Vec<_> = waiting.chain(std::mem::take(&mut self.mempool)).collect();
+        self.rules = Rules::new(self.chain_id, self.endowed.clone());
+        self.facts.clear();
+        for block in history {
+            let intents = block.transactions.into_iter().map(|(intent, _)| intent).collect();
+            self.seal(profile, block.time, intents);
+        }
+        self.mempool = waiting;
+    }
+
+    fn status(&self, profile: &Profile, operation: &Operation, intent: Option<&Intent>) -> Status {
+        if let Some(evidence) = self.facts.iter().find(|one| is_of(&one.fact, operation)) {
+            return match self.is_final(profile, evidence.position.height) {
+                true => Status::Final(evidence.clone()),
+                false => Status::Pending,
+            };
+        }
+        match intent.and_then(|intent| self.outcome(intent)) {
+            Some((height, Err(reason))) if self.is_final(profile, height) => {
+                Status::Refused { reason: reason.clone() }
+            }
+            Some(_) => Status::Pending,
+            None => Status::Absent,
+        }
+    }
+
+    fn is_final(&self, profile: &Profile, height: u64) -> bool {
+        let depth = match profile.finality {
+            Finality::Instant => 0,
+            Finality::Depth(depth) => u64::from(depth),
+            Finality::Tag => TAG_DEPTH,
+        };
+        height + depth <= self.blocks.len() as u64
+    }
+
+    fn outcome(&self, intent: &Intent) -> Option<(u64, &Result<(), String>)> {
+        (1..).zip(&self.blocks).find_map(|(height, block)| {
+            let (_, result) = block.transactions.iter().find(|(other, _)| other == intent)?;
+            Some((height, result))
+        })
+    }
+}
+
+/// Where the `finalized` tag of a fake ledger stands behind its head.
+const TAG_DEPTH: u64 = 2;
+
+fn is_of(fact: &Fact, operation: &Operation) -> bool {
+    match operation {
+        Operation::Note { topic, commitment } => *fact == Fact::Noted(*topic, *commitment),
+        Operation::Decide { manifest, .. } => {
+            matches!(fact, Fact::Decided(txid, _) if *txid == manifest.txid())
+        }
+        Operation::Leg { manifest, leg, step } => {
+            let txid = manifest.txid();
+            *fact
+                == match step {
+                    Step::Prepare => Fact::Prepared(txid, *leg),
+                    Step::Apply => Fact::Applied(txid, *leg),
+                    Step::Revert => Fact::Reverted(txid, *leg),
+                    Step::Settle(_) => Fact::Settled(txid, *leg),
+                    Step::Refund => Fact::Refunded(txid, *leg),
+                }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! The fake ledger's transactions: an operation in bytes, and a number that keeps two tries apart.
+
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+use sofie_model::{Account, Decide, Digest, LegId, Manifest, Operation, SignedAttestation, Step, canonical};
+
+use crate::Intent;
+
+/// Longer intents are nonsense.
+const MAX_INTENT_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct Transaction {
+    #[n(0)]
+    number: u64,
+    #[n(1)]
+    call: Call,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+enum Call {
+    #[n(0)]
+    Prepare(#[n(0)] Manifest, #[n(1)] LegId),
+    #[n(1)]
+    Apply(#[n(0)] Manifest, #[n(1)] LegId),
+    #[n(2)]
+    Revert(#[n(0)] Manifest, #[n(1)] LegId),
+    #[n(3)]
+    Settle(#[n(0)] Manifest, #[n(1)] LegId, #[n(2)] SignedAttestation),
+    #[n(4)]
+    Refund(#[n(0)] Manifest, #[n(1)] LegId),
+    #[n(5)]
+    Commit(#[n(0)] Manifest, #[n(1)] u64, #[n(2)] Digest, #[n(3)] Vec<Digest>),
+    #[n(6)]
+    Abort(#[n(0)] Manifest, #[n(1)] Account),
+    #[n(7)]
+    Note(#[n(0)] Digest, #[n(1)] Digest),
+}
+
+pub(super) fn encode(number: u64, operation: &Operation) -> Intent {
+    Intent(canonical::encode(&Transaction { number, call: Call::from(operation) }))
+}
+
+pub(super) fn decode(intent: &Intent) -> Result<Operation, canonical::Error> {
+    canonical::decode::<Transaction>(&intent.0, MAX_INTENT_BYTES).map(|one| one.call.into())
+}
+
+impl From<&Operation> for Call {
+    fn from(operation: &Operation) -> Self {
+        match operation {
+            Operation::Leg { manifest, leg, step } => {
+                let (manifest, leg) = (manifest.as_ref().clone(), *leg);
+                match step {
+                    Step::Prepare => Self::Prepare(manifest, leg),
+                    Step::Apply => Self::Apply(manifest, leg),
+                    Step::Revert => Self::Revert(manifest, leg),
+                    Step::Settle(evidence) => Self::Settle(manifest, leg, evidence.clone()),
+                    Step::Refund => Self::Refund(manifest, leg),
+                }
+            }
+            Operation::Decide { manifest, decide } => {
+                let manifest = manifest.as_ref().clone();
+                match decide {
+                    Decide::Commit { included, evidence_root, preimages } => {
+                        Self::Commit(manifest, *included, *evidence_root, preimages.clone())
+                    }
+                    Decide::Abort { by } => Self::Abort(manifest, *by),
+                }
+            }
+            Operation::Note { topic, commitment } => Self::Note(*topic, *commitment),
+        }
+    }
+}
+
+impl From<Call> for Operation {
+    fn from(call: Call) -> Self {
+        let leg = |manifest, leg, step| Self::Leg { manifest: Arc::new(manifest), leg, step };
+        let decide = |manifest, decide| Self::Decide { manifest: Arc::new(manifest), decide };
+        match call {
+            Call::Prepare(manifest, id) => leg(manifest, id, Step::Prepare),
+            Call::Apply(manifest, id) => leg(manifest, id, Step::Apply),
+            Call::Revert(manifest, id) => leg(manifest, id, Step::Revert),
+            Call::Settle(manifest, id, evidence) => leg(manifest, id, Step::Settle(evidence)),
+            Call::Refund(manifest, id) => leg(manifest, id, Step::Refund),
+            Call::Commit(manifest, included, evidence_root, preimages) => {
+                decide(manifest, Decide::Commit { included, evidence_root, preimages })
+            }
+            Call::Abort(manifest, by) => decide(manifest, Decide::Abort { by }),
+            Call::Note(topic, commitment) => Self::Note { topic, commitment },
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The rules of the decision and escrow contracts, and of a record log, on a map: what a fake ledger's block does.
+
+use std::collections::BTreeMap;
+
+use sofie_model::{
+    Account, Class, Decide, Decision, Digest, Fact, Leg, LegId, Manifest, Operation, SignedAttestation, Step,
+    Terms, Timestamp, Txid, manifest::EscrowTerms,
+};
+
+/// Where a leg's lock is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    Prepared,
+    /// Since when evidence counts.
+    Armed(Timestamp),
+    Done,
+}
+
+/// The ledger's state after a number of blocks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rules {
+    pub(super) balances: BTreeMap<Account, u128>,
+    chain_id: u64,
+    decisions: BTreeMap<Txid, (Decision, Timestamp)>,
+    locks: BTreeMap<(Txid, LegId), Lock>,
+    notes: BTreeMap<(Digest, Digest), ()>,
+}
+
+impl Rules {
+    pub(super) fn new(chain_id: u64, balances: BTreeMap<Account, u128>) -> Self {
+        Self { chain_id, balances, ..Self::default() }
+    }
+
+    /// Carries `operation` out in a block of time `now`, or says why not, changing nothing.
+    pub(super) fn execute(&mut self, operation: &Operation, now: Timestamp) -> Result<Fact, String> {
+        let now = Timestamp::from_seconds(now.as_seconds());
+        match operation {
+            Operation::Leg { manifest, leg: id, step } => {
+                let leg = manifest.leg(*id).ok_or_else(|| format!("there is no {id}"))?;
+                self.leg(manifest.txid(), *id, leg, step, now)
+            }
+            Operation::Decide { manifest, decide } => self.decide(manifest, decide, now),
+            Operation::Note { topic, commitment } => {
+                ensure(self.notes.insert((*topic, *commitment), ()).is_none(), "it is noted already")?;
+                Ok(Fact::Noted(*topic, *commitment))
+            }
+        }
+    }
+
+    fn leg(&mut self, txid: Txid, id: LegId, leg: &Leg, step: &Step, now: Timestamp) -> Result<Fact, String> {
+        let lock = self.locks.get(&(txid, id)).copied();
+        let verified = leg.class == Class::Verifying;
+        let decision = self.decisions.get(&txid).cloned();
+        let includes = decision.as_ref().map(|(decision, _)| decision.includes(id));
+        match (step, lock) {
+            (Step::Prepare, None) => {
+                ensure(decision.is_none(), "the transaction is decided")?;
+                if let Terms::Escrow(terms) = &leg.terms {
+                    self.pay(terms.payer, terms.contract, terms.amount)?;
+                }
+                self.locks.insert((txid, id), Lock::Prepared);
+                Ok(Fact::Prepared(txid, id))
+            }
+            (Step::Apply, Some(Lock::Prepared)) => {
+                ensure(!verified || includes == Some(true), "D holds no COMMIT with this leg")?;
+                let since = decision.map_or(now, |(_, at)| at);
+                self.locks.insert((txid, id), Lock::Armed(since));
+                Ok(Fact::Applied(txid, id))
+            }
+            (Step::Revert, Some(Lock::Prepared)) => {
+                ensure(
+                    !verified || includes == Some(false),
+                    "D holds neither ABORT nor a COMMIT without this leg",
+                )?;
+                if let Terms::Escrow(terms) = &leg.terms {
+                    self.pay(terms.contract, terms.payer, terms.amount)?;
+                }
+                self.locks.insert((txid, id), Lock::Done);
+                Ok(Fact::Reverted(txid, id))
+            }
+            (Step::Settle(evidence), Some(Lock::Armed(since))) => {
+                let terms = escrow(leg)?;
+                self.check_evidence((txid, id), terms, evidence, since, now)?;
+                self.pay(terms.contract, terms.payee, terms.amount)?;
+                self.locks.insert((txid, id), Lock::Done);
+                Ok(Fact::Settled(txid, id))
+            }
+            (Step::Refund, Some(Lock::Armed(_))) => {
+                let terms = escrow(leg)?;
+                ensure(now > window_end(terms), "the submission window is still open")?;
+                self.pay(terms.contract, terms.payer, terms.amount)?;
+                self.locks.insert((txid, id), Lock::Done);
+                Ok(Fact::Refunded(txid, id))
+            }
+            (_, found) => Err(format!("{id} is {found:?}")),
+        }
+    }
+
+    fn check_evidence(
+        &self,
+        (txid, leg): (Txid, LegId),
+        terms: &EscrowTerms,
+        evidence: &SignedAttestation,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        let said = evidence.attestation;
+        ensure((said.txid, said.leg) == (txid, leg), "the attestation is about another leg")?;
+        let place = (said.chain_id, said.contract);
+        ensure(place == (self.chain_id, terms.contract), "the attestation is for another contract")?;
+        ensure(said.fulfilled, "the attestation says that it is not fulfilled")?;
+        let signer = evidence.signer().map_err(|error| error.to_string())?;
+        ensure(signer == terms.evidence_key, "the attestation is by another key")?;
+        ensure(said.observed_at >= since, "it was observed before the decision")?;
+        ensure(said.observed_at <= terms.evidence_deadline, "it was observed after the deadline")?;
+        ensure(now <= window_end(terms), "the submission window is over")
+    }
+
+    fn decide(&mut self, manifest: &Manifest, decide: &Decide, now: Timestamp) -> Result<Fact, String> {
+        let txid = manifest.txid();
+        ensure(!self.decisions.contains_key(&txid), "a decision stands")?;
+        let over = now > manifest.grace_end();
+        let decision = match decide {
+            Decide::Commit { included, evidence_root, preimages } => {
+                // A COMMIT between T_D and G needs the guard's signature, which the port does not carry.
+                ensure(now <= manifest.deadline, "the deadline is over")?;
+                ensure(manifest.quorum().allows(*included), "the rule does not allow these legs")?;
+                check_preimages(manifest, preimages)?;
+                let (included, evidence_root) = (*included, *evidence_root);
+                Decision::Commit { included, evidence_root, preimages: preimages.clone() }
+            }
+            Decide::Abort { by } => {
+                let takes_part = manifest.participants.iter().any(|one| one.account == *by);
+                ensure(over || takes_part, "a stranger aborts only after the grace")?;
+                ensure(
+                    over || manifest.guard == Account::ZERO,
+                    "with a pivot, ABORT is valid after the grace",
+                )?;
+                Decision::Abort { by: *by }
+            }
+        };
+        self.decisions.insert(txid, (decision.clone(), now));
+        Ok(Fact::Decided(txid, decision))
+    }
+
+    fn pay(&mut self, from: Account, to: Account, amount: u128) -> Result<(), String> {
+        let held = self.balances.get(&from).copied().unwrap_or_default();
+        let rest = held.checked_sub(amount).ok_or_else(|| format!("{from} holds {held} of {amount}"))?;
+        self.balances.insert(from, rest);
+        *self.balances.entry(to).or_default() += amount;
+        Ok(())
+    }
+}
+
+fn check_preimages(manifest: &Manifest, preimages: &[Digest]) -> Result<(), String> {
+    ensure(preimages.len() == manifest.participants.len(), "one preimage a participant is needed")?;
+    let fits = |(one, secret): (&sofie_model::manifest::Participant, &Digest)| {
+        Digest::sha256(secret.as_bytes()) == one.hashlock
+    };
+    ensure(manifest.participants.iter().zip(preimages).all(fits), "a preimage does not fit its hashlock")
+}
+
+fn escrow(leg: &Leg) -> Result<&EscrowTerms, String> {
+    match &leg.terms {
+        Terms::Escrow(terms) => Ok(terms),
+        _ => Err("the leg holds no value".into()),
+    }
+}
+
+fn window_end(terms: &EscrowTerms) -> Timestamp {
+    terms.evidence_deadline + terms.submission_window
+}
+
+fn ensure(holds: bool, why: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(why.to_owned()) }
+}

@@ -1,0 +1,106 @@
+//! What is written beside the code: no registry host, no machine's path, each decision listed, each parser fuzzed.
+
+use crate::tree;
+
+/// Hosts that a file must not name: a package is named by its name, and the user's client knows where to get it.
+/// `Cargo.lock` names the index that every cargo knows, which is not among them.
+const HOSTS: &[&str] = &[
+    concat!("registry.", "npmjs.org"),
+    concat!("registry.", "yarnpkg.com"),
+    concat!("static.", "crates.io"),
+    concat!("index.", "crates.io"),
+    concat!("files.", "pythonhosted.org"),
+    concat!("deb.", "debian.org"),
+    concat!("proxy.", "golang.org"),
+];
+
+/// Where one machine keeps its files.
+const PATHS: &[&str] =
+    &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/t", "mp/")];
+
+/// Parsers of what a stranger sends, and the fuzz target of each (fuzz/fuzz_targets/NAME.rs).
+const PARSERS: &[(&str, &str)] = &[];
+
+/// Lines of `text` that name a host or hold an absolute path of a machine.
+fn leaks(name: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let host = HOSTS.iter().find(|host| line.contains(**host));
+        let path = PATHS.iter().find(|path| starts_a_path(line, path));
+        found.extend(host.into_iter().chain(path).map(|what| format!("{name}:{}: {what}", index + 1)));
+    }
+    found
+}
+
+/// Whether `path` stands in `line` as the beginning of a path, not in the middle of a URL.
+fn starts_a_path(line: &str, path: &str) -> bool {
+    let inside = |c: char| c.is_alphanumeric() || "/._-:}>*".contains(c);
+    line.match_indices(path).any(|(at, _)| !line[..at].chars().next_back().is_some_and(inside))
+}
+
+/// The decisions in docs/adr, by file name.
+fn decisions() -> Vec<String> {
+    let is_one = |name: &String| name.starts_with(|c: char| c.is_ascii_digit());
+    let files = tree::files_ending(&[".md"]).into_iter();
+    files.filter_map(|name| name.strip_prefix("docs/adr/").map(str::to_owned)).filter(is_one).collect()
+}
+
+#[test]
+fn no_file_names_a_registry_host_or_a_machines_path() {
+    let found: Vec<String> = tree::files()
+        .iter()
+        .filter(|name| !name.contains("/corpora/"))
+        .flat_map(|name| leaks(name, &tree::read(name)))
+        .collect();
+    tree::none(&found, "name packages by their names, and paths from the workspace's root:");
+}
+
+#[test]
+fn every_decision_is_listed_once_and_has_its_three_parts() {
+    let index = tree::read("docs/adr/README.md");
+    let mut offences = Vec::new();
+    let mut numbers = Vec::new();
+    for name in decisions() {
+        numbers.push(name.chars().take(4).collect::<String>());
+        if index.matches(&format!("({name})")).count() != 1 {
+            offences.push(format!("docs/adr/{name} does not stand once in docs/adr/README.md"));
+        }
+        let text = tree::read(&format!("docs/adr/{name}")).to_lowercase();
+        for part in ["context", "decision", "consequences"] {
+            if !text.contains(&format!("## {part}")) {
+                offences.push(format!("docs/adr/{name} has no part \"{part}\""));
+            }
+        }
+    }
+    numbers.dedup();
+    assert_eq!(numbers.len(), decisions().len(), "two decisions share a number");
+    tree::none(&offences, "a decision that is not listed is not found:");
+}
+
+#[test]
+fn every_listed_parser_has_its_fuzz_target() {
+    let files = tree::files();
+    for (parser, target) in PARSERS {
+        assert!(files.iter().any(|name| name == parser), "{parser} is gone: mend the list");
+        let path = format!("fuzz/fuzz_targets/{target}.rs");
+        assert!(files.contains(&path), "{parser} wants {path}");
+        assert!(
+            tree::read("fuzz/Cargo.toml").contains(&format!("\"{target}\"")),
+            "fuzz/Cargo.toml lacks {target}"
+        );
+    }
+}
+
+#[test]
+fn a_leak_is_found() {
+    let cases = [
+        (concat!("\"resolved\": \"https://registry.", "npmjs.org/x\""), 1),
+        (concat!("cp /t", "mp/x ."), 1),
+        (concat!("path = \"/ho", "me/me/x\""), 1),
+        (concat!("coap://host/ho", "me/light"), 0),
+        ("see crates/node/src/lib.rs", 0),
+    ];
+    for (line, expected) in cases {
+        assert_eq!(leaks("x", line).len(), expected, "{line}");
+    }
+}

@@ -1,0 +1,81 @@
+//! `cargo xtask ci`: everything that must hold before a change lands, in the order in which it fails fastest.
+
+use std::{process::Command, time::Instant};
+
+use crate::{
+    console, contracts, peers,
+    shell::{self, Done},
+};
+
+/// One step: its name and what it does.
+type Step = (&'static str, fn() -> Done);
+
+const STEPS: &[Step] = &[
+    ("format", format),
+    ("peers", peers::install),
+    ("lints", lints),
+    ("documentation", documentation),
+    ("documented examples", doctests),
+    ("dependencies", dependencies),
+    ("contracts", contracts::check),
+    ("console assets", console::check),
+    ("console in Chromium", console::test),
+    ("tests", tests),
+];
+
+pub(crate) fn run() -> Done {
+    for (name, step) in STEPS {
+        eprintln!("xtask: {name} …");
+        let began = Instant::now();
+        step().map_err(|failure| failure.during(name))?;
+        eprintln!("xtask: {name}: {} s", began.elapsed().as_secs());
+    }
+    Ok(())
+}
+
+/// The cargo that runs this chore, on the committed lock file.
+fn cargo(arguments: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = shell::command(cargo, arguments);
+    cargo.env("SOFIE_PEERS", peers::folder());
+    cargo
+}
+
+fn format() -> Done {
+    shell::run(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn lints() -> Done {
+    let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    shell::run(&mut cargo(&arguments))
+}
+
+fn documentation() -> Done {
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+    shell::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn doctests() -> Done {
+    shell::run(&mut cargo(&["test", "--workspace", "--doc", "--locked"]))
+}
+
+/// Licences, bans and sources, where `cargo-deny` is installed; its advisories need a database from the network.
+fn dependencies() -> Done {
+    if shell::on_path("cargo-deny").is_none() {
+        eprintln!("xtask: skipped, `cargo-deny` is not installed (cargo install cargo-deny --locked)");
+        return Ok(());
+    }
+    shell::run(&mut cargo(&["deny", "--all-features", "check", "bans", "licenses", "sources"]))
+}
+
+/// The runner's own summary is the last thing on the terminal.
+fn tests() -> Done {
+    if shell::on_path("cargo-nextest").is_none() {
+        eprintln!("xtask: cargo install cargo-nextest --locked");
+        if let Err(failure) = shell::quietly(&mut cargo(&["install", "cargo-nextest", "--locked"])) {
+            eprintln!("xtask: {failure}\nxtask: falling back to `cargo test`");
+            return shell::run(&mut cargo(&["test", "--workspace", "--locked"]));
+        }
+    }
+    shell::run(&mut cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]))
+}

@@ -1,0 +1,213 @@
+//! `cargo xtask peers`: what the tests need besides Rust, by package name and pinned version, installed once.
+//!
+//! npm packages go under `.peers/` at the workspace's root (or `$SOFIE_PEERS`) and run no install script; Debian
+//! packages go into the system. A peer that is there already is left alone.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::shell::{self, Done, Failure};
+
+/// An npm package that ships what a test runs, and where it is found afterwards.
+struct NpmPeer {
+    package: &'static str,
+    version: &'static str,
+    /// What the package must contain once it is there, relative to its own folder.
+    holds: &'static str,
+    /// A link to it, relative to the peers' folder.
+    link: Option<&'static str>,
+}
+
+/// Node packages. Changing a version here is all there is to an upgrade.
+const NPM: &[NpmPeer] = &[
+    NpmPeer {
+        package: "@foundry-rs/anvil-linux-amd64",
+        version: "1.7.1",
+        holds: "bin/anvil",
+        link: Some("anvil"),
+    },
+    NpmPeer { package: "playwright-core", version: "1.65.1", holds: "package.json", link: None },
+];
+
+/// Debian packages, each with the program that tells whether it is there. Debian's release pins the version.
+const DEBIAN: &[(&str, &str)] = &[
+    ("mosquitto", "mosquitto"),
+    ("mosquitto-clients", "mosquitto_pub"),
+    ("libcoap3-bin", "coap-server-openssl"),
+    ("chromium", "chromium"),
+];
+
+/// Folders with locked npm dependencies of their own.
+const LOCKED: &[&str] = &["contracts", "console"];
+
+pub(crate) fn run(arguments: &[&str]) -> Done {
+    match arguments {
+        ["install"] => install(),
+        ["ls"] => {
+            list();
+            Ok(())
+        }
+        other => Err(Failure::usage(format!("peers install|ls, not {other:?}"))),
+    }
+}
+
+/// Where peers live.
+pub(crate) fn folder() -> PathBuf {
+    env::var_os("SOFIE_PEERS").map_or_else(|| shell::root().join(".peers"), PathBuf::from)
+}
+
+/// Installs what is not there yet.
+pub(crate) fn install() -> Done {
+    let folder = folder();
+    fs::create_dir_all(&folder).map_err(|error| at(&folder, &error))?;
+    install_debian()?;
+    for program in ["node", "npm"] {
+        if shell::on_path(program).is_none() {
+            return Err(Failure::lacks(format!("`{program}` is not on the path: install Node 20 or later")));
+        }
+    }
+    for peer in NPM {
+        install_npm(peer, &folder)?;
+    }
+    for name in LOCKED {
+        install_locked(&shell::root().join(name))?;
+    }
+    Ok(())
+}
+
+fn list() {
+    let folder = folder();
+    let state = |there: bool| if there { "there" } else { "missing" };
+    for peer in NPM {
+        println!("{:8} npm     {} {}", state(is_there(peer, &folder)), peer.package, peer.version);
+    }
+    for (package, program) in DEBIAN {
+        println!("{:8} Debian  {package}", state(shell::on_path(program).is_some()));
+    }
+    for name in LOCKED {
+        let place = shell::root().join(name);
+        if place.join("package-lock.json").is_file() {
+            println!("{:8} npm     {name}/package-lock.json", state(is_locked_there(&place)));
+        }
+    }
+}
+
+fn install_debian() -> Done {
+    let missing: Vec<&str> = DEBIAN
+        .iter()
+        .filter(|(_, program)| shell::on_path(program).is_none())
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let line = format!("apt-get install -y --no-install-recommends {}", missing.join(" "));
+    if shell::on_path("apt-get").is_none() {
+        return Err(Failure::lacks(format!("no apt-get here; install by hand: {}", missing.join(", "))));
+    }
+    if shell::quietly(&mut shell::command("id", &["-u"]))?.trim() != "0" {
+        return Err(Failure::lacks(format!("only root may install; run this, then again: {line}")));
+    }
+    eprintln!("xtask: {line}");
+    shell::quietly(apt().args(["-qq", "update"]))?;
+    shell::quietly(apt().args(["-qq", "install", "-y", "--no-install-recommends"]).args(&missing))?;
+    match DEBIAN.iter().find(|(_, program)| shell::on_path(program).is_none()) {
+        None => Ok(()),
+        Some((package, program)) => {
+            Err(Failure::lacks(format!("{package} was installed, and yet `{program}` is not on the path")))
+        }
+    }
+}
+
+/// Waits for another package manager at work instead of failing.
+fn apt() -> Command {
+    let mut apt = shell::command("apt-get", &["-o", "DPkg::Lock::Timeout=300"]);
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    apt
+}
+
+/// Each npm peer has a folder of its own, so that one's upgrade does not touch another.
+fn home(peer: &NpmPeer, folder: &Path) -> PathBuf {
+    let short = peer.package.rsplit('/').next().unwrap_or(peer.package);
+    folder.join("npm").join(format!("{short}-{}", peer.version))
+}
+
+fn held(peer: &NpmPeer, folder: &Path) -> PathBuf {
+    home(peer, folder).join("node_modules").join(peer.package).join(peer.holds)
+}
+
+fn is_there(peer: &NpmPeer, folder: &Path) -> bool {
+    let linked = peer.link.is_none_or(|link| {
+        fs::read_link(folder.join(link)).is_ok_and(|target| folder.join(target) == held(peer, folder))
+    });
+    held(peer, folder).is_file() && linked
+}
+
+fn install_npm(peer: &NpmPeer, folder: &Path) -> Done {
+    if is_there(peer, folder) {
+        return Ok(());
+    }
+    let home = home(peer, folder);
+    fs::create_dir_all(&home).map_err(|error| at(&home, &error))?;
+    let wanted = format!("{}@{}", peer.package, peer.version);
+    eprintln!("xtask: npm install {wanted}");
+    let mut npm = npm(&home);
+    shell::quietly(npm.args(["install", "--save-exact", &wanted]))?;
+    let held = held(peer, folder);
+    if !held.is_file() {
+        return Err(Failure::found(format!("{wanted} came without {}", peer.holds)));
+    }
+    peer.link.map_or(Ok(()), |link| point(&folder.join(link), &held, folder))
+}
+
+/// Makes `link` point at `target`, relative, so that the folder can move.
+#[cfg(unix)]
+fn point(link: &Path, target: &Path, folder: &Path) -> Done {
+    let relative = target.strip_prefix(folder).unwrap_or(target);
+    match fs::remove_file(link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(link, &error)),
+        _ => {}
+    }
+    std::os::unix::fs::symlink(relative, link).map_err(|error| at(link, &error))
+}
+
+#[cfg(not(unix))]
+fn point(link: &Path, _: &Path, _: &Path) -> Done {
+    Err(Failure::lacks(format!("{}: peers are installed on Linux only", link.display())))
+}
+
+/// `npm ci` where a lock file asks for it and has not been followed yet.
+pub(crate) fn install_locked(place: &Path) -> Done {
+    if !place.join("package-lock.json").is_file() || is_locked_there(place) {
+        return Ok(());
+    }
+    eprintln!("xtask: npm ci in {}/", place.file_name().unwrap_or_default().to_string_lossy());
+    shell::quietly(npm(place).arg("ci"))?;
+    let lock = place.join("package-lock.json");
+    fs::copy(&lock, stamp(place)).map(drop).map_err(|error| at(&lock, &error))
+}
+
+/// A copy of the lock file that `node_modules` was made from.
+fn stamp(place: &Path) -> PathBuf {
+    place.join("node_modules/.installed-lock.json")
+}
+
+fn is_locked_there(place: &Path) -> bool {
+    let read = |path: PathBuf| fs::read(path).ok();
+    let followed = read(stamp(place));
+    followed.is_some() && followed == read(place.join("package-lock.json"))
+}
+
+/// npm in `place`, without install scripts: no package runs code of its own here before a test asks it to.
+fn npm(place: &Path) -> Command {
+    let mut npm = shell::command("npm", &["--silent", "--no-audit", "--no-fund", "--ignore-scripts"]);
+    npm.arg("--prefix").arg(place).current_dir(place);
+    npm
+}
+
+fn at(path: &Path, error: &io::Error) -> Failure {
+    Failure::found(format!("{}: {error}", path.display()))
+}
