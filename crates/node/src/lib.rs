@@ -1,3 +1,7 @@
 //! The node: what turns the rooms into a running service. It alone reads the clock, opens files and listens.
 
 pub mod api;
+pub mod clock;
+pub mod config;
+pub mod keys;
+pub mod telemetry;

@@ -1,0 +1,237 @@
+//! The configuration, `sofie.toml` (TOML 1.0; docs/guide/configuration.md lists every key).
+//!
+//! The text is read once, here, into types that cannot be wrong. All faults are told at once, each with file, line,
+//! column and the key at fault, and for an unknown key the nearest known one. Relative paths start at the file's own
+//! folder. Nothing is opened or created while reading: key files are [`crate::keys`]'s business.
+
+mod fault;
+mod scalar;
+mod section;
+mod tables;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use sofie_model::{Finality, LedgerId, Span};
+use url::Url;
+
+use crate::api::PlatformKind;
+
+pub use fault::{ConfigError, Fault};
+pub use scalar::{Name, RpcUrl};
+
+/// The largest configuration that is read, in bytes.
+pub const MAX_CONFIG: usize = 256 * 1024;
+/// The most entries of one `[[…]]` list.
+pub const MAX_ENTRIES: usize = 64;
+
+/// A whole configuration, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[[party]]`, in the order of the file.
+    pub parties: Vec<Party>,
+    /// `[[ledger]]`, in the order of the file.
+    pub ledgers: Vec<Ledger>,
+    /// `[[platform]]`, in the order of the file.
+    pub platforms: Vec<Platform>,
+    /// `[limits]`
+    pub limits: Limits,
+}
+
+/// The node itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// How it calls itself.
+    pub name: Name,
+    /// The party who runs it; one of [`Config::parties`].
+    pub operator: Name,
+    /// Where HTTP listens. Port 0: any free port.
+    pub listen: SocketAddr,
+    /// Where journal, keys and embedded ledgers live.
+    pub data_dir: PathBuf,
+    /// Whether the console is served.
+    pub console: bool,
+    /// What is logged: a level, or directives as `tracing-subscriber` reads them.
+    pub log: String,
+    /// The file with the bearer token that every changing request must show; without it, none is asked for.
+    pub token_file: Option<PathBuf>,
+    /// Names besides the loopback ones that a Host header may have.
+    pub hosts: Vec<String>,
+}
+
+/// A party whose keys the node holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Party {
+    /// Its name.
+    pub name: Name,
+    /// Its key file; created on the first start.
+    pub key_file: PathBuf,
+}
+
+/// A ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// Its name in manifests.
+    pub id: LedgerId,
+    /// What it is.
+    pub kind: LedgerKind,
+    /// The longest time from submitted until recorded.
+    pub inclusion: Span,
+    /// The longest time from recorded until final.
+    pub finalises: Span,
+    /// How long to wait between two questions.
+    pub poll: Span,
+}
+
+/// The kinds of ledgers, each with what it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerKind {
+    /// An EVM inside the process, its state under the data folder.
+    EvmEmbedded {
+        /// EIP-155 chain id.
+        chain_id: u64,
+        /// What each party holds in the first block, in the smallest unit.
+        genesis: BTreeMap<Name, u128>,
+    },
+    /// An Ethereum node by JSON-RPC.
+    EvmRpc {
+        /// Where it answers.
+        url: RpcUrl,
+        /// The chain id that it must have.
+        chain_id: u64,
+        /// When its facts are final.
+        finality: Finality,
+    },
+    /// The hash calendar inside the process.
+    Calendar {
+        /// It answers but takes no new entries: to see how a transaction aborts.
+        read_only: bool,
+    },
+}
+
+impl LedgerKind {
+    /// The kind as the file writes it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::EvmEmbedded { .. } => "evm-embedded",
+            Self::EvmRpc { .. } => "evm-rpc",
+            Self::Calendar { .. } => "calendar",
+        }
+    }
+
+    /// When its facts are final.
+    #[must_use]
+    pub const fn finality(&self) -> Finality {
+        match self {
+            Self::EvmRpc { finality, .. } => *finality,
+            Self::EvmEmbedded { .. } | Self::Calendar { .. } => Finality::Instant,
+        }
+    }
+}
+
+/// A platform that is joined when the node starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platform {
+    /// The party who owns it; one of [`Config::parties`].
+    pub owner: Name,
+    /// Its protocol.
+    pub kind: PlatformKind,
+    /// Where it answers.
+    pub url: Url,
+    /// The owner's own mapping, in place of the one by introspection.
+    pub mapping: Option<PathBuf>,
+    /// What the owner allows.
+    pub policy: Policy,
+}
+
+/// What the owner of a platform allows others to do with it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// Actions that introspection only inferred, and that are offered nevertheless. None by default: control that was
+    /// guessed is not control that was granted.
+    pub actions: Vec<String>,
+}
+
+/// Bounds of the HTTP door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest request body, in bytes.
+    pub body_bytes: usize,
+    /// The most requests that are worked on at once.
+    pub requests: usize,
+    /// The most connections that are open at once.
+    pub connections: usize,
+    /// The most event streams that are open at once.
+    pub streams: usize,
+    /// How long one request may take, its body included.
+    pub request_timeout: Span,
+    /// How long a client may take to send a request's head.
+    pub header_timeout: Span,
+    /// How long open requests may go on after a stop was asked for.
+    pub drain: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 64 * 1024,
+            requests: 64,
+            connections: 256,
+            streams: 64,
+            request_timeout: Span::from_seconds(30),
+            header_timeout: Span::from_seconds(10),
+            drain: Span::from_seconds(5),
+        }
+    }
+}
+
+/// Where HTTP listens unless the file says otherwise: this machine alone.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420);
+
+impl Config {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the file and all faults in it.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), source };
+        let size = std::fs::metadata(file).map_err(unreadable)?.len();
+        if size > MAX_CONFIG as u64 {
+            return Err(ConfigError::TooLarge { file: file.to_owned(), size, limit: MAX_CONFIG });
+        }
+        let text = std::fs::read_to_string(file).map_err(unreadable)?;
+        Self::parse(&text, file)
+    }
+
+    /// Reads `text`, which `file` is said to hold: `file` is named in faults, and its folder is where relative paths
+    /// start.
+    ///
+    /// ```
+    /// use sofie_node::config::Config;
+    /// let text = r#"
+    /// [[party]]
+    /// name = "operator"
+    ///
+    /// [[ledger]]
+    /// id = "evm"
+    /// kind = "evm-embeded"
+    /// "#;
+    /// let error = Config::parse(text, "sofie.toml".as_ref()).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "sofie.toml:7:8: [[ledger]] kind: \"evm-embeded\" is not one of evm-embedded, evm-rpc, calendar; did you mean \"evm-embedded\"?"
+    /// );
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConfigError::Faults`] with everything that is wrong.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        tables::read(text, file)
+    }
+}

@@ -1,0 +1,311 @@
+//! The sections of the file, one function each, and what must hold between them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+use sofie_model::{LedgerId, Span};
+use toml::de::DeTable;
+
+use super::{
+    Config, ConfigError, DEFAULT_LISTEN, Ledger, LedgerKind, Limits, MAX_ENTRIES, Name, Node, Party,
+    Platform, Policy, RpcUrl,
+    fault::Fault,
+    scalar::{self, nearest},
+    section::{Faults, Placed, Section},
+};
+use crate::api::PlatformKind;
+
+/// Reads the whole file.
+pub(super) fn read(text: &str, file: &Path) -> Result<Config, ConfigError> {
+    let refused = |faults| ConfigError::Faults { file: file.to_owned(), faults };
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let at = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+        let fault = |error| Fault::at(text, at(error), format!("not TOML: {}", error.message().trim()));
+        return Err(refused(errors.iter().map(fault).collect()));
+    }
+    let faults = Faults::new(text);
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let config = sections(Section::root(&root, &faults), folder);
+    let found = faults.into_sorted();
+    if found.is_empty() { Ok(config) } else { Err(refused(found)) }
+}
+
+/// An entry that could not be read is left out, after its fault was noted.
+fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
+    let node = node(root.table("node", "[node]"), folder);
+    let party_tables = root.tables("party");
+    let told_parties = party_tables.len();
+    let parties = each(party_tables, |section| party(section, folder, &node.node.data_dir));
+    let ledger_tables = root.tables("ledger");
+    let told_ledgers = ledger_tables.len();
+    let ledgers = each(ledger_tables, ledger);
+    let platforms = each(root.tables("platform"), |section| platform(section, folder));
+    let limits = limits(root.table("limits", "[limits]"));
+    let names: BTreeSet<&str> = parties.iter().map(|party| party.value.name.as_str()).collect();
+
+    if told_parties == 0 {
+        root.fault(&(0..0), "no [[party]] that could own anything; add one with a name");
+    }
+    if told_ledgers == 0 {
+        root.fault(&(0..0), "no [[ledger]] to record on; add one with an id and a kind");
+    }
+    unique(&root, &parties, "party", |party| party.name.to_string());
+    unique(&root, &parties, "party key_file", |party| party.key_file.display().to_string());
+    unique(&root, &ledgers, "ledger", |(ledger, _)| ledger.id.to_string());
+    unique(&root, &platforms, "platform", |(platform, _)| platform.url.to_string());
+    // Under a party whose name was not read, "no such party" would be a second fault for the same mistake.
+    if told_parties > 0 && told_parties == parties.len() {
+        known_party(&root, &node.operator, "[node] operator", &names);
+        for owner in platforms.iter().map(|platform| &platform.value.1) {
+            known_party(&root, owner, "[[platform]] owner", &names);
+        }
+        for named in ledgers.iter().flat_map(|ledger| &ledger.value.1) {
+            known_party(&root, named, "[[ledger]] genesis", &names);
+        }
+    }
+    root.finish();
+    Config {
+        node: node.node,
+        parties: parties.into_iter().map(|party| party.value).collect(),
+        ledgers: ledgers.into_iter().map(|ledger| ledger.value.0).collect(),
+        platforms: platforms.into_iter().map(|platform| platform.value.0).collect(),
+        limits,
+    }
+}
+
+/// `[node]`, and where its operator is named.
+struct ReadNode {
+    node: Node,
+    operator: Placed<Name>,
+}
+
+fn node(mut section: Section<'_, '_>, folder: &Path) -> ReadNode {
+    let default = |name: &str| Name::try_from(name.to_owned()).expect("the defaults below are names");
+    let name = section.get_or("name", default("sofie"), scalar::parsed);
+    let operator = section
+        .get("operator", scalar::parsed)
+        .unwrap_or_else(|| Placed { value: default("operator"), place: section.place() });
+    let listen = section
+        .get("listen", scalar::listen)
+        .unwrap_or_else(|| Placed { value: DEFAULT_LISTEN, place: section.place() });
+    let data_dir = section.get_or("data_dir", PathBuf::from("sofie-data"), scalar::parsed);
+    let console = section.get_or("console", true, scalar::boolean);
+    let log = section.get_or("log", "info".to_owned(), log_filter);
+    let token_file: Option<Placed<PathBuf>> = section.get("token_file", scalar::parsed);
+    let hosts = section.get_or("hosts", Vec::new(), |value| scalar::list(value, MAX_ENTRIES, host));
+    open_to_others(&section, &listen, token_file.is_some());
+    section.finish();
+    let node = Node {
+        name,
+        operator: operator.value.clone(),
+        listen: listen.value,
+        data_dir: folder.join(data_dir),
+        console,
+        log,
+        token_file: token_file.map(|file| folder.join(file.value)),
+        hosts,
+    };
+    ReadNode { node, operator }
+}
+
+/// Other machines may only reach a node that asks for a token.
+fn open_to_others(section: &Section<'_, '_>, listen: &Placed<SocketAddr>, has_token: bool) {
+    if !listen.value.ip().is_loopback() && !has_token {
+        let what = format!(
+            "listen: {} can be reached from other machines, so that anybody there could spend the parties' money; \
+             set token_file, or listen on 127.0.0.1",
+            listen.value
+        );
+        section.fault(&listen.place, &what);
+    }
+}
+
+fn log_filter(value: &toml::de::DeValue<'_>) -> scalar::Read<String> {
+    let text = scalar::text(value)?;
+    match tracing_subscriber::EnvFilter::builder().parse(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => {
+            Err(format!("is not a log filter such as \"info\" or \"info,sofie_node=debug\": {error}"))
+        }
+    }
+}
+
+fn host(value: &toml::de::DeValue<'_>) -> scalar::Read<String> {
+    let text = scalar::text(value)?.to_ascii_lowercase();
+    match url::Host::parse(&text) {
+        Ok(host) if host.to_string() == text => Ok(text),
+        _ => Err(format!("{text:?} is not a host name without port, such as \"node.example.org\"")),
+    }
+}
+
+fn party(mut section: Section<'_, '_>, folder: &Path, data_dir: &Path) -> Option<Placed<Party>> {
+    let place = section.place();
+    let name = section.require("name", "\"renter\"", scalar::parsed::<Name>);
+    let key_file: Option<Placed<PathBuf>> = section.get("key_file", scalar::parsed);
+    section.finish();
+    let name = name?;
+    let key_file = match key_file {
+        Some(file) => folder.join(file.value),
+        None => data_dir.join("keys").join(format!("{}.key", name.value)),
+    };
+    Some(Placed { place, value: Party { name: name.value, key_file } })
+}
+
+/// The kinds of ledgers as the file writes them.
+#[derive(Clone, Copy)]
+enum Kind {
+    EvmEmbedded,
+    EvmRpc,
+    Calendar,
+}
+
+const KINDS: [(&str, Kind); 3] =
+    [("evm-embedded", Kind::EvmEmbedded), ("evm-rpc", Kind::EvmRpc), ("calendar", Kind::Calendar)];
+
+/// A ledger, and the parties that its genesis names.
+type ReadLedger = Placed<(Ledger, Vec<Placed<Name>>)>;
+
+fn ledger(mut section: Section<'_, '_>) -> Option<ReadLedger> {
+    let place = section.place();
+    let id = section.require("id", "\"evm\"", scalar::parsed::<LedgerId>);
+    let kind = section.require("kind", "\"evm-embedded\"", |value| scalar::word(value, &KINDS));
+    // Without a kind nobody can tell which keys belong here: only the fault above is told.
+    let kind = kind?.value;
+    let (inclusion, finalises, poll) = match kind {
+        Kind::EvmEmbedded => (Span::from_seconds(2), Span::ZERO, Span::from_millis(20)),
+        Kind::EvmRpc => (Span::from_seconds(60), Span::from_seconds(900), Span::from_seconds(1)),
+        Kind::Calendar => (Span::from_seconds(2), Span::from_seconds(2), Span::from_millis(20)),
+    };
+    let long = Span::ZERO..=Span::from_seconds(7 * 86_400);
+    let inclusion = section.get_or("inclusion", inclusion, |value| scalar::span(value, long.clone()));
+    let finalises = section.get_or("finalises", finalises, |value| scalar::span(value, long.clone()));
+    let poll = section.get_or("poll", poll, |value| scalar::span(value, POLL));
+    let mut named = Vec::new();
+    let kind = match kind {
+        Kind::EvmEmbedded => Some(evm_embedded(&mut section, &mut named)),
+        Kind::EvmRpc => evm_rpc(&mut section),
+        Kind::Calendar => {
+            Some(LedgerKind::Calendar { read_only: section.get_or("read_only", false, scalar::boolean) })
+        }
+    };
+    section.finish();
+    let ledger = Ledger { id: id?.value, kind: kind?, inclusion, finalises, poll };
+    Some(Placed { place, value: (ledger, named) })
+}
+
+/// No busy loop, and no node that looks asleep.
+const POLL: RangeInclusive<Span> = Span::from_millis(1)..=Span::from_seconds(60);
+/// EIP-155 leaves room above; a manifest and JSON carry 64 bits, TOML 63.
+const CHAIN_IDS: RangeInclusive<u64> = 1..=i64::MAX as u64;
+
+fn evm_embedded(section: &mut Section<'_, '_>, named: &mut Vec<Placed<Name>>) -> LedgerKind {
+    let chain_id = section.get_or("chain_id", 1337, |value| scalar::whole(value, CHAIN_IDS));
+    let entries = section
+        .table("genesis", "[[ledger]] genesis")
+        .entries(|party, value| Ok((party.parse::<Name>()?, scalar::amount(value)?)));
+    let mut genesis = BTreeMap::new();
+    for Placed { value: (party, amount), place } in entries {
+        named.push(Placed { value: party.clone(), place });
+        genesis.insert(party, amount);
+    }
+    LedgerKind::EvmEmbedded { chain_id, genesis }
+}
+
+fn evm_rpc(section: &mut Section<'_, '_>) -> Option<LedgerKind> {
+    let url =
+        section.require("url", "\"http://127.0.0.1:8545\"", |value| scalar::url(value, &["http", "https"]));
+    let chain_id = section.require("chain_id", "31337", |value| scalar::whole(value, CHAIN_IDS));
+    let finality = section.require("finality", "\"finalized\"", scalar::finality);
+    Some(LedgerKind::EvmRpc {
+        url: RpcUrl::new(url?.value),
+        chain_id: chain_id?.value,
+        finality: finality?.value,
+    })
+}
+
+/// A platform, and where its owner is named.
+type ReadPlatform = Placed<(Platform, Placed<Name>)>;
+
+fn platform(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadPlatform> {
+    const KINDS: [(&str, PlatformKind); 2] = [("coap", PlatformKind::Coap), ("mqtt", PlatformKind::Mqtt)];
+    let place = section.place();
+    let owner = section.require("owner", "\"locker-co\"", scalar::parsed::<Name>);
+    let kind = section.require("kind", "\"coap\"", |value| scalar::word(value, &KINDS));
+    let (scheme, example) = match &kind {
+        Some(Placed { value: PlatformKind::Mqtt, .. }) => ("mqtt", "\"mqtt://127.0.0.1:1883\""),
+        _ => ("coap", "\"coap://127.0.0.1:5683\""),
+    };
+    // Under an unknown kind the URL is not judged: one fault is enough.
+    let schemes = if kind.is_some() { vec![scheme] } else { vec!["coap", "mqtt"] };
+    let url = section.require("url", example, |value| scalar::url(value, &schemes));
+    let mapping: Option<Placed<PathBuf>> = section.get("mapping", scalar::parsed);
+    let mut policy = section.table("policy", "[platform.policy]");
+    let actions =
+        policy.get_or("actions", Vec::new(), |value| scalar::list(value, MAX_ENTRIES, scalar::text));
+    policy.finish();
+    section.finish();
+    let owner = owner?;
+    let platform = Platform {
+        owner: owner.value.clone(),
+        kind: kind?.value,
+        url: url?.value,
+        mapping: mapping.map(|file| folder.join(file.value)),
+        policy: Policy { actions },
+    };
+    Some(Placed { place, value: (platform, owner) })
+}
+
+fn limits(mut section: Section<'_, '_>) -> Limits {
+    let default = Limits::default();
+    let timeout = Span::from_millis(100)..=Span::from_seconds(600);
+    let mut span = |key, default| section.get_or(key, default, |value| scalar::span(value, timeout.clone()));
+    let request_timeout = span("request_timeout", default.request_timeout);
+    let header_timeout = span("header_timeout", default.header_timeout);
+    let drain = span("drain", default.drain);
+    let mut count = |key, default, max| section.get_or(key, default, |value| scalar::count(value, 1..=max));
+    let limits = Limits {
+        body_bytes: count("body_bytes", default.body_bytes, 16 << 20),
+        requests: count("requests", default.requests, 10_000),
+        connections: count("connections", default.connections, 100_000),
+        streams: count("streams", default.streams, 10_000),
+        request_timeout,
+        header_timeout,
+        drain,
+    };
+    section.finish();
+    limits
+}
+
+fn each<'t, 's, T>(
+    sections: Vec<Section<'t, 's>>,
+    read: impl FnMut(Section<'t, 's>) -> Option<Placed<T>>,
+) -> Vec<Placed<T>> {
+    sections.into_iter().filter_map(read).collect()
+}
+
+fn unique<T>(root: &Section<'_, '_>, items: &[Placed<T>], what: &str, name: impl Fn(&T) -> String) {
+    let mut seen = BTreeSet::new();
+    for item in items {
+        let name = name(&item.value);
+        if !seen.insert(name.clone()) {
+            root.fault(&item.place, &format!("a second {what} {name:?}; each must be there once"));
+        }
+    }
+}
+
+fn known_party(root: &Section<'_, '_>, named: &Placed<Name>, key: &str, names: &BTreeSet<&str>) {
+    if names.contains(named.value.as_str()) {
+        return;
+    }
+    let known: Vec<_> = names.iter().copied().collect();
+    let hint = match nearest(named.value.as_str(), &known) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => format!("known are {}; or add a [[party]] with that name", known.join(", ")),
+    };
+    root.fault(&named.place, &format!("{key}: no [[party]] is named {:?}; {hint}", named.value.as_str()));
+}
