@@ -1,17 +1,262 @@
-//! Proof that entries stand in a calendar.
+//! Proof that entries stand in a calendar: a private shared log in the manner of KSI, an append-only Merkle tree
+//! (RFC 6962) with signed checkpoints (C2SP tlog-checkpoint), and a second tree that holds one root for each second.
+//!
+//! **Time.** A leaf carries the time at which the log took it, as a certificate's log entry does (RFC 6962, section
+//! 3.4), and it never decreases along the log. That is the operator's word, signed with the checkpoint. The tree of
+//! seconds is the further evidence: its root for second s, once others hold it, bounds every entry below from above.
+//!
+//! Left out: that a `Prepared` entry is the *first* with its commitment. A log that appends a second one gives itself
+//! away to whoever reads it all; a proof of some leaves cannot show it. Notes belong to no transaction: they are
+//! decoded, and what they mean is for the reader to compare.
 
 use minicbor::{Decode, Encode};
 
-use super::{BadProof, Proven};
-use crate::{LedgerId, Manifest};
+use super::{Anchor, BadProof, Proven};
+use crate::{Digest, Evidence, Fact, LedgerId, LegId, Manifest, Position, Terms, Timestamp, Txid, canonical};
+
+mod checkpoint;
+pub mod merkle;
+
+pub use checkpoint::{BadCheckpoint, Checkpoint, MAX_ORIGIN, is_origin};
+
+/// A proof with more leaves is refused.
+pub const MAX_LEAVES: usize = 1024;
+/// A longer leaf is refused; the longest that there is has 90 bytes.
+pub const MAX_LEAF: usize = 128;
+/// What the name of a log's tree of seconds ends with.
+pub const SECONDS: &str = "/seconds";
+
+/// What stands in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub enum Entry {
+    /// A leg's salted commitment: inert until a reader verifies COMMIT on D.
+    #[n(0)]
+    Prepared {
+        /// The transaction.
+        #[n(0)]
+        txid: Txid,
+        /// Its leg on this log.
+        #[n(1)]
+        leg: LegId,
+        /// As the manifest says.
+        #[n(2)]
+        commitment: Digest,
+    },
+    /// What became of a leg, by the word of the executor who drove it; D alone decides.
+    #[n(1)]
+    Closed {
+        /// The transaction.
+        #[n(0)]
+        txid: Txid,
+        /// Its leg on this log.
+        #[n(1)]
+        leg: LegId,
+        /// Whether it took effect.
+        #[n(2)]
+        applied: bool,
+    },
+    /// A commitment outside any transaction.
+    #[n(2)]
+    Note {
+        /// What it is about.
+        #[n(0)]
+        topic: Digest,
+        /// The commitment.
+        #[n(1)]
+        commitment: Digest,
+    },
+}
+
+impl Entry {
+    /// The fact that the entry states.
+    #[must_use]
+    pub const fn fact(&self) -> Fact {
+        match *self {
+            Self::Prepared { txid, leg, .. } => Fact::Prepared(txid, leg),
+            Self::Closed { txid, leg, applied: true } => Fact::Applied(txid, leg),
+            Self::Closed { txid, leg, applied: false } => Fact::Reverted(txid, leg),
+            Self::Note { topic, commitment } => Fact::Noted(topic, commitment),
+        }
+    }
+}
+
+/// A leaf of the log. Its canonical bytes are what is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Leaf {
+    /// When the log took it.
+    #[n(0)]
+    pub at: Timestamp,
+    /// What it took.
+    #[n(1)]
+    pub entry: Entry,
+}
+
+impl Leaf {
+    /// The evidence of this leaf at `index` in `ledger`. Its height is the size of the smallest log that contains it.
+    #[must_use]
+    pub fn evidence(&self, ledger: &LedgerId, index: u64) -> Evidence {
+        let reference = merkle::leaf_hash(&canonical::encode(self));
+        let position = Position { height: index.saturating_add(1), index, reference };
+        Evidence { ledger: ledger.clone(), fact: self.entry.fact(), position, at: self.at }
+    }
+}
+
+/// A leaf of the tree of seconds: the log's root at the end of a second in which it grew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Second {
+    /// Seconds since the Unix epoch.
+    #[n(0)]
+    pub second: u64,
+    /// The log's size at its end.
+    #[n(1)]
+    pub size: u64,
+    /// The log's root at that size.
+    #[n(2)]
+    pub root: Digest,
+}
+
+/// A leaf and its path to the checkpoint's root.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Included {
+    /// Its place in the log, from 0.
+    #[n(0)]
+    pub index: u64,
+    /// The canonical bytes of the [`Leaf`].
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub leaf: Vec<u8>,
+    /// RFC 6962 audit path, from the leaf up.
+    #[n(2)]
+    pub path: Vec<Digest>,
+}
+
+/// That the log's checkpoint is the root of a published second.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Published {
+    /// The second.
+    #[n(0)]
+    pub second: u64,
+    /// Its place in the tree of seconds.
+    #[n(1)]
+    pub index: u64,
+    /// RFC 6962 audit path in the tree of seconds.
+    #[n(2)]
+    pub path: Vec<Digest>,
+    /// The signed checkpoint of the tree of seconds: its root is the published one.
+    #[n(3)]
+    pub checkpoint: String,
+}
 
 /// A signed checkpoint and the entries' inclusion in its tree.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub struct LogProof {}
+pub struct LogProof {
+    /// The log's Ed25519 public key.
+    #[n(0)]
+    pub key: Digest,
+    /// The signed note over name, size and root.
+    #[n(1)]
+    pub checkpoint: String,
+    /// Ascending by index.
+    #[n(2)]
+    pub leaves: Vec<Included>,
+    /// Further evidence of time, where a second has been published since.
+    #[n(3)]
+    pub published: Option<Published>,
+}
 
 impl LogProof {
-    pub(super) fn verify(&self, ledger: &LedgerId, _manifest: &Manifest) -> Result<Proven, BadProof> {
-        Err(BadProof { ledger: ledger.clone(), part: "checkpoint".into(), why: "there is none".into() })
+    pub(super) fn verify(&self, ledger: &LedgerId, manifest: &Manifest) -> Result<Proven, BadProof> {
+        let refuse = |part: String, why: String| BadProof { ledger: ledger.clone(), part, why };
+        let head = Checkpoint::verify(&self.checkpoint, &self.key)
+            .map_err(|error| refuse("checkpoint".into(), error.to_string()))?;
+        if self.leaves.len() > MAX_LEAVES {
+            return Err(refuse("leaves".into(), format!("more than {MAX_LEAVES}")));
+        }
+        let mut evidence: Vec<Evidence> = Vec::with_capacity(self.leaves.len());
+        for included in &self.leaves {
+            let fact = included
+                .verify(&head, ledger, manifest, evidence.last())
+                .map_err(|why| refuse(format!("leaf {}", included.index), why))?;
+            evidence.push(fact);
+        }
+        if let Some(published) = &self.published {
+            published
+                .verify(&head, &self.key, evidence.last())
+                .map_err(|why| refuse(format!("second {}", published.second), why))?;
+        }
+        let anchor =
+            Anchor::Calendar { origin: head.origin, key: self.key, size: head.size, root: head.root };
+        Ok(Proven { anchor, evidence })
     }
 }
+
+impl Included {
+    fn verify(
+        &self,
+        head: &Checkpoint,
+        ledger: &LedgerId,
+        manifest: &Manifest,
+        before: Option<&Evidence>,
+    ) -> Result<Evidence, String> {
+        let root = merkle::included_root(self.index, head.size, merkle::leaf_hash(&self.leaf), &self.path);
+        if root != Some(head.root) {
+            return Err("its path does not lead to the checkpoint's root".into());
+        }
+        let leaf: Leaf = canonical::decode(&self.leaf, MAX_LEAF).map_err(|error| error.to_string())?;
+        check_entry(&leaf.entry, ledger, manifest)?;
+        match before {
+            Some(before) if before.position.index >= self.index => Err("the leaves are not in order".into()),
+            Some(before) if before.at > leaf.at => Err("its time lies before that of an earlier leaf".into()),
+            _ => Ok(leaf.evidence(ledger, self.index)),
+        }
+    }
+}
+
+impl Published {
+    fn verify(&self, head: &Checkpoint, key: &Digest, last: Option<&Evidence>) -> Result<(), String> {
+        let seconds = Checkpoint::verify(&self.checkpoint, key).map_err(|error| error.to_string())?;
+        if seconds.origin.strip_suffix(SECONDS) != Some(&head.origin) {
+            return Err(format!("{} is not the tree of seconds of {}", seconds.origin, head.origin));
+        }
+        let leaf = canonical::encode(&Second { second: self.second, size: head.size, root: head.root });
+        let root = merkle::included_root(self.index, seconds.size, merkle::leaf_hash(&leaf), &self.path);
+        if root != Some(seconds.root) {
+            return Err("its path does not lead to the published root".into());
+        }
+        match last {
+            Some(last) if last.at.as_seconds() > self.second => {
+                Err("an entry below it says a later time".into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether an entry is one that `manifest` has on `ledger`.
+fn check_entry(entry: &Entry, ledger: &LedgerId, manifest: &Manifest) -> Result<(), String> {
+    let (txid, id) = match entry {
+        Entry::Prepared { txid, leg, .. } | Entry::Closed { txid, leg, .. } => (txid, leg),
+        Entry::Note { .. } => return Ok(()),
+    };
+    if *txid != manifest.txid() {
+        return Err(format!("it is about another transaction, {txid}"));
+    }
+    let leg = manifest.leg(*id).filter(|leg| leg.ledger == *ledger);
+    let terms = leg.map(|leg| &leg.terms);
+    match (entry, terms) {
+        (_, None) => Err(format!("the manifest has no {id} on {ledger}")),
+        (Entry::Prepared { commitment, .. }, Some(Terms::Record(expected))) if commitment != expected => {
+            Err(format!("it commits to {commitment}, the manifest to {expected}"))
+        }
+        (_, Some(Terms::Record(_))) => Ok(()),
+        (_, Some(_)) => Err(format!("{id} is no record")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
