@@ -1,7 +1,11 @@
 //! The node: what turns the rooms into a running service. It alone reads the clock, opens files and listens.
 
 pub mod api;
+pub mod auditor;
 pub mod clock;
 pub mod config;
+pub mod executor;
+pub mod journal;
 pub mod keys;
 pub mod telemetry;
+pub mod transactions;

@@ -1,0 +1,277 @@
+//! Carries one operation out on its ledger, to its end: final or refused for good. The order of the port's calls and of
+//! the journal's writes is here and nowhere else (`sofie_ledgers::port`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sofie_ledgers::{Intent, Ledger, LedgerError, Status};
+use sofie_model::{Digest, Evidence, LedgerId, Operation};
+
+use crate::clock;
+use crate::journal::{Entry, Intended, Journal, JournalError};
+
+/// The longest wait between two tries of a ledger that is away.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// After so many polls that find nothing, the same intent is submitted again.
+const POLLS_PER_SUBMIT: u32 = 8;
+
+/// The ledgers of a node, by name.
+pub type Ledgers = BTreeMap<LedgerId, Arc<dyn Ledger>>;
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The ledger holds it, finally, whoever brought it there.
+    Final(Evidence),
+    /// The ledger's rules refuse it for good.
+    Refused(String),
+}
+
+/// Names an operation in the journal: whose, and which of its operations.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The transaction, or the note's topic.
+    pub id: Digest,
+    /// Which of its operations: `prepare 0`.
+    pub task: String,
+}
+
+/// Runs operations. Clones share the ledgers and the journal.
+#[derive(Clone)]
+pub struct Executor {
+    ledgers: Arc<Ledgers>,
+    journal: Journal,
+    /// Intents that an earlier run fixed: their operations ask before they submit.
+    earlier: Arc<BTreeMap<Key, Intent>>,
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executor").field("ledgers", &self.ledgers.keys()).finish_non_exhaustive()
+    }
+}
+
+/// Waits that double, from the ledger's poll to [`LONGEST_WAIT`].
+struct Pace {
+    poll: Duration,
+    wait: Duration,
+}
+
+impl Pace {
+    async fn poll(&mut self) {
+        self.wait = self.poll;
+        tokio::time::sleep(self.poll).await;
+    }
+
+    async fn back_off(&mut self, error: &LedgerError) {
+        tracing::warn!(%error, wait_ms = self.wait.as_millis(), "trying again");
+        tokio::time::sleep(self.wait).await;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+impl Executor {
+    /// An executor over a journal that holds no unfinished work.
+    #[must_use]
+    pub fn new(ledgers: Arc<Ledgers>, journal: Journal) -> Self {
+        Self { ledgers, journal, earlier: Arc::default() }
+    }
+
+    /// Takes over what an earlier run intended: each ledger adopts its intents before it makes a new one.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the journal cannot be read or names an intent that its ledger does not know as its own.
+    pub async fn adopt(mut self) -> Result<Self, JournalError> {
+        let reader = self.journal.reader()?;
+        let mut earlier = BTreeMap::new();
+        for Intended { id, task, ledger, bytes } in reader.intents()? {
+            let intent = Intent(bytes);
+            let known = self.ledgers.iter().find(|(name, _)| name.as_str() == ledger);
+            if let Some((_, known)) = known {
+                adopt(known.as_ref(), &intent, &task).await;
+            }
+            earlier.insert(Key { id, task }, intent);
+        }
+        self.earlier = Arc::new(earlier);
+        Ok(self)
+    }
+
+    /// The ledgers.
+    #[must_use]
+    pub fn ledgers(&self) -> &Ledgers {
+        &self.ledgers
+    }
+
+    /// The journal.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Carries `operation` out. Transient failures are retried without end: the caller's deadline is the ledger's, not
+    /// a timer's here.
+    ///
+    /// # Errors
+    /// [`JournalError`]: nothing more can be promised, the node must stop.
+    pub async fn operate(
+        &self,
+        key: Key,
+        ledger: &LedgerId,
+        operation: &Operation,
+    ) -> Result<Ended, JournalError> {
+        let Some(ledger) = self.ledgers.get(ledger) else {
+            return Ok(Ended::Refused(format!(
+                "this node has no ledger {ledger}; add it to the configuration"
+            )));
+        };
+        let profile = ledger.profile();
+        let poll = Duration::from(profile.poll);
+        let mut pace = Pace { poll, wait: poll };
+        let mut intent = self.earlier.get(&key).cloned();
+        if intent.is_some()
+            && let Some(ended) = self.ask(ledger.as_ref(), operation, intent.as_ref(), &mut pace).await
+        {
+            return Ok(ended);
+        }
+        loop {
+            let fixed = match intent.take() {
+                Some(fixed) => fixed,
+                None => match ledger.intend(operation).await {
+                    Ok(fixed) => {
+                        self.write_ahead(&key, &profile.id, &fixed).await?;
+                        fixed
+                    }
+                    Err(LedgerError::Refused { reason, .. } | LedgerError::Unsupported { reason, .. }) => {
+                        match self.after_refusal(ledger.as_ref(), operation, None, reason, &mut pace).await {
+                            Some(ended) => return Ok(ended),
+                            None => continue,
+                        }
+                    }
+                    Err(error) => {
+                        pace.back_off(&error).await;
+                        continue;
+                    }
+                },
+            };
+            match ledger.submit(&fixed).await {
+                Ok(()) => {}
+                Err(LedgerError::Refused { reason, .. } | LedgerError::Unsupported { reason, .. }) => {
+                    let refused =
+                        self.after_refusal(ledger.as_ref(), operation, Some(&fixed), reason, &mut pace);
+                    if let Some(ended) = refused.await {
+                        return Ok(ended);
+                    }
+                }
+                Err(error) => pace.back_off(&error).await,
+            }
+            if let Some(ended) = self.watch(ledger.as_ref(), operation, &fixed, &mut pace).await {
+                return Ok(ended);
+            }
+            intent = Some(fixed);
+        }
+    }
+
+    async fn write_ahead(&self, key: &Key, ledger: &LedgerId, intent: &Intent) -> Result<(), JournalError> {
+        let entry = Entry::Intent {
+            id: key.id,
+            task: key.task.clone(),
+            ledger: ledger.to_string(),
+            bytes: intent.0.clone(),
+        };
+        self.journal.keep(vec![entry], clock::now()).await
+    }
+
+    /// The fate of what an earlier run may have submitted: what does the ledger know? `None` when it knows nothing, finally or not.
+    async fn ask(
+        &self,
+        ledger: &dyn Ledger,
+        operation: &Operation,
+        intent: Option<&Intent>,
+        pace: &mut Pace,
+    ) -> Option<Ended> {
+        loop {
+            match ledger.status(operation, intent).await {
+                Ok(Status::Final(evidence)) => return Some(Ended::Final(evidence)),
+                Ok(Status::Refused { reason }) => return Some(Ended::Refused(reason)),
+                Ok(Status::Pending) => pace.poll().await,
+                Ok(Status::Absent) | Err(LedgerError::Unsupported { .. } | LedgerError::Refused { .. }) => {
+                    return None;
+                }
+                Err(error) => pace.back_off(&error).await,
+            }
+        }
+    }
+
+    /// A refusal may only mean that somebody else was faster. `None`: it is on its way, look again.
+    async fn after_refusal(
+        &self,
+        ledger: &dyn Ledger,
+        operation: &Operation,
+        intent: Option<&Intent>,
+        reason: String,
+        pace: &mut Pace,
+    ) -> Option<Ended> {
+        match ledger.status(operation, intent).await {
+            Ok(Status::Final(evidence)) => Some(Ended::Final(evidence)),
+            Ok(Status::Absent | Status::Refused { .. }) => Some(Ended::Refused(reason)),
+            Ok(Status::Pending) => {
+                pace.poll().await;
+                None
+            }
+            Err(LedgerError::Unsupported { .. } | LedgerError::Refused { .. }) => {
+                Some(Ended::Refused(reason))
+            }
+            Err(error) => {
+                pace.back_off(&error).await;
+                None
+            }
+        }
+    }
+
+    /// Polls until the operation has ended; `None` when nothing is seen of it for a while.
+    async fn watch(
+        &self,
+        ledger: &dyn Ledger,
+        operation: &Operation,
+        intent: &Intent,
+        pace: &mut Pace,
+    ) -> Option<Ended> {
+        let mut unseen = 0;
+        while unseen < POLLS_PER_SUBMIT {
+            match ledger.status(operation, Some(intent)).await {
+                Ok(Status::Final(evidence)) => return Some(Ended::Final(evidence)),
+                Ok(Status::Refused { reason }) => return Some(Ended::Refused(reason)),
+                Ok(Status::Pending) => {
+                    unseen = 0;
+                    pace.poll().await;
+                }
+                Ok(Status::Absent) => {
+                    unseen += 1;
+                    pace.poll().await;
+                }
+                Err(error) => {
+                    unseen += 1;
+                    pace.back_off(&error).await;
+                }
+            }
+        }
+        None
+    }
+}
+
+/// No later intent may take this one's nonce, so a ledger that is away is waited for.
+async fn adopt(ledger: &dyn Ledger, intent: &Intent, task: &str) {
+    let poll = Duration::from(ledger.profile().poll);
+    let mut pace = Pace { poll, wait: poll };
+    loop {
+        match ledger.adopt(intent).await {
+            Ok(()) => return,
+            Err(error @ LedgerError::Transient { .. }) => pace.back_off(&error).await,
+            Err(error) => {
+                tracing::error!(%error, %task, "an intent of an earlier run is not adopted");
+                return;
+            }
+        }
+    }
+}

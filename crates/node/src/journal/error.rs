@@ -1,0 +1,79 @@
+//! What can be wrong with a journal. Every text ends with the next step.
+
+use std::path::PathBuf;
+
+/// Why the journal does not open, read or write.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// It cannot be opened at all.
+    #[error(
+        "journal {path}: cannot be opened; check that the folder exists and that this user may write there"
+    )]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// Another process holds it.
+    #[error(
+        "journal {path}: another process holds it; stop the other node, or give this one its own data_dir"
+    )]
+    Held {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its pages or contents are damaged.
+    #[error(
+        "journal {path}: damaged ({what}); keep a copy of the file, restore the last backup and start again: \
+         what the ledgers hold since then is found by `sofie tx resume`"
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// It was written by a later version of this program.
+    #[error(
+        "journal {path}: format {found}, this program knows {known}; start the newer program that wrote it"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format that this program knows.
+        known: i64,
+    },
+    /// Nothing was written.
+    #[error(
+        "journal {path}: could not be written, nothing was kept; free some disk space, then start again: {reason}"
+    )]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        reason: String,
+    },
+    /// It could not be read.
+    #[error("journal {path}: could not be read; check the disk and the file's rights")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// Its thread has ended, after a write that failed.
+    #[error("journal {path}: closed after an earlier failure; see the log, mend the cause and start again")]
+    Closed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system gives no thread.
+    #[error("the journal's thread could not be started; raise the limit of threads")]
+    Thread {
+        /// What the system says.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,91 @@
+//! The journal's tables, and the checks when it is opened.
+
+use std::fs::File;
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::JournalError;
+
+/// The format that this program writes (`PRAGMA user_version`).
+const FORMAT: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE machines (kind INTEGER NOT NULL, id BLOB NOT NULL, plan BLOB NOT NULL, ended INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (kind, id));
+CREATE INDEX unfinished ON machines (kind) WHERE ended = 0;
+CREATE TABLE inputs (kind INTEGER NOT NULL, id BLOB NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL,
+    bytes BLOB NOT NULL, PRIMARY KEY (kind, id, seq)) WITHOUT ROWID;
+CREATE INDEX input_times ON inputs (at);
+CREATE TABLE intents (id BLOB NOT NULL, task TEXT NOT NULL, ledger TEXT NOT NULL, bytes BLOB NOT NULL,
+    UNIQUE (id, task));
+CREATE TABLE audit (seq INTEGER PRIMARY KEY, subject BLOB NOT NULL, record BLOB NOT NULL);
+CREATE INDEX audit_subjects ON audit (subject);
+CREATE TABLE facts (grp TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (grp, key)) WITHOUT ROWID;
+";
+
+/// Holds a lock file beside the journal while it is open to write: SQLite's own exclusive mode would keep readers out
+/// as well. The system frees it when the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+
+pub(super) fn lock(path: &Path) -> Result<Lock, JournalError> {
+    let file = path.with_extension("lock");
+    let opened = File::options().create(true).write(true).truncate(false).open(&file);
+    let opened = opened.map_err(|e| JournalError::Write { path: path.to_owned(), reason: e.to_string() })?;
+    match opened.try_lock() {
+        Ok(()) => Ok(Lock(opened)),
+        Err(_) => Err(JournalError::Held { path: path.to_owned() }),
+    }
+}
+
+pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
+    let connection = Connection::open(path).map_err(|source| failure(path, source))?;
+    prepare(&connection).map_err(|source| failure(path, source))?;
+    let found: i64 = connection
+        .query_row("PRAGMA user_version", [], |r| r.get(0))
+        .map_err(|source| failure(path, source))?;
+    match found {
+        0 => create(&connection).map_err(|source| failure(path, source))?,
+        FORMAT => {}
+        found => return Err(JournalError::Newer { path: path.to_owned(), found, known: FORMAT }),
+    }
+    let verdict: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |r| r.get(0))
+        .map_err(|source| failure(path, source))?;
+    if verdict != "ok" {
+        return Err(JournalError::Corrupt { path: path.to_owned(), what: verdict });
+    }
+    Ok(connection)
+}
+
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags).map_err(|source| failure(path, source))
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(std::time::Duration::from_millis(500))?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |r| r.get::<_, String>(0))?;
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -16000;",
+    )
+}
+
+fn create(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT;"))
+}
+
+fn failure(path: &Path, source: rusqlite::Error) -> JournalError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => JournalError::Held { path },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            JournalError::Corrupt { path, what: source.to_string() }
+        }
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly) => {
+            JournalError::Write { path, reason: source.to_string() }
+        }
+        _ => JournalError::Open { path, source },
+    }
+}
