@@ -250,7 +250,7 @@ impl Reader {
             })
             .map_err(|source| self.read_error(source))?;
         rows.into_iter()
-            .map(|(id, task, ledger, bytes)| Ok((self.digest(&id)?, task, ledger, bytes)))
+            .map(|(id, task, ledger, bytes)| Ok(Intended { id: self.digest(&id)?, task, ledger, bytes }))
             .collect()
     }
 

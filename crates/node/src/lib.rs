@@ -4,6 +4,7 @@ pub mod api;
 pub mod auditor;
 pub mod clock;
 pub mod config;
+pub mod drive;
 pub mod executor;
 pub mod journal;
 pub mod keys;

@@ -1,66 +1,33 @@
-//! Runs inter-ledger transactions: one task a transaction feeds its state machine with what the ledgers answer.
-//! Each input is journaled before the state moves, and the state moves before the next effect runs.
+//! Runs inter-ledger transactions: what the room `transaction` wants done is done on the node's ledgers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sofie_ledgers::Status;
 use sofie_model::{Digest, Evidence, Fact, Finality, LegId, Operation, Step, Timestamp, Txid, canonical};
 use sofie_transaction::{Effect, Input, Phase, Plan, State, Task};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 
-use crate::auditor::{Auditor, Note};
+use crate::auditor::Note;
 use crate::clock;
+use crate::drive::{self, Actor, Asked, Handle, Keeper, Machine};
 use crate::executor::{Ended, Executor, Key};
-use crate::journal::{Entry, JournalError, Machine, Record};
-
-/// Asked inputs that wait for one transaction.
-const QUEUE: usize = 16;
-/// A manifest of 64 legs with its inputs stays far below.
-pub(crate) const MAX_PLAN: usize = 64 * 1024;
+use crate::journal::{self, Entry, JournalError, Record};
 
 /// Gives away the secrets of the participants whose keys this node holds.
 pub trait Secrets: Send + Sync {
-    /// The secret of participant `who` of the plan's manifest.
-    fn preimage(&self, plan: &Plan, who: u16) -> Option<Digest>;
-}
-
-/// A running or ended transaction: its newest state, and a way to speak to it.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    state: watch::Receiver<State>,
-    inputs: mpsc::Sender<Input>,
-}
-
-impl Handle {
-    /// The newest state.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.state.borrow().clone()
-    }
-
-    /// Waits until `wanted` holds of the state; `None` when the node stops before.
-    pub async fn until(&mut self, wanted: impl FnMut(&State) -> bool) -> Option<State> {
-        self.state.wait_for(wanted).await.ok().map(|state| state.clone())
-    }
-
-    /// Has a participant of this node withdraw: the transaction aborts unless it is decided already.
-    pub async fn withdraw(&self, who: u16, reason: String) {
-        // A transaction that has ended takes no input, and needs none.
-        let _ = self.inputs.send(Input::Withheld(who, reason)).await;
-    }
+    /// The secret of participant `who` of the manifest; `None` when its key is not here.
+    fn preimage(&self, state: &State, who: u16) -> Option<Digest>;
 }
 
 /// All transactions of a node. Clones share them.
 #[derive(Clone)]
 pub struct Transactions {
     executor: Executor,
-    auditor: Auditor,
+    keeper: Keeper,
     secrets: Arc<dyn Secrets>,
-    live: Arc<Mutex<HashMap<Txid, Handle>>>,
-    fatal: mpsc::Sender<JournalError>,
+    live: Arc<Mutex<HashMap<Txid, Handle<State>>>>,
 }
 
 impl std::fmt::Debug for Transactions {
@@ -70,15 +37,10 @@ impl std::fmt::Debug for Transactions {
 }
 
 impl Transactions {
-    /// `fatal` is told when the journal fails: then the node must stop.
+    /// No transaction runs yet: [`Transactions::recover`] continues what the journal holds.
     #[must_use]
-    pub fn new(
-        executor: Executor,
-        auditor: Auditor,
-        secrets: Arc<dyn Secrets>,
-        fatal: mpsc::Sender<JournalError>,
-    ) -> Self {
-        Self { executor, auditor, secrets, live: Arc::default(), fatal }
+    pub fn new(executor: Executor, keeper: Keeper, secrets: Arc<dyn Secrets>) -> Self {
+        Self { executor, keeper, secrets, live: Arc::default() }
     }
 
     /// Begins a transaction. `with` is journaled in the same write: what belongs together begins together.
@@ -90,45 +52,54 @@ impl Transactions {
         plan: Plan,
         mut with: Vec<Entry>,
         notes: Vec<Note>,
-    ) -> Result<Handle, JournalError> {
-        let state = State::begin(plan.clone());
-        let id = state.txid().0;
-        with.push(Entry::Begun { machine: Machine::Transaction, id, plan: canonical::encode(&plan) });
-        self.auditor.keep(with, notes, clock::now()).await?;
-        Ok(self.run(plan, state, 0))
+    ) -> Result<Handle<State>, JournalError> {
+        let bytes = canonical::encode(&plan);
+        let state = State::begin(plan);
+        with.push(Entry::Begun { machine: State::KIND, id: state.id(), plan: bytes });
+        self.keeper.auditor.keep(with, notes, clock::now()).await?;
+        Ok(self.run(state, 0))
     }
 
     /// Continues what the journal holds unfinished.
     ///
     /// # Errors
     /// [`JournalError`] when it cannot be read or replayed.
-    pub fn recover(&self) -> Result<Vec<Handle>, JournalError> {
-        let reader = self.executor.journal().reader()?;
-        let records = reader.machines(Machine::Transaction, false)?;
-        records
-            .into_iter()
-            .map(|record| {
-                let count = record.inputs.len() as u64;
-                let (plan, state) = replay(&record)?;
-                Ok(self.run(plan, state, count))
-            })
-            .collect()
+    pub fn recover(&self) -> Result<usize, JournalError> {
+        let records = self.executor.journal().reader()?.machines(State::KIND, false)?;
+        for record in &records {
+            self.run(replay(record)?, record.inputs.len() as u64);
+        }
+        Ok(records.len())
     }
 
-    /// A transaction that runs now, or ran since the node started.
+    /// A transaction that has not ended yet.
     #[must_use]
-    pub fn live(&self, id: Txid) -> Option<Handle> {
+    pub fn live(&self, id: Txid) -> Option<Handle<State>> {
         self.live.lock().expect("no holder of this lock panics").get(&id).cloned()
     }
 
-    fn run(&self, plan: Plan, state: State, seq: u64) -> Handle {
+    /// A transaction's state, also long after its end.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn state(&self, id: Txid) -> Result<Option<State>, JournalError> {
+        match self.live(id) {
+            Some(handle) => Ok(Some(handle.state())),
+            None => {
+                self.executor.journal().reader()?.machine(State::KIND, id.0)?.as_ref().map(replay).transpose()
+            }
+        }
+    }
+
+    fn run(&self, state: State, seq: u64) -> Handle<State> {
         let txid = state.txid();
-        let (seen, watched) = watch::channel(state.clone());
-        let (inputs, asked) = mpsc::channel(QUEUE);
-        let handle = Handle { state: watched, inputs };
-        self.live.lock().expect("no holder of this lock panics").insert(txid, handle.clone());
-        let run = Run { all: self.clone(), plan, seq, running: BTreeMap::new(), work: JoinSet::new() };
-        tokio::spawn(run.drive(state, seen, asked));
+        let live = self.live.clone();
+        // The lock is held until the handle stands in the map: the drive may end at once.
+        let mut running = self.live.lock().expect("no holder of this lock panics");
+        let handle = drive::start(state, seq, self.clone(), self.keeper.clone(), move || {
+            live.lock().expect("no holder of this lock panics").remove(&txid);
+        });
+        running.insert(txid, handle.clone());
         handle
     }
 }
@@ -137,147 +108,85 @@ impl Transactions {
 ///
 /// # Errors
 /// [`JournalError::Corrupt`] when its plan or an input does not decode or does not fit.
-pub fn replay(record: &Record) -> Result<(Plan, State), JournalError> {
-    let corrupt = |what: String| JournalError::Corrupt { path: "journal".into(), what };
-    let plan: Plan = canonical::decode(&record.plan, MAX_PLAN).map_err(|e| corrupt(e.to_string()))?;
-    let mut state = State::begin(plan.clone());
-    for (bytes, at) in &record.inputs {
-        let input: Input = canonical::decode(bytes, MAX_PLAN).map_err(|e| corrupt(e.to_string()))?;
-        state = state.next(&input, *at).map_err(|e| corrupt(e.to_string()))?;
-    }
-    Ok((plan, state))
+pub fn replay(record: &Record) -> Result<State, JournalError> {
+    drive::replay(State::begin(drive::plan::<Plan>(&record.plan)?), &record.inputs)
 }
 
-/// What a spawned effect answers: its name, and the input.
-type Answer = Result<(Name, Input), JournalError>;
-
-/// Names an effect that runs, so that it does not run twice.
+/// Names an effect that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Name {
+pub enum Name {
+    /// An operation on a ledger.
     Task(Task),
+    /// A participant's release.
     Release(u16),
+    /// A timer.
     Wake(Timestamp),
 }
 
-struct Run {
-    all: Transactions,
-    plan: Plan,
-    seq: u64,
-    running: BTreeMap<Name, tokio::task::AbortHandle>,
-    work: JoinSet<Answer>,
-}
+impl Machine for State {
+    const KIND: journal::Machine = journal::Machine::Transaction;
+    type Input = Input;
+    type Effect = Effect;
+    type Name = Name;
 
-impl Run {
-    async fn drive(mut self, mut state: State, seen: watch::Sender<State>, mut asked: mpsc::Receiver<Input>) {
-        loop {
-            self.start_effects(&state);
-            if matches!(state.phase(), Phase::Done(_) | Phase::Halted { .. }) {
-                break;
-            }
-            let answer = tokio::select! {
-                Some(input) = asked.recv() => Ok((None, input)),
-                Some(done) = self.work.join_next() => match done {
-                    Ok(answer) => answer.map(|(name, input)| (Some(name), input)),
-                    // Cancelled by us, because the state no longer wants it.
-                    Err(_) => continue,
-                },
-            };
-            let moved = match answer {
-                Ok((name, input)) => {
-                    if let Some(name) = name {
-                        self.running.remove(&name);
-                    }
-                    self.take(state.clone(), input).await
-                }
-                Err(error) => Err(error),
-            };
-            match moved {
-                Ok(next) => state = next,
-                Err(error) => {
-                    // The node stops on the first; a full channel says that it already does.
-                    let _ = self.all.fatal.try_send(error);
-                    return;
-                }
-            }
-            seen.send_replace(state.clone());
-        }
-        // From here on the journal answers for it.
-        self.all.live.lock().expect("no holder of this lock panics").remove(&state.txid());
+    fn id(&self) -> Digest {
+        self.txid().0
     }
 
-    /// Journals the input with the audit records that it makes, then moves the state.
-    async fn take(&mut self, state: State, input: Input) -> Result<State, JournalError> {
-        let now = clock::now();
-        let id = state.txid().0;
-        let before = state.clone();
-        let next = match state.next(&input, now) {
-            Ok(next) => next,
-            Err(rejected) => {
-                let note = Note::about(id, "rejected", false, rejected.to_string());
-                self.all.auditor.keep(Vec::new(), vec![note], now).await?;
-                return Ok(before);
-            }
-        };
-        let bytes = canonical::encode(&input);
-        let mut entries =
-            vec![Entry::Input { machine: Machine::Transaction, id, seq: self.seq, input: bytes }];
-        if matches!(next.phase(), Phase::Done(_)) {
-            entries.push(Entry::Ended { machine: Machine::Transaction, id });
-        }
-        self.all.auditor.keep(entries, notes(&before, &input, &next), now).await?;
-        self.seq += 1;
-        Ok(next)
+    fn next(self, input: &Input, now: Timestamp) -> Result<Self, String> {
+        Self::next(self, input, now).map_err(|rejected| rejected.to_string())
     }
 
-    fn start_effects(&mut self, state: &State) {
-        let wanted = state.effects();
-        let names: Vec<_> = wanted.iter().filter_map(name).collect();
-        // Only timers are cancelled: an operation that may have been submitted is followed to its end.
-        self.running.retain(|name, running| {
-            let keep = names.contains(name) || !matches!(name, Name::Wake(_));
-            if !keep {
-                running.abort();
-            }
-            keep
-        });
-        for effect in wanted {
-            let Some(name) = name(&effect) else {
-                if let Effect::Alarm(reason) = &effect {
-                    tracing::error!(txid = %state.txid(), %reason, "transaction halted");
-                }
-                continue;
-            };
-            if !self.running.contains_key(&name) {
-                let running =
-                    self.work.spawn(run_effect(self.all.clone(), self.plan.clone(), state.clone(), effect));
-                self.running.insert(name, running);
-            }
+    fn effects(&self) -> Vec<Effect> {
+        Self::effects(self)
+    }
+
+    fn name(effect: &Effect) -> Option<Name> {
+        match effect {
+            Effect::Operate { task, .. } => Some(Name::Task(*task)),
+            Effect::Release(who) => Some(Name::Release(*who)),
+            Effect::Wake(at) => Some(Name::Wake(*at)),
+            Effect::Alarm(_) => None,
         }
+    }
+
+    fn droppable(name: &Name) -> bool {
+        matches!(name, Name::Wake(_))
+    }
+
+    fn ended(&self) -> bool {
+        matches!(self.phase(), Phase::Done(_))
+    }
+
+    fn halted(&self) -> bool {
+        matches!(self.phase(), Phase::Halted { .. })
+    }
+
+    fn notes(before: &Self, input: &Input, after: &Self) -> Vec<Note> {
+        notes(before, input, after)
     }
 }
 
-fn name(effect: &Effect) -> Option<Name> {
-    match effect {
-        Effect::Operate { task, .. } => Some(Name::Task(*task)),
-        Effect::Release(who) => Some(Name::Release(*who)),
-        Effect::Wake(at) => Some(Name::Wake(*at)),
-        Effect::Alarm(_) => None,
-    }
-}
-
-async fn run_effect(all: Transactions, plan: Plan, state: State, effect: Effect) -> Answer {
-    match effect {
-        Effect::Operate { task, ledger, operation } => {
-            let key = Key { id: state.txid().0, task: task_name(task) };
-            let ended = all.executor.operate(key, &ledger, &operation).await?;
-            Ok((Name::Task(task), answer(task, ended)))
+impl Actor<State> for Transactions {
+    async fn run(
+        &self,
+        state: State,
+        effect: Effect,
+        _: mpsc::Sender<Asked<Input>>,
+    ) -> Result<Input, JournalError> {
+        match effect {
+            Effect::Operate { task, ledger, operation } => {
+                let key = Key { id: state.id(), task: task_name(task) };
+                Ok(answer(task, self.executor.operate(key, &ledger, &operation).await?))
+            }
+            Effect::Release(who) => Ok(release(self, &state, who).await),
+            Effect::Wake(at) => {
+                tokio::time::sleep(Duration::from(at.since(clock::now()))).await;
+                Ok(Input::Woken)
+            }
+            // Has no name, so it is never run.
+            Effect::Alarm(_) => std::future::pending().await,
         }
-        Effect::Release(who) => Ok((Name::Release(who), release(&all, &plan, &state, who).await)),
-        Effect::Wake(at) => {
-            tokio::time::sleep(Duration::from(at.since(clock::now()))).await;
-            Ok((Name::Wake(at), Input::Woken))
-        }
-        Effect::Alarm(_) => std::future::pending().await,
     }
 }
 
@@ -303,13 +212,13 @@ fn answer(task: Task, ended: Ended) -> Input {
 }
 
 /// A participant verifies by itself that every prepare still stands before it gives its secret away (P2).
-async fn release(all: &Transactions, plan: &Plan, state: &State, who: u16) -> Input {
+async fn release(all: &Transactions, state: &State, who: u16) -> Input {
     for (leg, evidence) in state.prepared() {
         if let Err(reason) = still_stands(all, state, leg, evidence).await {
             return Input::Withheld(who, reason);
         }
     }
-    match all.secrets.preimage(plan, who) {
+    match all.secrets.preimage(state, who) {
         Some(preimage) => Input::Released(who, preimage),
         None => Input::Withheld(who, "its key is not on this node".into()),
     }
@@ -370,6 +279,7 @@ fn notes(before: &State, input: &Input, next: &State) -> Vec<Note> {
         }
         Input::Woken | Input::Decided(_) => match (before.phase(), next.phase()) {
             (Phase::Aborting { .. }, _) => Vec::new(),
+            (_, Phase::Halted { reason }) => vec![Note::about(id, "halted", false, reason.clone())],
             (_, Phase::Aborting { reason }) => vec![Note::about(id, "deadline", false, reason.clone())],
             _ => Vec::new(),
         },

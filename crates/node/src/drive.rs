@@ -1,0 +1,261 @@
+//! Drives a pure state machine: an input is journaled before the state moves, and the state moves before the next
+//! effect runs. One task a machine; its effects run beside each other, each at most once at a time.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use minicbor::{Decode, Encode};
+use sofie_model::{Digest, Timestamp, canonical};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::auditor::{Auditor, Note};
+use crate::clock;
+use crate::journal::{self, Entry, JournalError};
+
+/// Inputs that wait for one machine, besides the answers to its own effects.
+const QUEUE: usize = 16;
+/// The longest journaled plan or input.
+pub(crate) const MAX_BYTES: usize = 256 * 1024;
+
+/// A pure machine that can be journaled and driven.
+pub trait Machine: Clone + Send + Sync + 'static {
+    /// Its kind in the journal.
+    const KIND: journal::Machine;
+    /// What happens to it.
+    type Input: Encode<()> + for<'b> Decode<'b, ()> + Send + Sync;
+    /// What it wants done.
+    type Effect: Send;
+    /// Names an effect, so that it does not run twice.
+    type Name: Ord + Clone + Send;
+
+    /// Its id in the journal.
+    fn id(&self) -> Digest;
+    /// The next state, or why the input is refused.
+    ///
+    /// # Errors
+    /// The machine's own words.
+    fn next(self, input: &Self::Input, now: Timestamp) -> Result<Self, String>;
+    /// What is outstanding.
+    fn effects(&self) -> Vec<Self::Effect>;
+    /// The effect's name; `None` for what needs no answer.
+    fn name(effect: &Self::Effect) -> Option<Self::Name>;
+    /// Whether an effect that is no longer wanted may be dropped while it runs.
+    fn droppable(name: &Self::Name) -> bool;
+    /// Whether nothing will ever happen to it any more.
+    fn ended(&self) -> bool;
+    /// Whether it stopped because an operator must look.
+    fn halted(&self) -> bool;
+    /// The audit records of a step.
+    fn notes(before: &Self, input: &Self::Input, after: &Self) -> Vec<Note>;
+}
+
+/// Runs a machine's effects.
+pub trait Actor<M: Machine>: Clone + Send + Sync + 'static {
+    /// Does what the effect asks and returns the input that answers it.
+    fn run(
+        &self,
+        machine: M,
+        effect: M::Effect,
+        inputs: mpsc::Sender<Asked<M::Input>>,
+    ) -> impl Future<Output = Result<M::Input, JournalError>> + Send;
+}
+
+/// An input from outside the machine's own effects, and who wants to know when it is durable.
+#[derive(Debug)]
+pub struct Asked<I> {
+    /// What happened.
+    pub input: I,
+    /// Told `Ok` once the state has moved, `Err` with the machine's words when it refuses.
+    pub taken: Option<tokio::sync::oneshot::Sender<Result<(), String>>>,
+}
+
+/// A running or just ended machine: its newest state, and a way to speak to it.
+#[derive(Debug)]
+pub struct Handle<M: Machine> {
+    state: watch::Receiver<M>,
+    inputs: mpsc::Sender<Asked<M::Input>>,
+}
+
+impl<M: Machine> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Self { state: self.state.clone(), inputs: self.inputs.clone() }
+    }
+}
+
+impl<M: Machine> Handle<M> {
+    /// The newest state.
+    #[must_use]
+    pub fn state(&self) -> M {
+        self.state.borrow().clone()
+    }
+
+    /// Waits until `wanted` holds of the state; `None` when the node stops before.
+    pub async fn until(&mut self, wanted: impl FnMut(&M) -> bool) -> Option<M> {
+        self.state.wait_for(wanted).await.ok().map(|state| state.clone())
+    }
+
+    /// Gives an input and waits until it is journaled.
+    ///
+    /// # Errors
+    /// The machine's words when it refuses; that it has ended.
+    pub async fn give(&self, input: M::Input) -> Result<(), String> {
+        let ended = || "it has ended".to_owned();
+        let (taken, answer) = tokio::sync::oneshot::channel();
+        self.inputs.send(Asked { input, taken: Some(taken) }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+/// What drives need of the node.
+#[derive(Debug, Clone)]
+pub struct Keeper {
+    /// Keeps inputs and audit records.
+    pub auditor: Auditor,
+    /// Told when the journal fails: then the node must stop.
+    pub fatal: mpsc::Sender<JournalError>,
+}
+
+/// Starts to drive `machine`, whose journal holds `seq` inputs. `at_end` runs once nothing more can happen.
+pub fn start<M: Machine, A: Actor<M>>(
+    machine: M,
+    seq: u64,
+    actor: A,
+    keeper: Keeper,
+    at_end: impl FnOnce() + Send + 'static,
+) -> Handle<M> {
+    let (seen, state) = watch::channel(machine.clone());
+    let (inputs, asked) = mpsc::channel(QUEUE);
+    let handle = Handle { state, inputs: inputs.clone() };
+    let drive = Drive { actor, keeper, seq, inputs, running: BTreeMap::new(), work: JoinSet::new() };
+    tokio::spawn(async move {
+        drive.run(machine, seen, asked).await;
+        at_end();
+    });
+    handle
+}
+
+/// The state that a journaled machine is in.
+///
+/// # Errors
+/// [`JournalError::Corrupt`] when an input does not decode or does not fit.
+pub fn replay<M: Machine>(begun: M, inputs: &[(Vec<u8>, Timestamp)]) -> Result<M, JournalError> {
+    let corrupt = |what: String| JournalError::Corrupt { path: "journal".into(), what };
+    inputs.iter().try_fold(begun, |state, (bytes, at)| {
+        let input = canonical::decode(bytes, MAX_BYTES).map_err(|e| corrupt(e.to_string()))?;
+        state.next(&input, *at).map_err(corrupt)
+    })
+}
+
+/// Reads a journaled plan.
+///
+/// # Errors
+/// [`JournalError::Corrupt`].
+pub fn plan<P: Encode<()> + for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<P, JournalError> {
+    canonical::decode(bytes, MAX_BYTES)
+        .map_err(|e| JournalError::Corrupt { path: "journal".into(), what: e.to_string() })
+}
+
+type Answer<M> = Result<(<M as Machine>::Name, <M as Machine>::Input), JournalError>;
+
+struct Drive<M: Machine, A> {
+    actor: A,
+    keeper: Keeper,
+    seq: u64,
+    inputs: mpsc::Sender<Asked<M::Input>>,
+    running: BTreeMap<M::Name, AbortHandle>,
+    work: JoinSet<Answer<M>>,
+}
+
+impl<M: Machine, A: Actor<M>> Drive<M, A> {
+    async fn run(
+        mut self,
+        mut state: M,
+        seen: watch::Sender<M>,
+        mut asked: mpsc::Receiver<Asked<M::Input>>,
+    ) {
+        loop {
+            self.start_effects(&state);
+            if state.ended() || state.halted() {
+                return;
+            }
+            let (input, taken) = tokio::select! {
+                Some(asked) = asked.recv() => (asked.input, asked.taken),
+                Some(done) = self.work.join_next() => match done {
+                    Ok(Ok((name, input))) => {
+                        self.running.remove(&name);
+                        (input, None)
+                    }
+                    Ok(Err(error)) => return self.stop(error),
+                    // Dropped by us, because the state no longer wants it.
+                    Err(_) => continue,
+                },
+            };
+            match self.take(&state, &input).await {
+                Ok(moved) => {
+                    let answer = moved.as_ref().map(|_| ()).map_err(Clone::clone);
+                    if let Ok(next) = moved {
+                        state = next;
+                        seen.send_replace(state.clone());
+                    }
+                    if let Some(taken) = taken {
+                        // Who no longer waits does not need to know.
+                        let _ = taken.send(answer);
+                    }
+                }
+                Err(error) => return self.stop(error),
+            }
+        }
+    }
+
+    fn stop(&self, error: JournalError) {
+        // The node stops on the first; a full channel says that it already does.
+        let _ = self.keeper.fatal.try_send(error);
+    }
+
+    /// Journals the input with the audit records that it makes, then moves the state.
+    async fn take(&mut self, state: &M, input: &M::Input) -> Result<Result<M, String>, JournalError> {
+        let now = clock::now();
+        let id = state.id();
+        let next = match state.clone().next(input, now) {
+            Ok(next) => next,
+            Err(why) => {
+                let note = Note::about(id, "rejected", false, why.clone());
+                self.keeper.auditor.keep(Vec::new(), vec![note], now).await?;
+                return Ok(Err(why));
+            }
+        };
+        let bytes = canonical::encode(input);
+        let mut entries = vec![Entry::Input { machine: M::KIND, id, seq: self.seq, input: bytes }];
+        if next.ended() {
+            entries.push(Entry::Ended { machine: M::KIND, id });
+        }
+        self.keeper.auditor.keep(entries, M::notes(state, input, &next), now).await?;
+        self.seq += 1;
+        Ok(Ok(next))
+    }
+
+    fn start_effects(&mut self, state: &M) {
+        let wanted = state.effects();
+        let names: Vec<_> = wanted.iter().filter_map(M::name).collect();
+        // What may have reached a ledger or a device is followed to its end.
+        self.running.retain(|name, running| {
+            let keep = names.contains(name) || !M::droppable(name);
+            if !keep {
+                running.abort();
+            }
+            keep
+        });
+        for effect in wanted {
+            let Some(name) = M::name(&effect) else { continue };
+            if self.running.contains_key(&name) {
+                continue;
+            }
+            let (actor, state, inputs) = (self.actor.clone(), state.clone(), self.inputs.clone());
+            let answered = name.clone();
+            let running =
+                self.work.spawn(async move { Ok((answered, actor.run(state, effect, inputs).await?)) });
+            self.running.insert(name, running);
+        }
+    }
+}
