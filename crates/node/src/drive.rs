@@ -168,12 +168,7 @@ struct Drive<M: Machine, A> {
 }
 
 impl<M: Machine, A: Actor<M>> Drive<M, A> {
-    async fn run(
-        mut self,
-        mut state: M,
-        seen: watch::Sender<M>,
-        mut asked: mpsc::Receiver<Asked<M::Input>>,
-    ) {
+    async fn run(mut self, mut state: M, seen: watch::Sender<M>, mut asked: mpsc::Receiver<Asked<M::Input>>) {
         loop {
             self.start_effects(&state);
             if state.ended() || state.halted() {
