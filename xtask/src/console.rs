@@ -2,7 +2,7 @@
 //! `crates/node/console/`, so that `cargo build` needs no Node; `check` builds again and compares.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -17,7 +17,8 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
         ["build"] => build(&assets()),
         ["check"] => check(),
         ["test"] => test(),
-        other => Err(Failure::usage(format!("console build|check|test, not {other:?}"))),
+        ["test", node] => against(node),
+        other => Err(Failure::usage(format!("console build|check|test [NODE], not {other:?}"))),
     }
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn check() -> Done {
     let fresh = shell::root().join("target/console");
     build(&fresh)?;
     let (committed, built) = (contents(&assets())?, contents(&fresh)?);
-    let names: std::collections::BTreeSet<_> = committed.keys().chain(built.keys()).collect();
+    let names: BTreeSet<_> = committed.keys().chain(built.keys()).collect();
     let stale: Vec<_> = names.into_iter().filter(|name| committed.get(*name) != built.get(*name)).collect();
     if stale.is_empty() {
         return Ok(());
@@ -57,8 +58,14 @@ pub(crate) fn check() -> Done {
 /// The page in Chromium, against the fixture server of `console/test`.
 pub(crate) fn test() -> Done {
     peers::install_locked(&sources())?;
-    let mut node = shell::command("node", &["--test", "--test-reporter=spec", "test/"]);
-    shell::run(node.current_dir(sources()).env("SOFIE_PEERS", peers::folder()))
+    let mut node = shell::command("node", &["--test", "--test-reporter=spec", "test/page.test.mjs"]);
+    shell::run(node.current_dir(sources()))
+}
+
+/// The same assertions against a running node, by its address.
+fn against(base: &str) -> Done {
+    peers::install_locked(&sources())?;
+    shell::run(shell::command("node", &["test/node.mjs", base]).current_dir(sources()))
 }
 
 /// Every file below `folder` with its bytes.

@@ -14,8 +14,9 @@ cargo xtask CHORE
 
   ci                   everything that must hold before a change lands
   peers install|ls     what the tests need besides Rust, put under .peers/ (or $SOFIE_PEERS)
-  console build|check|test
+  console build|check|test [NODE]
                        the console page: build the committed assets, compare them, try them in Chromium
+                       (against a fixture, or against the running node at the address NODE)
   contracts build|check
                        the Solidity contracts: compile the committed artefacts, compare them
 ";

@@ -18,19 +18,16 @@ struct NpmPeer {
     /// What the package must contain once it is there, relative to its own folder.
     holds: &'static str,
     /// A link to it, relative to the peers' folder.
-    link: Option<&'static str>,
+    link: &'static str,
 }
 
-/// Node packages. Changing a version here is all there is to an upgrade.
-const NPM: &[NpmPeer] = &[
-    NpmPeer {
-        package: "@foundry-rs/anvil-linux-amd64",
-        version: "1.7.1",
-        holds: "bin/anvil",
-        link: Some("anvil"),
-    },
-    NpmPeer { package: "playwright-core", version: "1.65.1", holds: "package.json", link: None },
-];
+/// Changing a version here is all there is to an upgrade. What has sources of its own here is locked there ([`LOCKED`]).
+const NPM: &[NpmPeer] = &[NpmPeer {
+    package: "@foundry-rs/anvil-linux-amd64",
+    version: "1.7.1",
+    holds: "bin/anvil",
+    link: "anvil",
+}];
 
 /// Debian packages, each with the program that tells whether it is there. Debian's release pins the version.
 const DEBIAN: &[(&str, &str)] = &[
@@ -40,7 +37,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("chromium", "chromium"),
 ];
 
-/// Folders with locked npm dependencies of their own.
+/// Folders with locked npm dependencies of their own: the Solidity compiler; the page's tools and its browser driver.
 const LOCKED: &[&str] = &["contracts", "console"];
 
 pub(crate) fn run(arguments: &[&str]) -> Done {
@@ -140,10 +137,8 @@ fn held(peer: &NpmPeer, folder: &Path) -> PathBuf {
 }
 
 fn is_there(peer: &NpmPeer, folder: &Path) -> bool {
-    let linked = peer.link.is_none_or(|link| {
-        fs::read_link(folder.join(link)).is_ok_and(|target| folder.join(target) == held(peer, folder))
-    });
-    held(peer, folder).is_file() && linked
+    let held = held(peer, folder);
+    held.is_file() && fs::read_link(folder.join(peer.link)).is_ok_and(|target| folder.join(target) == held)
 }
 
 fn install_npm(peer: &NpmPeer, folder: &Path) -> Done {
@@ -160,7 +155,7 @@ fn install_npm(peer: &NpmPeer, folder: &Path) -> Done {
     if !held.is_file() {
         return Err(Failure::found(format!("{wanted} came without {}", peer.holds)));
     }
-    peer.link.map_or(Ok(()), |link| point(&folder.join(link), &held, folder))
+    point(&folder.join(peer.link), &held, folder)
 }
 
 /// Makes `link` point at `target`, relative, so that the folder can move.

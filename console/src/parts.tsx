@@ -1,0 +1,41 @@
+// Small parts that both pages use: a state's badge, the label's meaning, a failure in words, an amount, an id.
+import type { ApiFailure, State } from "./api";
+
+const STATES: Record<State, string> = {
+  preparing: "Preparing",
+  committed: "Committed",
+  actuated: "Actuated",
+  settled: "Settled",
+  refunded: "Refunded",
+  aborted: "Aborted",
+  refused: "Refused",
+};
+
+export function StateBadge({ state }: { state: State }) {
+  return <span className={`badge ${state}`} data-testid="state">{STATES[state] ?? state}</span>;
+}
+
+/** What an outcome rests on (docs/guide/inter-ledger.md). */
+export function labelMeaning(label: string): string {
+  if (label === "verified") return "Each ledger checks the decision itself; no operator has to be trusted.";
+  if (label === "quorum") return "Rests on more than two thirds of a named group.";
+  if (label === "custodial") return "Rests on a single operator, who could rewrite a ledger that it uses.";
+  if (label.startsWith("swap-safe")) return "Rests on someone acting in time on one of its legs.";
+  return "";
+}
+
+export function FailureNote({ failure }: { failure: ApiFailure }) {
+  return (
+    <div className="note bad" role="alert">
+      <strong>{failure.title}.</strong> {failure.message} {failure.next && <em>{failure.next}</em>}
+    </div>
+  );
+}
+
+/** An amount in the smallest unit, its digits in groups of three. */
+export function Amount({ value }: { value: string }) {
+  const grouped = value.replaceAll(/\B(?=(\d{3})+$)/g, "\u202f");
+  return <span className="amount" title="in the ledger's smallest unit">{grouped}</span>;
+}
+
+export const shortId = (id: string): string => `${id.slice(0, 8)}…${id.slice(-4)}`;

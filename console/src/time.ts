@@ -1,0 +1,61 @@
+// Instants and spans in words, and the slack that a step left before its deadline.
+import type { Contract, Step } from "./api";
+
+/** `3.4 s`, `2 min 05 s`, `3 h 07 min`, `2 d 4 h`. */
+export function span(milliseconds: number): string {
+  const total = Math.max(0, milliseconds) / 1000;
+  if (total < 10) return `${total.toFixed(1)} s`;
+  const seconds = Math.floor(total);
+  if (seconds < 60) return `${seconds} s`;
+  const [minutes, hours, days] = [60, 3600, 86_400].map((unit) => Math.floor(seconds / unit)) as [number, number, number];
+  const two = (value: number): string => String(value).padStart(2, "0");
+  if (hours === 0) return `${minutes} min ${two(seconds % 60)} s`;
+  if (days === 0) return `${hours} h ${two(minutes % 60)} min`;
+  return `${days} d ${hours % 24} h`;
+}
+
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false,
+});
+const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "2-digit" });
+
+/** The time of day, to the millisecond. */
+export const timeOfDay = (at: string): string => (valid(at) ? clock.format(new Date(at)) : at);
+
+/** The date. */
+export const date = (at: string): string => (valid(at) ? day.format(new Date(at)) : "");
+
+const valid = (at: string): boolean => !Number.isNaN(Date.parse(at));
+
+export interface Deadline {
+  key: "decision" | "evidence" | "refund";
+  title: string;
+  at: string;
+  /** Counting down, met with so much to spare, missed, or of no consequence any more. */
+  state: "running" | "met" | "passed" | "void";
+  /** Milliseconds left while running; to spare when met. */
+  left: number;
+}
+
+const stepAt = (steps: readonly Step[], names: readonly string[]): string | undefined =>
+  steps.find((step) => step.ok && names.includes(step.name))?.at;
+
+/** The three deadlines of a contract at the instant `now`. */
+export function deadlines(contract: Contract, now: number): Deadline[] {
+  const { steps, state } = contract;
+  const over = state === "aborted" || state === "refused";
+  const settled = stepAt(steps, ["settled"]);
+  const refunded = stepAt(steps, ["refunded"]);
+  const one = (key: Deadline["key"], title: string, by: string | undefined, dropped: boolean): Deadline => {
+    const at = contract.deadlines[key];
+    const due = Date.parse(at);
+    if (by !== undefined) return { key, title, at, state: "met", left: due - Date.parse(by) };
+    if (dropped) return { key, title, at, state: "void", left: 0 };
+    return { key, title, at, state: due > now ? "running" : "passed", left: due - now };
+  };
+  return [
+    one("decision", "Decided by", stepAt(steps, ["decided"]), over),
+    one("evidence", "Evidence seen by", settled && stepAt(steps, ["observed"]), over),
+    one("refund", "Refund possible from", undefined, over || settled !== undefined || refunded !== undefined),
+  ];
+}
