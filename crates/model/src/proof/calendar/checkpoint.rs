@@ -88,7 +88,9 @@ impl Checkpoint {
         }
     }
 
-    fn text(&self) -> String {
+    /// The part that is signed.
+    #[must_use]
+    pub fn text(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root.0))
     }
 

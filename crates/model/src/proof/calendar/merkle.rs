@@ -117,7 +117,7 @@ impl Tree {
             let nodes = &mut self.levels[level];
             nodes.push(hash);
             match nodes[..] {
-                [.., left, right] if nodes.len() % 2 == 0 => hash = node_hash(left, right),
+                [.., left, right] if nodes.len().is_multiple_of(2) => hash = node_hash(left, right),
                 _ => return,
             }
         }
@@ -202,6 +202,41 @@ impl FromIterator<Digest> for Tree {
         let mut tree = Self::default();
         leaves.into_iter().for_each(|leaf| tree.append(leaf));
         tree
+    }
+}
+
+/// The right edge of a tree: all that an append and a new root need.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edge {
+    size: u64,
+    /// The complete subtrees that make up the tree, the largest first: one for each bit of the size.
+    peaks: Vec<Digest>,
+}
+
+impl Edge {
+    /// How many leaves there are.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Appends a leaf by its hash.
+    pub fn append(&mut self, leaf: Digest) {
+        let mut hash = leaf;
+        for _ in 0..self.size.trailing_ones() {
+            if let Some(left) = self.peaks.pop() {
+                hash = node_hash(left, hash);
+            }
+        }
+        self.peaks.push(hash);
+        self.size += 1;
+    }
+
+    /// The root.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        let from_the_right = self.peaks.iter().rev().copied();
+        from_the_right.reduce(|right, left| node_hash(left, right)).unwrap_or_else(empty_root)
     }
 }
 
@@ -307,6 +342,15 @@ mod tests {
                 }
             }
             assert_eq!(included_root(size, size, root, &[]), None);
+        }
+    }
+
+    #[test]
+    fn the_edge_has_the_root_of_the_tree() {
+        let (tree, mut edge) = (tree(), Edge::default());
+        for size in 0..ALL_SIZES {
+            assert_eq!((edge.size(), Some(edge.root())), (size, tree.root(size)));
+            edge.append(tree.leaf(size).unwrap());
         }
     }
 

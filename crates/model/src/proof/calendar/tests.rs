@@ -199,7 +199,7 @@ proptest! {
         let leaf = |n: u64| {
             let entry = match (seed >> (n % 60)) % 3 {
                 0 => Entry::Prepared { txid, leg, commitment: Digest::sha256(b"1") },
-                1 => Entry::Closed { txid, leg, applied: n % 2 == 0 },
+                1 => Entry::Closed { txid, leg, applied: n.is_multiple_of(2) },
                 _ => note(n, b"any").entry,
             };
             Leaf { at: Timestamp::from_millis(seed % 1_000_000 + n / 3), entry }
