@@ -77,6 +77,39 @@ fn every_decision_is_listed_once_and_has_its_three_parts() {
     tree::none(&offences, "a decision that is not listed is not found:");
 }
 
+/// Pages under docs/ that `text` names.
+fn pages(text: &str) -> Vec<&str> {
+    let is_path = |c: char| c.is_alphanumeric() || "/._-".contains(c);
+    let ends = |tail: &str| tail.find(|c| !is_path(c)).unwrap_or(tail.len());
+    text.match_indices("docs/")
+        .filter(|(at, _)| !text[..*at].chars().next_back().is_some_and(is_path))
+        .map(|(at, _)| &text[at..at + ends(&text[at..])])
+        .filter_map(|path| path.find(".md").map(|end| &path[..end + 3]))
+        .collect()
+}
+
+/// Targets of `text`'s Markdown links that are files of the tree.
+fn links(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ']).next());
+    targets.filter(|target| !target.is_empty() && !target.contains("://")).collect()
+}
+
+#[test]
+fn every_page_that_is_named_or_linked_exists() {
+    let mut offences = Vec::new();
+    let files = tree::files_ending(&[".md", ".rs", ".sol", ".toml", ".ts", ".tsx", ".mjs"]);
+    for name in files.iter().filter(|name| !name.contains("/corpora/") && !name.ends_with("tidy/paper.rs")) {
+        let text = tree::read(name);
+        let folder = std::path::Path::new(name).parent().expect("a file has a folder");
+        let named = pages(&text).into_iter().map(|page| tree::root().join(page));
+        let linked = links(&text).into_iter().map(|target| tree::root().join(folder).join(target));
+        let linked = linked.filter(|_| name.ends_with(".md"));
+        let gone = named.chain(linked).filter(|path| !path.exists());
+        offences.extend(gone.map(|path| format!("{name}: {}", path.display())));
+    }
+    tree::none(&offences, "these lead nowhere:");
+}
+
 #[test]
 fn every_listed_parser_has_its_fuzz_target() {
     let files = tree::files();
@@ -89,6 +122,14 @@ fn every_listed_parser_has_its_fuzz_target() {
             "fuzz/Cargo.toml lacks {target}"
         );
     }
+}
+
+#[test]
+fn a_page_and_a_link_are_found() {
+    let text =
+        "see docs/adr/0001-x.md, (docs/guide/y.md) and [z](z.md#part) or [w](https://w.example/docs/v.md)";
+    assert_eq!(pages(text), ["docs/adr/0001-x.md", "docs/guide/y.md"]);
+    assert_eq!(links(text), ["z.md"]);
 }
 
 #[test]
