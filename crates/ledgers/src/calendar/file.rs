@@ -6,7 +6,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{self, BufReader, Read, Write},
+    io::{self, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -66,9 +66,11 @@ pub(super) enum WriteError {
 }
 
 impl LogFile {
-    /// Opens or creates the file and reads every frame; cuts a last one off that is not all there.
+    /// Opens or creates the file and reads every frame; cuts a last one off that is not all there. A new file begins
+    /// with `opening`.
     pub(super) fn open(
         path: &Path,
+        opening: &Frame,
         mut each: impl FnMut(Frame) -> Result<(), String>,
     ) -> Result<Self, OpenError> {
         let io = |doing| move |source| OpenError::Io { path: path.to_owned(), doing, source };
@@ -78,30 +80,41 @@ impl LogFile {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
         }
-        sync_folder(path).map_err(io("make durable the folder of"))?;
         let length = file.metadata().map_err(io("measure"))?.len();
+        if length == 0 {
+            sync_folder(path).map_err(io("make durable the folder of"))?;
+        }
         let mut reader = Reader { file: BufReader::new(&file), path: path.to_owned(), at: 0, length };
         while let Some(frame) = reader.next()? {
             let damaged = reader.at;
             each(frame).map_err(|why| OpenError::Damaged { path: path.to_owned(), offset: damaged, why })?;
         }
         let kept = reader.at;
+        if kept == 0 && length > 0 && !is_torn_opening(&file, length, opening).map_err(io("read"))? {
+            let why = "it is no calendar's file".to_owned();
+            return Err(OpenError::Damaged { path: path.to_owned(), offset: 0, why });
+        }
         if kept < length {
             tracing::warn!(path = %path.display(), kept, cut = length - kept, "a write that a crash cut short is cut off");
             file.set_len(kept).and_then(|()| file.sync_all()).map_err(io("cut"))?;
         }
-        Ok(Self { file, length: kept })
+        let mut this = Self { file, length: kept };
+        if kept == 0 {
+            this.append(std::slice::from_ref(opening)).map_err(|error| match error {
+                WriteError::Undone(source) | WriteError::Broken(source) => io("write")(source),
+            })?;
+        }
+        Ok(this)
+    }
+
+    /// Up to where frames stand.
+    pub(super) fn length(&self) -> u64 {
+        self.length
     }
 
     /// Appends all frames in one durable write.
     pub(super) fn append(&mut self, frames: &[Frame]) -> Result<(), WriteError> {
-        let mut bytes = Vec::new();
-        for frame in frames {
-            let payload = canonical::encode(frame);
-            let offset = self.length + bytes.len() as u64;
-            bytes.extend(header(offset, &payload));
-            bytes.extend(payload);
-        }
+        let bytes = encode(self.length, frames);
         if let Err(error) = self.file.write_all(&bytes) {
             // A full disk: what did get there is taken back, so that the next append starts where this one did.
             return match self.file.set_len(self.length).and_then(|()| self.file.sync_all()) {
@@ -114,6 +127,28 @@ impl LogFile {
         self.length += bytes.len() as u64;
         Ok(())
     }
+}
+
+fn encode(start: u64, frames: &[Frame]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for frame in frames {
+        let payload = canonical::encode(frame);
+        bytes.extend(header(start + bytes.len() as u64, &payload));
+        bytes.extend(payload);
+    }
+    bytes
+}
+
+/// Whether a file without one whole frame is a log whose first write was cut short, and not somebody's letter.
+fn is_torn_opening(mut file: &File, length: u64, opening: &Frame) -> io::Result<bool> {
+    let expected = encode(0, std::slice::from_ref(opening));
+    if length > expected.len() as u64 {
+        return Ok(false);
+    }
+    let mut found = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(length).read_to_end(&mut found)?;
+    Ok(expected.starts_with(&found) || found.iter().all(|byte| *byte == 0))
 }
 
 /// A new file's name is durable only when its folder is.
@@ -159,7 +194,8 @@ impl Reader<'_> {
             }
             return Err(self.damaged("a frame's checksum does not fit its content"));
         }
-        let frame = canonical::decode(&payload, MAX_FRAME).map_err(|error| self.damaged(&error.to_string()))?;
+        let frame =
+            canonical::decode(&payload, MAX_FRAME).map_err(|error| self.damaged(&error.to_string()))?;
         self.at += (HEADER + length) as u64;
         Ok(Some(frame))
     }

@@ -53,26 +53,24 @@ impl Log {
         self.leaves.len() as u64
     }
 
-    pub(super) fn is_new(&self) -> bool {
-        self.is_new
-    }
-
     pub(super) fn find(&self, entry: &Entry) -> Option<(u64, &Leaf)> {
         let index = *self.index.get(entry)?;
         Some((index, self.leaves.get(usize::try_from(index).ok()?)?))
     }
 
-    /// Why the log's rules do not let `entry` in, if they do not.
-    pub(super) fn objection(&self, entry: &Entry) -> Option<String> {
-        let closed = |txid, leg, applied| self.index.contains_key(&Entry::Closed { txid, leg, applied });
+    /// Why the log's rules do not let `entry` in after `waiting`, if they do not.
+    pub(super) fn objection(&self, entry: &Entry, waiting: &Waiting) -> Option<String> {
+        let stands = |entry: &Entry| self.index.contains_key(entry) || waiting.entries.contains(entry);
+        let closed = |txid, leg, applied| stands(&Entry::Closed { txid, leg, applied });
+        let is_prepared = |place| self.prepared.contains(place) || waiting.prepared.contains(place);
         match *entry {
             Entry::Prepared { txid, leg, .. } if closed(txid, leg, true) || closed(txid, leg, false) => {
                 Some(format!("{leg} of {txid} is closed"))
             }
-            Entry::Closed { txid, leg, applied: true } if !self.prepared.contains(&(txid, leg)) => {
+            Entry::Closed { txid, leg, applied: true } if !is_prepared(&(txid, leg)) => {
                 Some(format!("nothing is prepared for {leg} of {txid}"))
             }
-            _ if self.size() >= MAX_ENTRIES => {
+            _ if self.size() + waiting.entries.len() as u64 >= MAX_ENTRIES => {
                 Some(format!("the log is full with {MAX_ENTRIES} entries: open one with a new origin"))
             }
             _ => None,
@@ -194,6 +192,26 @@ impl Log {
     pub(super) fn open_second(&self) -> Option<u64> {
         let covered = self.seconds.last().map_or(0, |second| second.size);
         self.leaves.last().filter(|_| covered < self.size()).map(|leaf| leaf.at.as_seconds())
+    }
+}
+
+/// The entries of a batch that is not durable yet.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    entries: HashSet<Entry>,
+    prepared: HashSet<(Txid, LegId)>,
+}
+
+impl Waiting {
+    pub(super) fn contains(&self, entry: &Entry) -> bool {
+        self.entries.contains(entry)
+    }
+
+    pub(super) fn insert(&mut self, entry: Entry) {
+        if let Entry::Prepared { txid, leg, .. } = entry {
+            self.prepared.insert((txid, leg));
+        }
+        self.entries.insert(entry);
     }
 }
 

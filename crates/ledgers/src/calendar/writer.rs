@@ -2,7 +2,6 @@
 //! then lets readers see it and answers (group commit).
 
 use std::{
-    collections::{HashMap, HashSet},
     sync::{
         Arc, PoisonError, RwLock,
         mpsc::{Receiver, RecvTimeoutError},
@@ -12,7 +11,7 @@ use std::{
 
 use ed25519_dalek::SigningKey;
 use sofie_model::{
-    Digest, LegId, Timestamp, Txid, canonical,
+    Timestamp, canonical,
     proof::calendar::{
         Checkpoint, Entry, Leaf, SECONDS, Second,
         merkle::{Edge, leaf_hash},
@@ -22,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::{
     file::{Frame, LogFile, WriteError},
-    log::Log,
+    log::{Log, Waiting},
 };
 use crate::Clock;
 
@@ -114,16 +113,16 @@ impl Writer {
         self.take(requests, now, &mut batch);
         if let Err(why) = self.write(&batch.frames) {
             (self.edge, self.seconds_edge) = before;
-            for (waiting, answer) in batch.answers {
+            for (asker, answer) in batch.answers {
                 let failed = Answer::Failed(why.clone());
                 // Whoever went away asks for the status later.
-                let _ = waiting.send(if answer == Answer::Stands { failed } else { answer });
+                let _ = asker.send(if answer == Answer::Stands { failed } else { answer });
             }
             return;
         }
         self.show(&batch);
-        for (waiting, answer) in batch.answers {
-            let _ = waiting.send(answer);
+        for (asker, answer) in batch.answers {
+            let _ = asker.send(answer);
         }
     }
 
@@ -141,25 +140,25 @@ impl Writer {
     /// Sorts requests into new leaves, what stands already, and what the rules are against.
     fn take(&mut self, requests: Vec<Request>, now: Timestamp, batch: &mut Batch) {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
-        let mut mine: InBatch = InBatch::default();
+        let mut waiting = Waiting::default();
         for request in requests {
-            let (entry, waiting) = match request {
-                Request::Append(entry, waiting) => (entry, waiting),
-                Request::Publish(waiting) => {
-                    batch.answers.push((waiting, Answer::Stands));
+            let (entry, asker) = match request {
+                Request::Append(entry, asker) => (entry, asker),
+                Request::Publish(asker) => {
+                    batch.answers.push((asker, Answer::Stands));
                     continue;
                 }
             };
-            let answer = if log.find(&entry).is_some() || mine.entries.contains(&entry) {
+            let answer = if log.find(&entry).is_some() || waiting.contains(&entry) {
                 Answer::Stands
-            } else if let Some(why) = mine.objection(&entry).or_else(|| mine.unless_prepared(&log, &entry)) {
+            } else if let Some(why) = log.objection(&entry, &waiting) {
                 Answer::Refused(why)
             } else {
-                mine.insert(entry);
+                waiting.insert(entry);
                 batch.leaves.push(Leaf { at: now, entry });
                 Answer::Stands
             };
-            batch.answers.push((waiting, answer));
+            batch.answers.push((asker, answer));
         }
         drop(log);
         if batch.leaves.is_empty() {
@@ -167,8 +166,7 @@ impl Writer {
         }
         let leaves: Vec<_> = batch.leaves.iter().map(canonical::encode).collect();
         leaves.iter().for_each(|leaf| self.edge.append(leaf_hash(leaf)));
-        let head =
-            Checkpoint { origin: self.origin.clone(), size: self.edge.size(), root: self.edge.root() };
+        let head = Checkpoint { origin: self.origin.clone(), size: self.edge.size(), root: self.edge.root() };
         let leaves = leaves.into_iter().map(Into::into).collect();
         batch.frames.push(Frame::Batch { leaves, checkpoint: head.sign(&self.key) });
     }
@@ -208,12 +206,3 @@ impl Writer {
         }
     }
 }
-
-/// The entries of a batch that readers do not see yet.
-#[derive(Default)]
-struct InBatch {
-    entries: HashSet<Entry>,
-    prepared: HashSet<(Txid, LegId)>,
-    commitments: HashMap<(Txid, LegId), Digest>,
-}
-

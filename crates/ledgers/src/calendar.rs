@@ -1,0 +1,424 @@
+//! The calendar: a private shared record ledger in the manner of KSI. An append-only Merkle log (RFC 6962) whose every
+//! batch stands under a signed checkpoint (C2SP tlog-checkpoint), and a tree of seconds that publishes the log's root
+//! for each second in which it grew. Formats and verification are in [`sofie_model::proof::calendar`]; why it is built
+//! like this is in docs/adr/0006-calendar.md.
+//!
+//! An entry is final once its batch is durable: one write, one signature, within milliseconds. It is inert: whether a
+//! transaction took effect is for D to say. One operator holds the key, so a decision must not rest on it alone.
+//!
+//! Left out: witnesses' cosignatures, decisions on the log, and tiles on disk: the log is held in memory.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+};
+
+use async_trait::async_trait;
+pub use ed25519_dalek::SigningKey;
+use sofie_model::{
+    Class, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Span, Step, Terms, canonical,
+    proof::calendar::{Entry, LogProof, MAX_LEAF, MAX_LEAVES, MAX_ORIGIN, is_origin},
+};
+use tokio::sync::oneshot;
+
+use crate::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status};
+
+mod file;
+mod log;
+mod writer;
+
+use file::LogFile;
+use log::{Foreign, Log};
+use writer::{Answer, MAX_QUEUE, Request, Writer};
+
+/// A clock further behind the log's last entry is not one to go on with.
+const MAX_CLOCK_BEHIND: Span = Span::from_seconds(60);
+/// From `submit` to durable, on a slow disk under load.
+const INCLUSION: Span = Span::from_seconds(2);
+/// Between two `status` calls; `submit` already waits for the disk.
+const POLL: Span = Span::from_millis(20);
+
+/// What a calendar is opened with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Its name in the configuration and in manifests.
+    pub id: LedgerId,
+    /// The log's name in its checkpoints, a URL without scheme: `locker.example/calendar`.
+    pub origin: String,
+    /// The file; made when there is none. Its folder must be there.
+    pub path: PathBuf,
+    /// Read-only: the operator takes no new entries. What stands can still be asked for and proven.
+    pub refuse: bool,
+}
+
+/// Why a calendar does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file or its disk.
+    #[error("cannot {doing} the calendar {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Two writers would break it.
+    #[error(
+        "the calendar {path} is in use by another process: stop that one, or give this node a path of its own"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not a torn last write: bytes changed that had been durable.
+    #[error(
+        "the calendar {path} is damaged at byte {offset}: {why}; nothing was changed: put a copy of the file back, or \
+         move it away and open a log with a new origin (receipts made so far stay valid)"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the damage was met.
+        offset: u64,
+        /// What does not add up.
+        why: String,
+    },
+    /// The file's log is signed by another key.
+    #[error(
+        "the calendar {path} belongs to key {theirs}, not to {ours}: give that key back, or use another path"
+    )]
+    ForeignKey {
+        /// The file.
+        path: PathBuf,
+        /// Of the file.
+        theirs: Digest,
+        /// Of this node.
+        ours: Digest,
+    },
+    /// The file's log has another name.
+    #[error("the calendar {path} is {theirs:?}, not {ours:?}: correct `origin`, or use another path")]
+    ForeignOrigin {
+        /// The file.
+        path: PathBuf,
+        /// Of the file.
+        theirs: String,
+        /// Of the configuration.
+        ours: String,
+    },
+    /// No name for a log.
+    #[error(
+        "{got:?} cannot name a calendar: 1 to {MAX_ORIGIN} printable ASCII characters without spaces and '+' are expected"
+    )]
+    BadOrigin {
+        /// As configured.
+        got: String,
+    },
+    /// Its entries would seem to lie in the future.
+    #[error("the clock is {behind} behind the last entry of the calendar {path}: set the machine's clock")]
+    ClockBehind {
+        /// The file.
+        path: PathBuf,
+        /// How much.
+        behind: Span,
+    },
+}
+
+/// An open calendar. Dropping it waits for the last write.
+pub struct Calendar {
+    profile: Profile,
+    key: SigningKey,
+    clock: Clock,
+    log: Arc<RwLock<Log>>,
+    read_only: AtomicBool,
+    queue: Option<SyncSender<Request>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Calendar {
+    /// Opens the log, or begins one. Reads all of it and checks it against its checkpoints; a last write that a crash
+    /// cut short is cut off. Blocks while it reads.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what to do.
+    pub fn open(config: Config, key: SigningKey, clock: Clock) -> Result<Self, OpenError> {
+        if !is_origin(&config.origin) || config.origin.len() > MAX_ORIGIN - SECONDS_ROOM {
+            return Err(OpenError::BadOrigin { got: config.origin });
+        }
+        let (log, file) = read(&config, &key)?;
+        let last = log.leaves.last().map(|leaf| leaf.at).unwrap_or_default();
+        let behind = last.since(clock());
+        if behind > MAX_CLOCK_BEHIND {
+            return Err(OpenError::ClockBehind { path: config.path, behind });
+        }
+        let log = Arc::new(RwLock::new(log));
+        let (queue, requests) = sync_channel(MAX_QUEUE);
+        let writer = Writer::new(file, key.clone(), Arc::clone(&clock), Arc::clone(&log));
+        let writer = std::thread::Builder::new()
+            .name(format!("calendar-{}", config.id))
+            .spawn(move || writer.run(&requests))
+            .map_err(|source| OpenError::Io { path: config.path, doing: "start the writer of", source })?;
+        let read_only = AtomicBool::new(config.refuse);
+        let (queue, writer) = (Some(queue), Some(writer));
+        Ok(Self { profile: profile(config.id), key, clock, log, read_only, queue, writer })
+    }
+
+    /// The log's public key, which a reader pins.
+    #[must_use]
+    pub fn public_key(&self) -> Digest {
+        self.log().key
+    }
+
+    /// The signed checkpoint of all that is durable.
+    #[must_use]
+    pub fn checkpoint(&self) -> String {
+        let head = self.log().head();
+        head.sign(&self.key)
+    }
+
+    /// The signed checkpoint of the tree of seconds: its root is the one to publish.
+    #[must_use]
+    pub fn published(&self) -> String {
+        let head = self.log().seconds_head();
+        head.sign(&self.key)
+    }
+
+    /// Proves that the log of `size` entries goes on from the one of `old_size`; nothing for sizes it never had.
+    #[must_use]
+    pub fn consistency(&self, old_size: u64, size: u64) -> Option<Vec<Digest>> {
+        self.log().tree.consistency(old_size, size)
+    }
+
+    /// Takes no new entries from now on, or does again: [`Config::refuse`] while it runs.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.read_only.store(read_only, Ordering::Relaxed);
+    }
+
+    /// Publishes the root of the last second in which the log grew, if that second is over. It happens by itself soon
+    /// after; this waits for it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Transient`].
+    pub async fn publish(&self) -> Result<(), LedgerError> {
+        self.ask(Request::Publish).await
+    }
+
+    fn log(&self) -> RwLockReadGuard<'_, Log> {
+        // The writer changes it entry by entry, each whole: a panic in between leaves a shorter log, not a wrong one.
+        self.log.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self, request: impl FnOnce(oneshot::Sender<Answer>) -> Request) -> Result<(), LedgerError> {
+        let (asker, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or_else(|| self.transient("it is closing"))?;
+        queue.try_send(request(asker)).map_err(|error| match error {
+            TrySendError::Full(_) => self.transient(&format!("{MAX_QUEUE} requests wait already")),
+            TrySendError::Disconnected(_) => self.transient("its writer has ended: restart the node"),
+        })?;
+        match answer.await {
+            Ok(Answer::Stands) => Ok(()),
+            Ok(Answer::Refused(reason)) => Err(self.refused(reason)),
+            Ok(Answer::Failed(reason)) => Err(self.transient(&reason)),
+            Err(_) => Err(self.transient("its writer has ended: restart the node")),
+        }
+    }
+
+    /// The entry that carries `operation` out.
+    fn entry(&self, operation: &Operation) -> Result<Entry, LedgerError> {
+        let unsupported = |reason: String| {
+            let (ledger, verb) = (self.profile.id.clone(), operation.verb());
+            LedgerError::Unsupported { ledger, verb, reason }
+        };
+        let (manifest, leg, step) = match operation {
+            Operation::Note { topic, commitment } => {
+                return Ok(Entry::Note { topic: *topic, commitment: *commitment });
+            }
+            Operation::Decide { .. } => return Err(unsupported("it takes records, not decisions".into())),
+            Operation::Leg { manifest, leg, step } => (manifest, *leg, step),
+        };
+        let found = manifest.leg(leg).filter(|found| found.ledger == self.profile.id);
+        let found = found.ok_or_else(|| unsupported(format!("the manifest has no {leg} here")))?;
+        let Terms::Record(commitment) = found.terms else {
+            return Err(unsupported(format!("{leg} is a {} leg, and it takes records", found.class)));
+        };
+        let txid = manifest.txid();
+        match step {
+            Step::Prepare => Ok(Entry::Prepared { txid, leg, commitment }),
+            Step::Apply => Ok(Entry::Closed { txid, leg, applied: true }),
+            Step::Revert => Ok(Entry::Closed { txid, leg, applied: false }),
+            Step::Settle(_) | Step::Refund => Err(unsupported("it holds no value".into())),
+        }
+    }
+
+    fn decode(&self, intent: &Intent) -> Result<Entry, LedgerError> {
+        canonical::decode(&intent.0, MAX_LEAF)
+            .map_err(|error| self.nonsense(format!("no intent of it: {error}")))
+    }
+
+    /// Why `entry` would not be taken now, if it would not.
+    fn objection(&self, entry: &Entry) -> Result<(), LedgerError> {
+        let log = self.log();
+        if log.find(entry).is_some() {
+            return Ok(());
+        }
+        if self.read_only.load(Ordering::Relaxed) {
+            return Err(self.refused("the calendar is read-only: its operator takes no new entries".into()));
+        }
+        log.objection(entry, &log::Waiting::default()).map_or(Ok(()), |why| Err(self.refused(why)))
+    }
+
+    fn transient(&self, reason: &str) -> LedgerError {
+        LedgerError::Transient { ledger: self.profile.id.clone(), reason: reason.to_owned() }
+    }
+
+    fn refused(&self, reason: String) -> LedgerError {
+        LedgerError::Refused { ledger: self.profile.id.clone(), reason }
+    }
+
+    fn nonsense(&self, reason: String) -> LedgerError {
+        LedgerError::Nonsense { ledger: self.profile.id.clone(), reason }
+    }
+}
+
+#[async_trait]
+impl Ledger for Calendar {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
+        let entry = self.entry(operation)?;
+        self.objection(&entry)?;
+        Ok(Intent(canonical::encode(&entry)))
+    }
+
+    /// An entry has no nonce to keep: its content is its name.
+    async fn adopt(&self, intent: &Intent) -> Result<(), LedgerError> {
+        self.decode(intent).map(drop)
+    }
+
+    async fn submit(&self, intent: &Intent) -> Result<(), LedgerError> {
+        let entry = self.decode(intent)?;
+        self.objection(&entry)?;
+        self.ask(|asker| Request::Append(entry, asker)).await
+    }
+
+    async fn status(&self, operation: &Operation, _: Option<&Intent>) -> Result<Status, LedgerError> {
+        let entry = self.entry(operation)?;
+        let log = self.log();
+        Ok(match log.find(&entry) {
+            Some((index, leaf)) => Status::Final(leaf.evidence(&self.profile.id, index)),
+            // What is closed is never prepared any more. All other objections may pass.
+            None => match (entry, log.objection(&entry, &log::Waiting::default())) {
+                (Entry::Prepared { .. }, Some(reason)) => Status::Refused { reason },
+                _ => Status::Absent,
+            },
+        })
+    }
+
+    async fn head(&self) -> Result<Head, LedgerError> {
+        let now = (self.clock)();
+        let log = self.log();
+        let last = log.leaves.last().map_or(now, |leaf| leaf.at.max(now));
+        Ok(Head { height: log.size(), time: last })
+    }
+
+    async fn prove(&self, _: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError> {
+        if facts.len() > MAX_LEAVES {
+            return Err(self.nonsense(format!("a proof holds at most {MAX_LEAVES} facts")));
+        }
+        self.publish().await?;
+        let log = self.log();
+        let mut indices = Vec::with_capacity(facts.len());
+        for fact in facts {
+            let index = fact.position.index;
+            let leaf = usize::try_from(index).ok().and_then(|index| log.leaves.get(index));
+            if leaf.map(|leaf| leaf.evidence(&self.profile.id, index)).as_ref() != Some(fact) {
+                return Err(self.nonsense(format!("it does not hold {:?} at {index}", fact.fact)));
+            }
+            indices.push(index);
+        }
+        indices.sort_unstable();
+        indices.dedup();
+        let needed = indices.last().map_or(log.size(), |last| last + 1);
+        Ok(Proof::Calendar(self.proof(&log, &indices, needed)))
+    }
+}
+
+impl Calendar {
+    /// Under the first published second that covers all, else under the head.
+    fn proof(&self, log: &Log, indices: &[u64], needed: u64) -> LogProof {
+        let mut head = log.head();
+        let mut published = None;
+        if let Some((second, mut proof)) = log.published(needed) {
+            (head.size, head.root) = (second.size, second.root);
+            proof.checkpoint = log.seconds_head().sign(&self.key);
+            published = Some(proof);
+        }
+        let leaves = indices.iter().filter_map(|index| log.include(*index, head.size)).collect();
+        LogProof { key: log.key, checkpoint: head.sign(&self.key), leaves, published }
+    }
+}
+
+impl Drop for Calendar {
+    fn drop(&mut self) {
+        // Without a sender the writer finishes what waits, ends, and lets the file's lock go.
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// The origin of the tree of seconds is longer by this.
+const SECONDS_ROOM: usize = sofie_model::proof::calendar::SECONDS.len();
+
+fn profile(id: LedgerId) -> Profile {
+    Profile {
+        id,
+        classes: vec![Class::Record],
+        decides: false,
+        finality: Finality::Instant,
+        inclusion: INCLUSION,
+        finalises: Span::ZERO,
+        single_operator: true,
+        poll: POLL,
+    }
+}
+
+fn read(config: &Config, key: &SigningKey) -> Result<(Log, LogFile), OpenError> {
+    let ours = Digest(key.verifying_key().to_bytes());
+    let mut log = Log::new(config.origin.clone(), ours);
+    let opening = log.opening();
+    let mut foreign = None;
+    let file = LogFile::open(&config.path, &opening, |frame| {
+        log.replay(frame).map_err(|error| match error {
+            Foreign::Damage(why) => why,
+            other => {
+                foreign = Some(other);
+                "it is another log's".into()
+            }
+        })
+    });
+    let path = config.path.clone();
+    match foreign {
+        Some(Foreign::Key(theirs)) => return Err(OpenError::ForeignKey { path, theirs, ours }),
+        Some(Foreign::Origin(theirs)) => {
+            return Err(OpenError::ForeignOrigin { path, theirs, ours: config.origin.clone() });
+        }
+        Some(Foreign::Damage(_)) | None => {}
+    }
+    let file = file?;
+    log.check_signature().map_err(|why| OpenError::Damaged { path, offset: file.length(), why })?;
+    Ok((log, file))
+}
+
+#[cfg(test)]
+mod tests;
