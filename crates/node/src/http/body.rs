@@ -1,0 +1,120 @@
+//! What comes in: bodies within their limit, paths and queries as checked types.
+
+use std::fmt::Display;
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{header, request::Parts},
+};
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+
+use super::{
+    problem::unreadable,
+    state::{Door, Shared, Slot},
+};
+use crate::api::{ApiError, ErrorKind};
+
+/// How much of a body that is refused is still read and thrown away, in multiples of the limit: so that an honest
+/// client sees the answer rather than a broken connection.
+const DRAIN: usize = 16;
+
+/// A body as text, within [`crate::config::Limits::body_bytes`].
+pub(super) struct Text(pub(super) String);
+
+/// A body as JSON, within the same limit.
+pub(super) struct Json<T>(pub(super) T);
+
+impl FromRequest<Shared> for Text {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, door: &Shared) -> Result<Self, ApiError> {
+        let declared = request.headers().get(header::CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+        let bytes = read(request.into_body(), declared, door).await?;
+        String::from_utf8(bytes)
+            .map(Self)
+            .map_err(|error| unreadable("the body is not UTF-8", error.utf8_error()))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, door: &Shared) -> Result<Self, ApiError> {
+        let Text(text) = Text::from_request(request, door).await?;
+        serde_json::from_str(&text).map(Self).map_err(|error| unreadable("the body", error))
+    }
+}
+
+async fn read(body: Body, declared: Option<usize>, door: &Door) -> Result<Vec<u8>, ApiError> {
+    let limit = door.options.limits.body_bytes;
+    let drained = limit.saturating_mul(DRAIN);
+    let mut seen = declared.unwrap_or(0);
+    let mut bytes = Vec::new();
+    if seen <= drained {
+        let mut chunks = body.into_data_stream();
+        seen = 0;
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| unreadable("the body ended early", error))?;
+            seen = seen.saturating_add(chunk.len());
+            if seen > drained {
+                break;
+            }
+            if seen <= limit {
+                bytes.extend_from_slice(&chunk);
+            }
+        }
+    }
+    if seen <= limit {
+        return Ok(bytes);
+    }
+    door.measures.body_refused();
+    let detail = format!("the body is over the limit of {limit} bytes");
+    Err(ApiError::new(ErrorKind::TooLarge, "the body is too large", detail)
+        .next("send less, or raise body_bytes in [limits]"))
+}
+
+/// One segment of the path, parsed.
+pub(super) struct Segment<T>(pub(super) T);
+
+impl<T> FromRequestParts<Shared> for Segment<T>
+where
+    T: std::str::FromStr<Err: Display>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Shared) -> Result<Self, ApiError> {
+        let Path(text) = Path::<String>::from_request_parts(parts, door)
+            .await
+            .map_err(|error| unreadable("the path", error))?;
+        text.parse().map(Self).map_err(|error: T::Err| unreadable("the path", error))
+    }
+}
+
+/// The query, parsed; a field that is not known is refused where the type says so.
+pub(super) struct Queried<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Shared> for Queried<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Shared) -> Result<Self, ApiError> {
+        let query = Query::<T>::from_request_parts(parts, door).await;
+        query.map(|Query(query)| Self(query)).map_err(|error| unreadable("the query", error.body_text()))
+    }
+}
+
+/// The place among the requests that [`super::guard`] took for this one.
+pub(super) struct Place(pub(super) Slot);
+
+impl FromRequestParts<Shared> for Place {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Shared) -> Result<Self, ApiError> {
+        match parts.extensions.get::<Slot>() {
+            Some(slot) => Ok(Self(Slot::clone(slot))),
+            None => door.request_slot().map(Self),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Contracts: open one, follow it, take its receipt.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use sofie_model::Txid;
+
+use super::{
+    body::{Json, Place, Queried, Segment},
+    events::{self, Resume},
+    state::{Shared, to_the_end},
+};
+use crate::api::{ApiError, Contract, OpenContract};
+
+/// The media type of a receipt.
+pub(super) const RECEIPT: &str = "application/vnd.sofie.receipt";
+
+/// `POST /api/v1/contracts`
+#[utoipa::path(
+    post, path = "/api/v1/contracts", tag = "contracts", operation_id = "open_contract",
+    summary = "Ask for an actuation and offer to pay for it",
+    request_body = OpenContract,
+    responses((status = 202, description = "It runs; its URL is in Location", body = Contract))
+)]
+pub(super) async fn open(
+    State(door): State<Shared>,
+    Place(slot): Place,
+    Json(request): Json<OpenContract>,
+) -> Result<Response, ApiError> {
+    let federation = Arc::clone(&door.federation);
+    let opened = to_the_end(slot, async move { federation.open_contract(request).await }).await?;
+    let location = format!("/api/v1/contracts/{}", opened.id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(opened)).into_response())
+}
+
+/// `GET /api/v1/contracts`
+#[utoipa::path(
+    get, path = "/api/v1/contracts", tag = "contracts", operation_id = "contracts",
+    summary = "All contracts, the newest first",
+    responses((status = 200, description = "All contracts", body = Vec<Contract>))
+)]
+pub(super) async fn contracts(State(door): State<Shared>) -> Result<axum::Json<Vec<Contract>>, ApiError> {
+    door.federation.contracts().await.map(axum::Json)
+}
+
+/// `GET /api/v1/contracts/{id}`
+#[utoipa::path(
+    get, path = "/api/v1/contracts/{id}", tag = "contracts", operation_id = "contract",
+    summary = "One contract",
+    params(("id" = String, Path, description = "The transaction's id: 64 hexadecimal digits")),
+    responses((status = 200, description = "The contract", body = Contract))
+)]
+pub(super) async fn contract(
+    State(door): State<Shared>,
+    Segment(id): Segment<Txid>,
+) -> Result<axum::Json<Contract>, ApiError> {
+    door.federation.contract(id).await.map(axum::Json)
+}
+
+/// `GET /api/v1/contracts/{id}/events`
+#[utoipa::path(
+    get, path = "/api/v1/contracts/{id}/events", tag = "contracts", operation_id = "contract_events",
+    summary = "The contract's steps as server-sent events: `step` for each, then `end`",
+    params(("id" = String, Path, description = "The transaction's id: 64 hexadecimal digits"), Resume),
+    responses((
+        status = 200, content_type = "text/event-stream", body = String,
+        description = "An event's id is the step's number, its data a Step. After the last step comes `end`, whose \
+                       data is the Contract; then the stream ends. A stream that ends without it was cut: resume it."
+    ))
+)]
+pub(super) async fn contract_events(
+    State(door): State<Shared>,
+    Segment(id): Segment<Txid>,
+    Queried(resume): Queried<Resume>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let after = resume.after(&headers)?;
+    events::steps(&door, id, after).await
+}
+
+/// `GET /api/v1/contracts/{id}/receipt`
+#[utoipa::path(
+    get, path = "/api/v1/contracts/{id}/receipt", tag = "contracts", operation_id = "receipt",
+    summary = "The receipt, once the contract has ended",
+    params(("id" = String, Path, description = "The transaction's id: 64 hexadecimal digits")),
+    responses((
+        status = 200, content_type = "application/vnd.sofie.receipt", body = Vec<u8>,
+        description = "Canonical CBOR, as `sofie verify` reads it"
+    ))
+)]
+pub(super) async fn receipt(
+    State(door): State<Shared>,
+    Segment(id): Segment<Txid>,
+) -> Result<Response, ApiError> {
+    let receipt = door.federation.receipt(id).await?;
+    let name = format!("attachment; filename=\"receipt-{id}.cbor\"");
+    let headers = [(header::CONTENT_TYPE, RECEIPT.to_owned()), (header::CONTENT_DISPOSITION, name)];
+    Ok((headers, receipt).into_response())
+}

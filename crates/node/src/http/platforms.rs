@@ -1,0 +1,67 @@
+//! Parties and platforms.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    body::{Json, Place, Segment},
+    state::{Shared, to_the_end},
+};
+use crate::api::{ApiError, JoinPlatform, Party, Platform};
+
+/// `GET /api/v1/parties`
+#[utoipa::path(
+    get, path = "/api/v1/parties", tag = "platforms", operation_id = "parties",
+    summary = "The parties whose keys this node holds",
+    responses((status = 200, description = "In the order of the configuration", body = Vec<Party>))
+)]
+pub(super) async fn parties(State(door): State<Shared>) -> Result<axum::Json<Vec<Party>>, ApiError> {
+    door.federation.parties().await.map(axum::Json)
+}
+
+/// `POST /api/v1/platforms`
+#[utoipa::path(
+    post, path = "/api/v1/platforms", tag = "platforms", operation_id = "join_platform",
+    summary = "Join a platform by introspection",
+    request_body = JoinPlatform,
+    responses((status = 201, description = "It is joined; its URL is in Location", body = Platform))
+)]
+pub(super) async fn join(
+    State(door): State<Shared>,
+    Place(slot): Place,
+    Json(request): Json<JoinPlatform>,
+) -> Result<Response, ApiError> {
+    let federation = Arc::clone(&door.federation);
+    let joined = to_the_end(slot, async move { federation.join_platform(request).await }).await?;
+    let location = format!("/api/v1/platforms/{}", super::directory::encoded(&joined.id));
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(joined)).into_response())
+}
+
+/// `GET /api/v1/platforms`
+#[utoipa::path(
+    get, path = "/api/v1/platforms", tag = "platforms", operation_id = "platforms",
+    summary = "The joined platforms",
+    responses((status = 200, description = "All of them", body = Vec<Platform>))
+)]
+pub(super) async fn platforms(State(door): State<Shared>) -> Result<axum::Json<Vec<Platform>>, ApiError> {
+    door.federation.platforms().await.map(axum::Json)
+}
+
+/// `GET /api/v1/platforms/{id}`
+#[utoipa::path(
+    get, path = "/api/v1/platforms/{id}", tag = "platforms", operation_id = "platform",
+    summary = "One joined platform",
+    params(("id" = String, Path, description = "The platform's name in this node")),
+    responses((status = 200, description = "The platform", body = Platform))
+)]
+pub(super) async fn platform(
+    State(door): State<Shared>,
+    Segment(id): Segment<String>,
+) -> Result<axum::Json<Platform>, ApiError> {
+    door.federation.platform(&id).await.map(axum::Json)
+}
