@@ -157,14 +157,20 @@ contract Decision is Typed {
         uint64 required = terms.required;
         uint64 optional = terms.optional;
         uint16 atLeast = terms.atLeast;
-        bool allowed = included & required == required && included & ~(required | optional) == 0;
-        if (allowed && optional != 0) {
-            uint256 count;
-            // At most 64 rounds: each clears the lowest set bit.
-            for (uint64 rest = included; rest != 0; rest &= rest - 1) ++count;
-            allowed = count >= atLeast;
-        }
+        bool allowed = included & required == required && included & ~(required | optional) == 0
+            && _count(included) >= atLeast;
         if (!allowed) revert WrongLegs(included, required, optional, atLeast);
+    }
+
+    /// @dev How many bits are set: counted in pairs, nibbles, bytes, then summed into one byte.
+    function _count(uint64 mask) private pure returns (uint256 bits) {
+        unchecked {
+            bits = mask;
+            bits -= (bits >> 1) & 0x5555555555555555;
+            bits = (bits & 0x3333333333333333) + ((bits >> 2) & 0x3333333333333333);
+            bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
+            bits = ((bits * 0x0101010101010101) >> 56) & 0xff;
+        }
     }
 
     function _checkPreimages(Participant[] calldata participants, bytes32[] calldata preimages) private pure {

@@ -83,13 +83,8 @@ contract Escrow is Typed {
     /// @notice The contract whose decision these locks obey.
     Decision public immutable decision;
 
-    struct Slot {
-        uint8 state;
-        /// When COMMIT was recorded; zero before the lock is armed.
-        uint64 decidedAt;
-    }
-
-    mapping(bytes32 lockId => Slot) private _slots;
+    /// @dev The state, and above its eight bits the time of the COMMIT that armed the lock. Zero when absent.
+    mapping(bytes32 lockId => uint256) private _words;
 
     constructor(Decision decision_) {
         decision = decision_;
@@ -104,26 +99,29 @@ contract Escrow is Typed {
         bytes32 txid = lock.txid;
         (uint8 kind, uint64 decidedAt, uint64 included) = decision.decisionOf(txid);
         if (kind != NONE) revert AlreadyDecided(txid, kind, decidedAt, included);
-        bytes32 lockId = _lockIn(ABSENT, lock);
-        _slots[lockId].state = LOCKED;
+        // Encoding checks every field's range: a lock that others could not name is not made.
+        bytes32 lockId = lockIdOf(lock);
+        uint256 word = _words[lockId];
+        if (word != 0) revert WrongState(lockId, ABSENT, uint8(word));
+        _words[lockId] = LOCKED;
         emit Prepared(txid, lock.leg, lockId);
     }
 
     /// @notice Arms the lock, after a COMMIT that includes its leg. Pays nothing.
     function apply_(Lock calldata lock) external {
-        bytes32 lockId = _lockIn(LOCKED, lock);
+        (bytes32 lockId,) = _lockIn(LOCKED, lock);
         (uint8 kind, uint64 decidedAt, bool includes) = _decided(lock);
         if (!includes) revert LegNotIncluded(lock.txid, lock.leg, kind);
-        _slots[lockId] = Slot(ARMED, decidedAt);
+        _words[lockId] = ARMED | (uint256(decidedAt) << 8);
         emit Applied(lock.txid, lock.leg, lockId);
     }
 
     /// @notice Pays the payer back, after ABORT or a COMMIT without this leg.
     function undo(Lock calldata lock) external {
-        bytes32 lockId = _lockIn(LOCKED, lock);
+        (bytes32 lockId,) = _lockIn(LOCKED, lock);
         (,, bool includes) = _decided(lock);
         if (includes) revert LegIncluded(lock.txid, lock.leg);
-        delete _slots[lockId];
+        _words[lockId] = 0;
         emit Reverted(lock.txid, lock.leg, lockId);
         _pay(lock.payer, lock.amount);
     }
@@ -139,9 +137,8 @@ contract Escrow is Typed {
         uint64 observedAt,
         bytes calldata signature
     ) external {
-        bytes32 lockId = _lockIn(ARMED, lock);
+        (bytes32 lockId, uint256 decidedAt) = _lockIn(ARMED, lock);
         if (!fulfilled) revert Unfulfilled();
-        uint256 decidedAt = _slots[lockId].decidedAt;
         if (observedAt < decidedAt || observedAt > lock.evidenceDeadline) {
             revert ObservedOutside(observedAt, decidedAt, lock.evidenceDeadline);
         }
@@ -149,17 +146,17 @@ contract Escrow is Typed {
         if (block.timestamp > until) revert TooLate(until, block.timestamp);
         bytes32 digest = attestationDigest(lock.txid, lock.leg, observation, true, observedAt);
         _checkSigner(lock.evidenceKey, digest, signature);
-        delete _slots[lockId];
+        _words[lockId] = 0;
         emit Settled(lock.txid, lock.leg, lockId, observation, observedAt);
         _pay(lock.payee, lock.amount);
     }
 
     /// @notice Pays the payer back, once no attestation can come any more.
     function refund(Lock calldata lock) external {
-        bytes32 lockId = _lockIn(ARMED, lock);
+        (bytes32 lockId,) = _lockIn(ARMED, lock);
         uint256 until = _lastSubmission(lock);
         if (block.timestamp <= until) revert TooEarly(until + 1, block.timestamp);
-        delete _slots[lockId];
+        _words[lockId] = 0;
         emit Refunded(lock.txid, lock.leg, lockId);
         _pay(lock.payer, lock.amount);
     }
@@ -168,8 +165,8 @@ contract Escrow is Typed {
     /// @return state 0 absent (never prepared, or done), 1 locked, 2 armed.
     /// @return decidedAt The time of the COMMIT that armed it, else zero.
     function stateOf(bytes32 lockId) external view returns (uint8 state, uint64 decidedAt) {
-        Slot memory slot = _slots[lockId];
-        return (slot.state, slot.decidedAt);
+        uint256 word = _words[lockId];
+        return (uint8(word), uint64(word >> 8));
     }
 
     /// @notice The lock's name: Keccak-256 of its ABI encoding.
@@ -188,11 +185,17 @@ contract Escrow is Typed {
         );
     }
 
-    /// @dev The lock's id, or a revert with the state that it is in.
-    function _lockIn(uint8 expected, Lock calldata lock) private view returns (bytes32 lockId) {
-        lockId = lockIdOf(lock);
-        uint8 got = _slots[lockId].state;
-        if (got != expected) revert WrongState(lockId, expected, got);
+    /// @dev The lock's id and the time that armed it, or a revert with the state that it is in. Hashes the calldata as
+    /// it came: out of range, it names no lock that `prepare` made.
+    function _lockIn(uint8 expected, Lock calldata lock) private view returns (bytes32 lockId, uint256 decidedAt) {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, lock, 256)
+            lockId := keccak256(free, 256)
+        }
+        uint256 word = _words[lockId];
+        if (uint8(word) != expected) revert WrongState(lockId, expected, uint8(word));
+        decidedAt = word >> 8;
     }
 
     /// @dev What D says of this leg, or a revert while it says nothing.

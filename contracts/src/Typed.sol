@@ -30,10 +30,17 @@ abstract contract Typed {
     /// @dev Reverts unless `expected` signed `digest`. `expected` must not be the zero address.
     function _checkSigner(address expected, bytes32 digest, bytes calldata signature) internal pure {
         if (signature.length != 65) revert BadSignature();
-        uint256 s = uint256(bytes32(signature[32:64]));
+        bytes32 r;
+        uint256 s;
+        uint8 v;
+        assembly ("memory-safe") {
+            r := calldataload(signature.offset)
+            s := calldataload(add(signature.offset, 32))
+            v := byte(0, calldataload(add(signature.offset, 64)))
+        }
         if (s > HALF_ORDER) revert BadSignature();
         // The precompile answers zero for any v but 27 and 28, and for an r or s that no signature has.
-        address got = ecrecover(digest, uint8(signature[64]), bytes32(signature[:32]), bytes32(s));
+        address got = ecrecover(digest, v, r, bytes32(s));
         if (got == address(0)) revert BadSignature();
         if (got != expected) revert WrongSigner(expected, got);
     }

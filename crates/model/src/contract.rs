@@ -4,7 +4,7 @@
 //! What calls or deploys a contract is not here: `sofie-ledgers` holds the bytecode and the transport.
 #![allow(missing_docs, reason = "the macro's items carry the NatSpec's words, its plumbing carries none")]
 
-use alloy_primitives::{Address, B256, Bytes, keccak256};
+use alloy_primitives::{Address, B256, Bytes, hex, keccak256};
 use alloy_sol_types::{SolValue, sol};
 
 use crate::manifest::EscrowTerms;
@@ -127,10 +127,14 @@ sol! {
 }
 
 /// The deterministic deployment proxy: the same contract at the same address on every chain that holds it.
-pub const DEPLOYER: Account = Account([
-    0x4e, 0x59, 0xb4, 0x48, 0x47, 0xb3, 0x79, 0x57, 0x85, 0x88, 0x92, 0x0c, 0xa7, 0x8f, 0xbf, 0x26, 0xc0,
-    0xb4, 0x95, 0x6c,
-]);
+pub const DEPLOYER: Account = Account(hex!("4e59b44847b379578588920ca78fbf26c0b4956c"));
+
+/// What stands at [`DEPLOYER`]: it creates what it is sent after a salt (CREATE2), and answers with the address. The
+/// embedded chain's genesis holds it.
+pub const DEPLOYER_CODE: [u8; 69] = hex!(
+    "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe0"
+    "3601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
+);
 
 /// `decisionOf(…).kind`: nothing stands yet.
 pub const UNDECIDED: u8 = 0;

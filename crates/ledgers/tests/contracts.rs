@@ -1,0 +1,19 @@
+//! The compiled contracts, as committed, in an EVM: every state and every refusal, their agreement with the model, and
+//! what each call costs.
+
+#[path = "contracts/abi.rs"]
+mod abi;
+#[path = "contracts/agreement.rs"]
+mod agreement;
+#[path = "contracts/chain.rs"]
+mod chain;
+#[path = "contracts/decision.rs"]
+mod decision;
+#[path = "contracts/escrow.rs"]
+mod escrow;
+#[path = "contracts/gas.rs"]
+mod gas;
+#[path = "contracts/rogue.rs"]
+mod rogue;
+#[path = "contracts/world.rs"]
+mod world;

@@ -1,0 +1,131 @@
+//! What each call costs, as a receipt says it: with the 21,000 of every transaction and its calldata, less refunds.
+//! The committed snapshot is compared to the unit; `SOFIE_UPDATE=1` writes it anew.
+
+use std::fmt::Write as _;
+
+use sofie_model::{
+    Account, Digest,
+    attestation::typed_digest,
+    contract::{self, word},
+    manifest::Participant,
+};
+
+use crate::{
+    chain::Chain,
+    world::{DEADLINE, DECIDED_AT, LAST_SUBMISSION, World, contracts_folder, creation, evidence_root},
+};
+
+/// Two participants' COMMIT, and a lock, stay under this.
+const CEILING: u64 = 60_000;
+
+/// Name and gas, in the order of a transaction's life.
+type Bill = Vec<(String, u64)>;
+
+fn deployments() -> Bill {
+    let mut chain = Chain::new(0);
+    let deployer = contract::address(contract::DEPLOYER);
+    let mut gas = |creation: &[u8]| {
+        let sent =
+            chain.transact(alloy_primitives::Address::ZERO, deployer, 0, contract::deployment(creation));
+        sent.expect("deploys").gas
+    };
+    let decision = gas(&creation("Decision"));
+    let address = contract::decision_address(&creation("Decision"));
+    let escrow = gas(&contract::escrow_creation(&creation("Escrow"), address));
+    vec![("Decision (deployment)".into(), decision), ("Escrow (deployment)".into(), escrow)]
+}
+
+/// COMMIT by this many participants.
+fn commit_of(count: u8) -> u64 {
+    let mut world = World::new();
+    world.secrets = (0..count).map(|one| Digest::sha256(&[one])).collect();
+    world.manifest.participants = (world.secrets.iter())
+        .map(|secret| Participant {
+            account: Account(Digest::sha256(secret.as_bytes()).0[12..].try_into().expect("20 bytes")),
+            hashlock: Digest::sha256(secret.as_bytes()),
+        })
+        .collect();
+    world.chain.time = DECIDED_AT;
+    let call = world.committing(0b11);
+    world.commit(&call).expect("commits").gas
+}
+
+fn commit_by_guard() -> u64 {
+    let mut world = World::guarded();
+    world.chain.time = DEADLINE + 1;
+    let mut call = world.committing(0b11);
+    let message =
+        contract::Commit { txid: word(world.txid()), included: 0b11, evidenceRoot: word(evidence_root()) };
+    call.guardSignature = world.guard.sign(typed_digest(&message, world.chain.id, world.decision));
+    world.commit(&call).expect("commits").gas
+}
+
+fn decisions() -> Bill {
+    let mut bill: Bill = [1, 2, 4, 16]
+        .into_iter()
+        .map(|count| (format!("Decision.commit, participants: {count}"), commit_of(count)))
+        .collect();
+    bill.push(("Decision.commit, with the guard's signature".into(), commit_by_guard()));
+    let mut world = World::new();
+    let by = world.renter.account;
+    bill.push(("Decision.abort, by a participant".into(), world.abort(by, vec![]).expect("aborts").gas));
+    let mut world = World::guarded();
+    let digest = typed_digest(&contract::Abort { txid: word(world.txid()) }, world.chain.id, world.decision);
+    let signatures = vec![world.renter.sign(digest), world.locker.sign(digest)];
+    let by = world.stranger.account;
+    bill.push((
+        "Decision.abort, with every signature".into(),
+        world.abort(by, signatures).expect("aborts").gas,
+    ));
+    let mut world = World::new();
+    world.chain.time = DEADLINE + 1;
+    let by = world.stranger.account;
+    bill.push(("Decision.abort, by anyone after G".into(), world.abort(by, vec![]).expect("aborts").gas));
+    bill
+}
+
+fn escrows() -> Bill {
+    let mut world = World::new();
+    let prepare = world.prepare().expect("prepares").gas;
+    world.chain.time = DECIDED_AT;
+    world.commit(&world.committing(0b11)).expect("commits");
+    let apply = world.apply().expect("applies").gas;
+    let call = world.settling(world.attestation(DECIDED_AT + 10));
+    let settle = world.settle(&call).expect("settles").gas;
+
+    let mut world = World::new();
+    world.arm();
+    world.chain.time = LAST_SUBMISSION + 1;
+    let refund = world.refund().expect("refunds").gas;
+
+    let mut world = World::new();
+    world.prepare().expect("prepares");
+    world.abort(world.renter.account, vec![]).expect("aborts");
+    let undo = world.undo().expect("undoes").gas;
+    [("prepare", prepare), ("apply_", apply), ("undo", undo), ("settle", settle), ("refund", refund)]
+        .map(|(name, gas)| (format!("Escrow.{name}"), gas))
+        .into()
+}
+
+#[test]
+fn each_call_costs_what_the_snapshot_says() {
+    let bill = [deployments(), decisions(), escrows()].concat();
+    let mut measured = String::new();
+    for (name, gas) in &bill {
+        writeln!(measured, "{name:<45}{gas:>9}").expect("a string takes all");
+    }
+    let path = contracts_folder().join("gas-snapshot.txt");
+    if std::env::var_os("SOFIE_UPDATE").is_some() {
+        std::fs::write(&path, &measured).expect("writes the snapshot");
+    }
+    let committed = std::fs::read_to_string(&path).expect("contracts/gas-snapshot.txt");
+    assert_eq!(
+        measured.lines().collect::<Vec<_>>(),
+        committed.lines().collect::<Vec<_>>(),
+        "set SOFIE_UPDATE=1 when the change is meant"
+    );
+    for name in ["Decision.commit, participants: 2", "Escrow.prepare"] {
+        let (_, gas) = bill.iter().find(|(other, _)| other == name).expect("measured");
+        assert!(*gas < CEILING, "{name} costs {gas} gas, less than {CEILING} is aimed at");
+    }
+}
