@@ -4,13 +4,17 @@
 //! with them. Nothing here does I/O, reads a clock or draws randomness.
 
 pub mod canonical;
+pub mod discovery;
 pub mod json;
 mod node;
+pub mod patch;
 pub mod problem;
+pub mod store;
 mod syntax;
 pub mod thing;
 
 pub use problem::{Code, Errors, Problem};
+pub use store::{Change, Directory, DirectoryError, Record};
 pub use thing::{DataSchema, Form, Operation, Thing, ThingDescription};
 
 /// Reads and checks a Thing Description: [`ThingDescription::parse`].

@@ -167,6 +167,18 @@ impl ThingDescription {
     }
 }
 
+impl serde::Serialize for ThingDescription {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.document.serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ThingDescription {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_value(Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 impl Deref for ThingDescription {
     type Target = Thing;
 

@@ -1,0 +1,176 @@
+//! The pure part of the directory API of W3C WoT Discovery (section 7.3): the directory's own Thing Description, what it
+//! serves, its `Link` headers, and problem details (RFC 9457). Whoever speaks HTTP wires these to routes.
+//!
+//! Left out, and so not advertised: the search APIs of section 7.3.2.3 (JSONPath, XPath, SPARQL).
+
+mod own;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use sofie_model::Timestamp;
+
+pub use own::{Door, own_description};
+
+use crate::canonical::DISCOVERY_CONTEXT;
+use crate::problem::Errors;
+use crate::store::{DirectoryError, Page, Record, registration};
+
+/// Media type of a Thing Description.
+pub const TD_JSON: &str = "application/td+json";
+/// Media type of a listing.
+pub const LD_JSON: &str = "application/ld+json";
+/// Media type of problem details.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The document as a directory serves it: with the `registration` and the context that explains it. Its digest
+/// ([`crate::canonical::hash`]) is that of the document as it was registered.
+#[must_use]
+pub fn enriched(record: &Record, now: Timestamp) -> Value {
+    let mut document = record.thing.document().clone();
+    document["registration"] = registration::served(record, now);
+    let contexts = match document["@context"].take() {
+        Value::Array(mut contexts) => {
+            if !contexts.iter().any(|context| context == DISCOVERY_CONTEXT) {
+                contexts.push(DISCOVERY_CONTEXT.into());
+            }
+            contexts
+        }
+        one => vec![one, DISCOVERY_CONTEXT.into()],
+    };
+    document["@context"] = contexts.into();
+    document
+}
+
+/// How a listing is laid out (`format`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// A list of Thing Descriptions; where it goes on stands in [`links`].
+    #[default]
+    Array,
+    /// An object with members, total and next.
+    Collection,
+}
+
+impl Format {
+    /// Reads the query parameter: `array` or `collection`.
+    #[must_use]
+    pub fn from_parameter(text: &str) -> Option<Self> {
+        match text {
+            "array" => Some(Self::Array),
+            "collection" => Some(Self::Collection),
+            _ => None,
+        }
+    }
+}
+
+/// The body of `GET /things`.
+#[must_use]
+pub fn listing(page: &Page<'_>, path: &str, format: Format, now: Timestamp) -> Value {
+    let members: Vec<Value> = page.items.iter().map(|record| enriched(record, now)).collect();
+    if format == Format::Array {
+        return members.into();
+    }
+    let mut body = json!({
+        "@context": DISCOVERY_CONTEXT,
+        "@type": "ThingCollection",
+        "@id": page_path(path, page.offset, page.limit, format),
+        "total": page.total,
+        "members": members,
+    });
+    if let Some(next) = page.next_offset() {
+        body["next"] = page_path(path, next, page.limit, format).into();
+    }
+    body
+}
+
+/// The `Link` header fields of a listing (RFC 8288): the whole list with its state, and the next page, if there is one.
+/// `revision` is [`crate::store::Directory::latest_event`]: a reader who sees it change starts again.
+#[must_use]
+pub fn links(page: &Page<'_>, path: &str, format: Format, revision: u64) -> Vec<String> {
+    let mut links = vec![format!("<{path}>; rel=\"canonical\"; etag=\"{revision}\"")];
+    if let Some(next) = page.next_offset() {
+        links.push(format!("<{}>; rel=\"next\"", page_path(path, next, page.limit, format)));
+    }
+    links
+}
+
+fn page_path(path: &str, offset: usize, limit: usize, format: Format) -> String {
+    let suffix = if format == Format::Collection { "&format=collection" } else { "" };
+    format!("{path}?offset={offset}&limit={limit}{suffix}")
+}
+
+/// Problem details (RFC 9457) with what to do next and, for a document that was refused, each rule that it breaks
+/// (`validationErrors`, WoT Discovery, section 7.3.2.1.6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProblemBody {
+    /// The kind, a URI.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The kind, for people.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// This case.
+    pub detail: String,
+    /// What to do.
+    pub next: &'static str,
+    /// Where the document breaks which rule.
+    #[serde(rename = "validationErrors", skip_serializing_if = "Vec::is_empty")]
+    pub validation_errors: Vec<ValidationError>,
+}
+
+/// One broken rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ValidationError {
+    /// RFC 6901 pointer.
+    pub field: String,
+    /// The rule's code and what to do.
+    pub description: String,
+}
+
+impl From<&Errors> for ProblemBody {
+    fn from(errors: &Errors) -> Self {
+        let each = |problem: &crate::Problem| {
+            let field = problem.pointer.clone();
+            ValidationError { field, description: format!("{}: {}", problem.code, problem.message) }
+        };
+        Self {
+            kind: "urn:sofie:problem:invalid",
+            title: "the Thing Description is not valid",
+            status: 400,
+            detail: errors.to_string(),
+            next: "mend each place that validationErrors names and send the whole document again",
+            validation_errors: errors.problems.iter().map(each).collect(),
+        }
+    }
+}
+
+impl From<&DirectoryError> for ProblemBody {
+    fn from(error: &DirectoryError) -> Self {
+        let (kind, title, status, next) = match error {
+            DirectoryError::Invalid(errors) => return errors.into(),
+            DirectoryError::NotFound { .. } => {
+                ("urn:sofie:problem:not-found", "no such thing", 404, "list the things with GET /things")
+            }
+            DirectoryError::OtherId { .. } => (
+                "urn:sofie:problem:invalid",
+                "two ids for one thing",
+                400,
+                "use the document's id in the path",
+            ),
+            DirectoryError::OtherOwner { .. } => (
+                "urn:sofie:problem:refused",
+                "the thing belongs to somebody else",
+                403,
+                "register it under another id",
+            ),
+            DirectoryError::BadOwner { .. } => {
+                ("urn:sofie:problem:invalid", "not an owner's name", 400, "shorten the owner's name")
+            }
+            DirectoryError::Full { .. } => {
+                ("urn:sofie:problem:refused", "the directory is full", 403, "delete things that are gone")
+            }
+        };
+        Self { kind, title, status, detail: error.to_string(), next, validation_errors: Vec::new() }
+    }
+}
