@@ -18,6 +18,7 @@ use sofie_model::{Span, ThingId, Timestamp};
 pub use event::{Event, EventKind, Lost, MAX_EVENTS};
 pub use search::{MAX_PAGE, Page, Query};
 
+use crate::json::{self, Limits};
 use crate::{Errors, ThingDescription, patch};
 use event::Events;
 use registration::Lifetime;
@@ -184,6 +185,8 @@ impl Directory {
         if document.is_object() && got != id.as_str() {
             return Err(DirectoryError::OtherId { id: id.clone(), got: got.to_owned() });
         }
+        // Many small patches must not add up to a document that would be refused as one.
+        let document = json::read(document.to_string().as_bytes(), Limits::THING).map_err(Errors::from)?;
         self.plan(document, &record.owner, now)
     }
 

@@ -140,6 +140,19 @@ fn what_is_refused_says_why() {
 }
 
 #[test]
+fn patches_cannot_grow_a_thing_past_the_limits_of_a_document() {
+    let mut node = Node::default();
+    node.register(named("lamp"), "o", at(1));
+    let patch = |name: &str| json!({name: "x".repeat(700_000)});
+    let change = node.directory.patch(&id("urn:lamp"), &patch("x:a"), at(2)).expect("below a megabyte");
+    node.commit(change);
+    match node.directory.patch(&id("urn:lamp"), &patch("x:b"), at(3)) {
+        Err(DirectoryError::Invalid(errors)) => assert_eq!(errors.problems[0].code, Code::TooLong),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn things_expire_and_a_patch_renews_their_ttl() {
     let mut node = Node::default();
     let lasting = |name: &str, registration: Value| {
