@@ -2,6 +2,7 @@
 
 pub mod calendar;
 pub mod conformance;
+pub mod evm;
 pub mod fake;
 pub mod port;
 

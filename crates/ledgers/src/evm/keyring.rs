@@ -1,0 +1,63 @@
+//! The keys that a node may sign with.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use k256::ecdsa::SigningKey;
+use sofie_model::Account;
+use zeroize::Zeroizing;
+
+/// Accounts and their secp256k1 keys. The keys are wiped when it is dropped, and never printed.
+#[derive(Clone, Default)]
+pub struct Keyring {
+    keys: HashMap<Account, SigningKey>,
+}
+
+/// Bytes that are no key of secp256k1: zero, or not below the curve's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a secp256k1 key: its 32 bytes are zero or not below the curve's order")]
+pub struct NotAKey;
+
+impl Keyring {
+    /// Adds a key, and answers its account.
+    ///
+    /// # Errors
+    /// [`NotAKey`].
+    pub fn insert(&mut self, secret: &Zeroizing<[u8; 32]>) -> Result<Account, NotAKey> {
+        let key = SigningKey::from_slice(secret.as_slice()).map_err(|_| NotAKey)?;
+        let account = Account::from(key.verifying_key());
+        self.keys.insert(account, key);
+        Ok(account)
+    }
+
+    /// Whose keys are here.
+    pub fn accounts(&self) -> impl Iterator<Item = Account> {
+        self.keys.keys().copied()
+    }
+
+    pub(super) fn get(&self, account: Account) -> Option<&SigningKey> {
+        self.keys.get(&account)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.keys.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_names_its_accounts_and_never_prints_a_key() {
+        let mut keyring = Keyring::default();
+        let account = keyring.insert(&Zeroizing::new([0x77; 32])).unwrap();
+        assert!(keyring.get(account).is_some() && keyring.get(Account::ZERO).is_none());
+        let printed = format!("{keyring:?}");
+        assert_eq!(printed, format!("{{{account}}}"));
+        assert_eq!(keyring.insert(&Zeroizing::new([0; 32])), Err(NotAKey));
+        assert_eq!(keyring.insert(&Zeroizing::new([0xff; 32])), Err(NotAKey));
+    }
+}

@@ -1,0 +1,385 @@
+//! The port over any [`Chain`]: signs, simulates, submits, and reads what the contracts' events say.
+
+use std::sync::Arc;
+
+use alloy_consensus::TxEip1559;
+use alloy_primitives::{Bytes, TxKind};
+use async_trait::async_trait;
+use sofie_model::proof::evm::{event, log_index};
+use sofie_model::{
+    Account, Class, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Position, Proof, Span,
+    Timestamp, contract,
+};
+
+use super::chain::{At, Call, Chain, ChainError, Logged, Tip};
+use super::contracts::{DECISION, ESCROW, refusal};
+use super::keyring::Keyring;
+use super::nonce::Nonces;
+use super::prove::{Unprovable, prove};
+use super::request::{Answer, Question, Request, Site, wei};
+use super::signed::Signed;
+use crate::{Head, Intent, Ledger, LedgerError, Profile, Status, Treasury};
+
+/// Wei per gas for the block's maker: one gwei.
+pub const PRIORITY_FEE: u64 = 1_000_000_000;
+/// The most blocks that [`Treasury::fees`] looks through.
+pub const MAX_FEE_BLOCKS: u64 = 100_000;
+/// Gas of a transfer to oneself, which fills a nonce that nothing else will.
+const GAS_FILLER: u64 = 21_000;
+
+/// An EVM ledger.
+pub struct EvmLedger {
+    pub(super) profile: Profile,
+    pub(super) chain: Arc<dyn Chain>,
+    pub(super) keyring: Keyring,
+    pub(super) operator: Account,
+    pub(super) site: Site,
+    pub(super) nonces: Nonces,
+}
+
+/// A ledger on the embedded chain: its blocks are final at once, and one operator can rewrite them.
+#[must_use]
+pub fn embedded_profile(id: LedgerId) -> Profile {
+    Profile {
+        id,
+        classes: vec![Class::Verifying],
+        decides: true,
+        finality: Finality::Instant,
+        inclusion: Span::from_millis(500),
+        finalises: Span::ZERO,
+        single_operator: true,
+        poll: Span::from_millis(20),
+    }
+}
+
+/// A ledger behind JSON-RPC: `block` is the longest usual time between two blocks.
+#[must_use]
+pub fn rpc_profile(id: LedgerId, finality: Finality, block: Span) -> Profile {
+    let depth = match finality {
+        Finality::Instant => 0,
+        Finality::Depth(blocks) => u64::from(blocks),
+        // Two epochs of 32 slots, and the one that is under way (Gasper).
+        Finality::Tag => 96,
+    };
+    Profile {
+        id,
+        classes: vec![Class::Verifying],
+        decides: true,
+        finality,
+        inclusion: block * 3,
+        finalises: block * depth,
+        single_operator: false,
+        poll: Span::from_millis((block.as_millis() / 4).clamp(20, 3_000)),
+    }
+}
+
+impl EvmLedger {
+    /// Where decisions stand.
+    #[must_use]
+    pub fn decision_address(&self) -> Account {
+        self.site.decision
+    }
+
+    /// What holds the escrows.
+    #[must_use]
+    pub fn escrow_address(&self) -> Account {
+        self.site.escrow
+    }
+
+    /// EIP-155 chain id, for manifests and attestations.
+    #[must_use]
+    pub fn chain_id(&self) -> u64 {
+        self.site.chain_id
+    }
+
+    pub(super) fn assembled(
+        chain: Arc<dyn Chain>,
+        profile: Profile,
+        keyring: Keyring,
+        operator: Account,
+    ) -> Self {
+        let site = Site { chain_id: chain.chain_id(), decision: DECISION.address, escrow: ESCROW.address };
+        Self { profile, chain, keyring, operator, site, nonces: Nonces::default() }
+    }
+
+    fn id(&self) -> LedgerId {
+        self.profile.id.clone()
+    }
+
+    fn refused(&self, reason: impl Into<String>) -> LedgerError {
+        LedgerError::Refused { ledger: self.id(), reason: reason.into() }
+    }
+
+    fn transient(&self, reason: impl Into<String>) -> LedgerError {
+        LedgerError::Transient { ledger: self.id(), reason: reason.into() }
+    }
+
+    fn nonsense(&self, reason: impl Into<String>) -> LedgerError {
+        LedgerError::Nonsense { ledger: self.id(), reason: reason.into() }
+    }
+
+    /// What a chain's error is to the one who asked the ledger.
+    pub(super) fn error(&self, error: ChainError) -> LedgerError {
+        match error {
+            ChainError::Away(reason) => self.transient(reason),
+            ChainError::Reverted(data) => self.refused(refusal(&data)),
+            ChainError::Refused(reason) => self.refused(reason),
+            ChainError::Nonsense(reason) => self.nonsense(reason),
+            ChainError::Known | ChainError::NonceUsed(_) => self.refused(error.to_string()),
+        }
+    }
+
+    /// Simulates, takes a nonce and signs: in this order, so that a refusal burns no nonce.
+    pub(super) async fn sign(&self, request: &Request) -> Result<Bytes, ChainError> {
+        let key = self
+            .keyring
+            .get(request.from)
+            .ok_or_else(|| ChainError::Refused(format!("this node holds no key of {}", request.from)))?;
+        let sender = contract::address(request.from);
+        let tip = self.chain.tip().await?;
+        let max_fee = u128::from(tip.base_fee) * 2 + u128::from(PRIORITY_FEE);
+        let call = Call {
+            from: sender,
+            to: contract::address(request.to),
+            value: wei(request.value),
+            data: request.data.clone(),
+            gas: request.gas,
+            max_fee,
+        };
+        self.chain.call(&call).await?;
+        let on_chain = self.chain.nonce(sender, At::Pending).await?;
+        let nonce = self
+            .nonces
+            .reserve(sender, on_chain)
+            .ok_or_else(|| ChainError::Away(format!("too many transactions of {} are open", request.from)))?;
+        let transaction = TxEip1559 {
+            chain_id: self.site.chain_id,
+            nonce,
+            gas_limit: request.gas,
+            max_fee_per_gas: max_fee,
+            max_priority_fee_per_gas: u128::from(PRIORITY_FEE),
+            to: TxKind::Call(call.to),
+            value: call.value,
+            access_list: Default::default(),
+            input: call.data,
+        };
+        Ok(Signed::sign(transaction, key))
+    }
+
+    fn read(&self, intent: &Intent) -> Result<Signed, LedgerError> {
+        let signed = Signed::read(Bytes::copy_from_slice(&intent.0), self.site.chain_id)
+            .map_err(|why| self.nonsense(format!("not an intent of this ledger: {why}")))?;
+        let sender = Account(signed.sender.into_array());
+        match self.keyring.get(sender) {
+            Some(_) => Ok(signed),
+            None => Err(self.nonsense(format!("an intent of {sender}, whose key this node does not hold"))),
+        }
+    }
+
+    /// A transaction was refused for good: its nonce must not hold up the account's later ones.
+    async fn give_back(&self, signed: &Signed) {
+        let (sender, nonce) = (signed.sender, signed.transaction.nonce);
+        let key = self.keyring.get(Account(sender.into_array()));
+        if let Some(key) = key.filter(|_| self.nonces.is_waited_for(sender, nonce)) {
+            let filler = TxEip1559 {
+                gas_limit: GAS_FILLER,
+                to: TxKind::Call(sender),
+                value: wei(0),
+                input: Bytes::new(),
+                ..signed.transaction.clone()
+            };
+            if matches!(
+                self.chain.submit(Signed::sign(filler, key)).await,
+                Ok(()) | Err(ChainError::NonceUsed(_))
+            ) {
+                return;
+            }
+        }
+        self.nonces.release(sender, nonce);
+    }
+
+    /// The newest block whose facts are final; `None` while there is none.
+    async fn final_height(&self, tip: Tip) -> Result<Option<u64>, ChainError> {
+        match self.profile.finality {
+            Finality::Instant => Ok(Some(tip.number)),
+            Finality::Depth(blocks) => Ok(tip.number.checked_sub(u64::from(blocks))),
+            Finality::Tag => self.chain.finalized().await.map(Some),
+        }
+    }
+
+    async fn look(&self, question: &Question<'_>, intent: Option<Signed>) -> Result<Status, ChainError> {
+        // The head first: a log that comes later is at most taken for less deep than it is.
+        let final_height = self.final_height(self.chain.tip().await?).await?;
+        let is_final = |block: u64| final_height.is_some_and(|height| block <= height);
+        let txid = contract::word(question.manifest.txid().0);
+        let logs = self.chain.logs(contract::address(question.contract), txid).await?;
+        let mut ruled_out = None;
+        for logged in logs {
+            let Ok(fact) = event::fact(&self.profile.id, question.manifest, &logged.log) else { continue };
+            match question.answer(&fact) {
+                Answer::Done if is_final(logged.block) => {
+                    return Ok(Status::Final(self.evidence(fact, &logged)));
+                }
+                Answer::Done => return Ok(Status::Pending),
+                Answer::RuledOut if is_final(logged.block) => {
+                    let reason = format!("{fact:?} stands in block {}", logged.block);
+                    ruled_out = Some(Status::Refused { reason });
+                }
+                Answer::RuledOut | Answer::Unrelated => {}
+            }
+        }
+        match (ruled_out, intent) {
+            (Some(refused), _) => Ok(refused),
+            (None, Some(signed)) => self.fate(&signed, final_height).await,
+            (None, None) => Ok(Status::Absent),
+        }
+    }
+
+    fn evidence(&self, fact: sofie_model::Fact, logged: &Logged) -> Evidence {
+        Evidence {
+            ledger: self.id(),
+            fact,
+            position: Position {
+                height: logged.block,
+                index: log_index(logged.index, logged.log_index),
+                reference: Digest(logged.transaction.0),
+            },
+            at: Timestamp::from_seconds(logged.time),
+        }
+    }
+
+    /// How our own try stands, when its operation's fact is not there.
+    async fn fate(&self, signed: &Signed, final_height: Option<u64>) -> Result<Status, ChainError> {
+        // The nonce first: if it is used by then and our transaction is not there after, another one took it.
+        let used = match final_height {
+            Some(height) => self.chain.nonce(signed.sender, At::Block(height)).await?,
+            None => 0,
+        };
+        let nonce = signed.transaction.nonce;
+        match self.chain.mined(signed.hash).await? {
+            // Mined since the logs were read, or not deep enough to be sure.
+            Some(mined) if mined.success || final_height.is_none_or(|height| mined.block > height) => {
+                Ok(Status::Pending)
+            }
+            Some(mined) => {
+                let why = self.would_refuse(signed).await;
+                let reason = format!("transaction {} failed in block {}{why}", signed.hash, mined.block);
+                Ok(Status::Refused { reason })
+            }
+            None if used > nonce => {
+                let reason = format!("another transaction of {} took nonce {nonce}", signed.sender);
+                Ok(Status::Refused { reason })
+            }
+            None => Ok(Status::Absent),
+        }
+    }
+
+    /// Why the same call would fail now: the likely reason that it failed before. A chain does not keep the reason.
+    async fn would_refuse(&self, signed: &Signed) -> String {
+        let TxKind::Call(to) = signed.transaction.to else { return String::new() };
+        let call = Call {
+            from: signed.sender,
+            to,
+            value: signed.transaction.value,
+            data: signed.transaction.input.clone(),
+            gas: signed.transaction.gas_limit,
+            max_fee: 0,
+        };
+        match self.chain.call(&call).await {
+            Err(ChainError::Reverted(data)) => format!(": {}", refusal(&data)),
+            _ => String::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Ledger for EvmLedger {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
+        let request = self.site.request(&self.profile.id, operation, self.operator).map_err(|reason| {
+            LedgerError::Unsupported { ledger: self.id(), verb: operation.verb(), reason }
+        })?;
+        let raw = self.sign(&request).await.map_err(|error| self.error(error))?;
+        Ok(Intent(raw.to_vec()))
+    }
+
+    async fn adopt(&self, intent: &Intent) -> Result<(), LedgerError> {
+        let signed = self.read(intent)?;
+        let nonce = signed.transaction.nonce;
+        let on_chain = self.chain.nonce(signed.sender, At::Latest).await.map_err(|e| self.error(e))?;
+        if self.nonces.adopt(signed.sender, on_chain, nonce) {
+            Ok(())
+        } else {
+            Err(self.nonsense(format!("an intent with nonce {nonce}, and the chain counts {on_chain}")))
+        }
+    }
+
+    async fn submit(&self, intent: &Intent) -> Result<(), LedgerError> {
+        let raw = Bytes::copy_from_slice(&intent.0);
+        match self.chain.submit(raw).await {
+            Ok(()) | Err(ChainError::Known) => Ok(()),
+            Err(ChainError::NonceUsed(reason)) => {
+                let signed = self.read(intent)?;
+                match self.chain.mined(signed.hash).await.map_err(|error| self.error(error))? {
+                    Some(_) => Ok(()),
+                    None => Err(self.refused(format!("the nonce is used: {reason}"))),
+                }
+            }
+            Err(ChainError::Refused(reason)) => {
+                self.give_back(&self.read(intent)?).await;
+                Err(self.refused(reason))
+            }
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    async fn status(&self, operation: &Operation, intent: Option<&Intent>) -> Result<Status, LedgerError> {
+        let question = self.site.question(&self.profile.id, operation).map_err(|reason| {
+            LedgerError::Unsupported { ledger: self.id(), verb: operation.verb(), reason }
+        })?;
+        let intent = intent.map(|intent| self.read(intent)).transpose()?;
+        self.look(&question, intent).await.map_err(|error| self.error(error))
+    }
+
+    async fn head(&self) -> Result<Head, LedgerError> {
+        let tip = self.chain.tip().await.map_err(|error| self.error(error))?;
+        Ok(Head { height: tip.number, time: Timestamp::from_seconds(tip.time) })
+    }
+
+    async fn prove(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError> {
+        prove(&*self.chain, &self.profile.id, manifest, facts).await.map_err(|why| match why {
+            Unprovable::Chain(error) => self.error(error),
+            Unprovable::TooFar(reason) => self.refused(reason),
+            Unprovable::Gone(reason) => self.nonsense(reason),
+        })
+    }
+
+    fn treasury(&self) -> Option<&dyn Treasury> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Treasury for EvmLedger {
+    async fn balance(&self, account: Account) -> Result<u128, LedgerError> {
+        self.chain.balance(contract::address(account)).await.map_err(|error| self.error(error))
+    }
+
+    async fn fees(&self, payers: &[Account], from: u64, to: u64) -> Result<u128, LedgerError> {
+        if to.saturating_sub(from) > MAX_FEE_BLOCKS {
+            return Err(self.refused(format!("{from} to {to} are more than {MAX_FEE_BLOCKS} blocks")));
+        }
+        let mut sum = 0_u128;
+        for number in from..=to {
+            let block = self.chain.block(number).await.map_err(|error| self.error(error))?;
+            let Some(block) = block else { break };
+            let paid =
+                block.payments.iter().filter(|(payer, _)| payers.contains(&Account(payer.into_array())));
+            sum = paid.fold(sum, |sum, (_, fee)| sum.saturating_add(*fee));
+        }
+        Ok(sum)
+    }
+}

@@ -1,0 +1,199 @@
+//! What each operation is as a call of a contract, and what it leaves on the chain.
+
+use alloy_primitives::{Bytes, U256};
+use alloy_sol_types::SolCall;
+use sofie_model::contract::{self, Decision as D, Escrow};
+use sofie_model::manifest::EscrowTerms;
+use sofie_model::{Account, Decide, Fact, LedgerId, LegId, Manifest, Operation, Step, Terms};
+
+/// Gas for a call that moves no value out (contracts/gas-snapshot: at most 75,000).
+const GAS_PLAIN: u64 = 200_000;
+/// Gas for a call that pays somebody, who may be a contract.
+const GAS_PAYOUT: u64 = 300_000;
+/// Gas for each participant in a decision's call, on top.
+const GAS_PARTICIPANT: u64 = 20_000;
+
+/// Where this ledger's contracts stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Site {
+    pub(super) chain_id: u64,
+    pub(super) decision: Account,
+    pub(super) escrow: Account,
+}
+
+/// A call that carries an operation out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) from: Account,
+    pub(super) to: Account,
+    pub(super) value: u128,
+    pub(super) data: Bytes,
+    pub(super) gas: u64,
+}
+
+/// What to look for to see how an operation stands.
+#[derive(Debug, Clone)]
+pub(super) struct Question<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) contract: Account,
+    what: What<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What<'a> {
+    Decision,
+    Leg(LegId, &'a Step),
+}
+
+/// What a fact says to a [`Question`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The operation is done.
+    Done,
+    /// It can no longer be done.
+    RuledOut,
+    /// Nothing.
+    Unrelated,
+}
+
+impl Site {
+    /// The call that carries `operation` out; everything that anyone may send, `operator` sends.
+    pub(super) fn request(
+        &self,
+        ledger: &LedgerId,
+        operation: &Operation,
+        operator: Account,
+    ) -> Result<Request, String> {
+        let question = self.question(ledger, operation)?;
+        let (from, value, data, gas) = match operation {
+            Operation::Decide { manifest, decide } => decision(manifest, decide, operator),
+            Operation::Leg { manifest, leg, step } => {
+                leg_step(manifest, *leg, escrow_terms(manifest, *leg)?, step, operator)
+            }
+            Operation::Note { .. } => return Err(NO_NOTES.into()),
+        };
+        Ok(Request { from, to: question.contract, value, data: data.into(), gas })
+    }
+
+    /// What to look for; an error says why this ledger cannot carry `operation`.
+    pub(super) fn question<'a>(
+        &self,
+        ledger: &LedgerId,
+        operation: &'a Operation,
+    ) -> Result<Question<'a>, String> {
+        let (manifest, what) = match operation {
+            Operation::Decide { manifest, .. } => (manifest, What::Decision),
+            Operation::Leg { manifest, leg, step } => (manifest, What::Leg(*leg, step)),
+            Operation::Note { .. } => return Err(NO_NOTES.into()),
+        };
+        let site = &manifest.decision;
+        if site.ledger != *ledger || site.chain_id != self.chain_id || site.contract != self.decision {
+            return Err(format!(
+                "the decision is at {} on chain {} of {}, this is {} on chain {} of {ledger}",
+                site.contract, site.chain_id, site.ledger, self.decision, self.chain_id
+            ));
+        }
+        if let What::Leg(id, _) = what {
+            let terms = escrow_terms(manifest, id)?;
+            let leg = manifest.leg(id).ok_or_else(|| format!("there is no {id}"))?;
+            if leg.ledger != *ledger {
+                return Err(format!("{id} is on {}", leg.ledger));
+            }
+            if terms.contract != self.escrow {
+                return Err(format!(
+                    "{id} is held by {}, this ledger's escrow is {}",
+                    terms.contract, self.escrow
+                ));
+            }
+        }
+        let contract = if matches!(what, What::Decision) { self.decision } else { self.escrow };
+        Ok(Question { manifest, contract, what })
+    }
+}
+
+const NO_NOTES: &str = "it takes no notes: a record ledger does";
+
+impl Question<'_> {
+    /// What `fact` says.
+    pub(super) fn answer(&self, fact: &Fact) -> Answer {
+        let (id, step) = match (self.what, fact) {
+            (What::Decision, Fact::Decided(..)) => return Answer::Done,
+            (What::Decision, _) => return Answer::Unrelated,
+            (What::Leg(id, step), _) => (id, step),
+        };
+        match (step, fact) {
+            (Step::Prepare, Fact::Prepared(_, leg))
+            | (Step::Apply, Fact::Applied(_, leg))
+            | (Step::Revert, Fact::Reverted(_, leg))
+            | (Step::Settle(_), Fact::Settled(_, leg))
+            | (Step::Refund, Fact::Refunded(_, leg))
+                if *leg == id =>
+            {
+                Answer::Done
+            }
+            // Each lock ends once: COMMIT and ABORT exclude each other, and so do the two ends of an armed escrow.
+            (Step::Revert, Fact::Applied(_, leg))
+            | (Step::Apply | Step::Settle(_) | Step::Refund, Fact::Reverted(_, leg))
+            | (Step::Settle(_), Fact::Refunded(_, leg))
+            | (Step::Refund, Fact::Settled(_, leg))
+                if *leg == id =>
+            {
+                Answer::RuledOut
+            }
+            _ => Answer::Unrelated,
+        }
+    }
+}
+
+fn escrow_terms(manifest: &Manifest, leg: LegId) -> Result<&EscrowTerms, String> {
+    match manifest.leg(leg).map(|leg| &leg.terms) {
+        Some(Terms::Escrow(terms)) => Ok(terms),
+        Some(_) => Err(format!("{leg} is not an escrow")),
+        None => Err(format!("there is no {leg}")),
+    }
+}
+
+type Parts = (Account, u128, Vec<u8>, u64);
+
+fn decision(manifest: &Manifest, decide: &Decide, operator: Account) -> Parts {
+    let terms = contract::terms(manifest);
+    let gas = GAS_PLAIN + GAS_PARTICIPANT * manifest.participants.len() as u64;
+    match decide {
+        Decide::Commit { included, evidence_root, preimages } => {
+            let call = D::commitCall {
+                terms,
+                included: *included,
+                evidenceRoot: contract::word(*evidence_root),
+                preimages: preimages.iter().copied().map(contract::word).collect(),
+                guardSignature: Bytes::new(),
+            };
+            (operator, 0, call.abi_encode(), gas)
+        }
+        Decide::Abort { by } => (*by, 0, D::abortCall { terms, signatures: vec![] }.abi_encode(), gas),
+    }
+}
+
+fn leg_step(manifest: &Manifest, leg: LegId, terms: &EscrowTerms, step: &Step, operator: Account) -> Parts {
+    let lock = contract::lock(manifest.txid(), leg, terms);
+    match step {
+        Step::Prepare => (terms.payer, terms.amount, Escrow::prepareCall { lock }.abi_encode(), GAS_PLAIN),
+        Step::Apply => (operator, 0, Escrow::apply_Call { lock }.abi_encode(), GAS_PLAIN),
+        Step::Revert => (operator, 0, Escrow::undoCall { lock }.abi_encode(), GAS_PAYOUT),
+        Step::Refund => (operator, 0, Escrow::refundCall { lock }.abi_encode(), GAS_PAYOUT),
+        Step::Settle(signed) => {
+            let call = Escrow::settleCall {
+                lock,
+                observation: contract::word(signed.attestation.observation),
+                fulfilled: signed.attestation.fulfilled,
+                observedAt: signed.attestation.observed_at.as_seconds(),
+                signature: signed.signature.clone().into(),
+            };
+            (operator, 0, call.abi_encode(), GAS_PAYOUT)
+        }
+    }
+}
+
+/// Wei as the EVM counts it.
+pub(super) fn wei(amount: u128) -> U256 {
+    U256::from(amount)
+}
