@@ -1,4 +1,6 @@
 //! The EVM ledger under the conformance suite, on the embedded chain and on a real anvil; and what only one of them has.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod embedded;
 mod parties;
