@@ -8,6 +8,7 @@
 //! needs neither.
 
 pub mod event;
+mod settlement;
 pub mod trie;
 
 use alloy_consensus::{Header, ReceiptEnvelope, Transaction, TxEnvelope};
@@ -16,6 +17,8 @@ use alloy_primitives::{B256, Log, keccak256};
 use alloy_rlp::Decodable;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
+
+pub use settlement::Settlement;
 
 use super::{Anchor, BadProof, Proven};
 use crate::{Digest, Evidence, LedgerId, Manifest, Position, Timestamp};

@@ -1,0 +1,81 @@
+//! What was agreed, as a receipt carries it: the payload under the salted commitment of the transaction's record leg.
+//!
+//! The room that makes agreements is `market`; rooms do not know each other, so that this one reads the agreed bytes
+//! into a type of its own. A test holds both encodings together.
+
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+use sofie_model::{Account, Observation, ThingId, Timestamp, Value};
+
+/// The largest agreement that is read, in bytes.
+pub const MAX_AGREEMENT: usize = 16 * 1024;
+
+/// Which observation proves the actuation.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct EvidenceRule {
+    /// The sensor: a thing of a third owner.
+    #[n(0)]
+    pub thing: ThingId,
+    /// The property that it reports.
+    #[n(1)]
+    pub property: String,
+    /// The value that fulfils the contract.
+    #[n(2)]
+    pub equals: Value,
+}
+
+/// The terms between two companies.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct Agreement {
+    /// The thing that acts.
+    #[n(0)]
+    pub thing: ThingId,
+    /// The action's name in the Thing Description.
+    #[n(1)]
+    pub action: String,
+    /// The action's input: JSON text, or empty.
+    #[n(2)]
+    pub input: String,
+    /// Who pays.
+    #[n(3)]
+    pub renter: Account,
+    /// Who owns the thing and is paid.
+    #[n(4)]
+    pub owner: Account,
+    /// In the smallest unit of the escrow's ledger.
+    #[n(5)]
+    pub price: u128,
+    /// From when the capability is good.
+    #[n(6)]
+    pub not_before: Timestamp,
+    /// Until when.
+    #[n(7)]
+    pub not_after: Timestamp,
+    /// What proves the act.
+    #[n(8)]
+    pub evidence: EvidenceRule,
+}
+
+impl EvidenceRule {
+    /// Why `observation` does not fulfil the rule, if it does not.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check(&self, observation: &Observation) -> Result<(), String> {
+        if (&observation.thing, &observation.property) != (&self.thing, &self.property) {
+            return Err(format!(
+                "it is of {} {}, {} {} is agreed",
+                observation.thing, observation.property, self.thing, self.property
+            ));
+        }
+        if observation.retained {
+            return Err("it is a retained message, which may be of an earlier time".into());
+        }
+        if observation.quantity.value != self.equals {
+            return Err(format!("its value is {}, {} is agreed", observation.quantity.value, self.equals));
+        }
+        Ok(())
+    }
+}

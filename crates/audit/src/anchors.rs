@@ -1,0 +1,222 @@
+//! What a reader knows from elsewhere: the few hashes, keys and accounts that a receipt's proofs rest on.
+//!
+//! The file is TOML. All tables are optional; what is not pinned is shown as unanchored.
+//!
+//! ```
+//! let text = r#"
+//! [[chain]]
+//! id = 31337
+//! block = "2b1c6d3f0d3e5a9f4f6a3a3b0a9d8c7b6a5f4e3d2c1b0a998877665544332211"  # the block that the receipt names
+//! decision = "0x00000000000000000000000000000000000000d1"                      # the contracts that are known
+//! escrow = "0x00000000000000000000000000000000000000e1"
+//!
+//! [[calendar]]
+//! origin = "calendar.example/log"
+//! key = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c"
+//!
+//! [accounts]
+//! operator = "0x00000000000000000000000000000000000000a1"
+//!
+//! [keys]                                                                       # owners' keys of capabilities
+//! locker-co = "8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394"
+//! "#;
+//! let anchors = sofie_audit::Anchors::parse(text)?;
+//! assert_eq!(anchors.to_toml().parse(), Ok(anchors));
+//! # Ok::<(), sofie_audit::anchors::BadAnchors>(())
+//! ```
+
+use std::{collections::BTreeMap, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use sofie_model::{Account, Anchor, Digest};
+
+/// The largest file that is read, in bytes.
+pub const MAX_ANCHORS: usize = 256 * 1024;
+
+/// The pinned hashes, keys and accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchors {
+    /// Blocks of chains; one chain may have several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<PinnedChain>,
+    /// Logs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calendar: Vec<PinnedCalendar>,
+    /// Parties' accounts by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accounts: BTreeMap<String, Account>,
+    /// Ed25519 keys by the owner's name: whose grants count at the door. Used by who verifies the capability.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, Digest>,
+}
+
+/// A block, and the contracts that are known on its chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedChain {
+    /// EIP-155 chain id.
+    pub id: u64,
+    /// Keccak-256 of the block's header.
+    pub block: Digest,
+    /// The decision contract whose code is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Account>,
+    /// The escrow contract whose code is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escrow: Option<Account>,
+}
+
+/// A log and, optionally, one of its checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedCalendar {
+    /// The log's name.
+    pub origin: String,
+    /// Its Ed25519 public key.
+    pub key: Digest,
+    /// A checkpoint that the reader saw elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<PinnedCheckpoint>,
+}
+
+/// A log's head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedCheckpoint {
+    /// How many leaves.
+    pub size: u64,
+    /// RFC 6962 root at that size.
+    pub root: Digest,
+}
+
+/// A text that is not a file of anchors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("anchors: {why}")]
+pub struct BadAnchors {
+    /// Where and why.
+    pub why: String,
+}
+
+/// Whether a pin speaks for or against something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pin {
+    Holds(String),
+    Differs(String),
+    Missing(String),
+}
+
+impl Anchors {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`BadAnchors`] with the line and the unknown key or the bad value.
+    pub fn parse(text: &str) -> Result<Self, BadAnchors> {
+        if text.len() > MAX_ANCHORS {
+            return Err(BadAnchors { why: format!("{} bytes, at most {MAX_ANCHORS} are read", text.len()) });
+        }
+        toml::from_str(text).map_err(|e| BadAnchors { why: e.to_string() })
+    }
+
+    /// The file's text.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("tables of numbers and texts are TOML")
+    }
+
+    /// Takes these contracts as known wherever the file names none: a program that carries their bytecode knows their
+    /// addresses (CREATE2).
+    pub fn know_contracts(&mut self, decision: Account, escrow: Account) {
+        for chain in &mut self.chain {
+            chain.decision.get_or_insert(decision);
+            chain.escrow.get_or_insert(escrow);
+        }
+    }
+
+    /// Pins what a proof rests on, to be compared elsewhere and later.
+    pub fn pin(&mut self, anchor: &Anchor) {
+        match anchor {
+            Anchor::Evm { chain_id, block_hash, .. } => {
+                let chain = PinnedChain { id: *chain_id, block: *block_hash, decision: None, escrow: None };
+                self.chain.push(chain);
+            }
+            Anchor::Calendar { origin, key, size, root } => self.calendar.push(PinnedCalendar {
+                origin: origin.clone(),
+                key: *key,
+                checkpoint: Some(PinnedCheckpoint { size: *size, root: *root }),
+            }),
+        }
+    }
+
+    pub(crate) fn holds(&self, anchor: &Anchor) -> Pin {
+        match anchor {
+            Anchor::Evm { chain_id, height, block_hash } => self.holds_block(*chain_id, *height, block_hash),
+            Anchor::Calendar { origin, key, size, root } => self.holds_log(origin, key, *size, root),
+        }
+    }
+
+    fn holds_block(&self, id: u64, height: u64, hash: &Digest) -> Pin {
+        let mut blocks = self.chain.iter().filter(|chain| chain.id == id).peekable();
+        if blocks.peek().is_none() {
+            return Pin::Missing(format!(
+                "no block of chain {id} is pinned; it rests on block {height}, {hash}"
+            ));
+        }
+        if blocks.any(|chain| chain.block == *hash) {
+            return Pin::Holds(format!("block {height} of chain {id}, {hash}"));
+        }
+        Pin::Differs(format!("block {height}, {hash}, is none of the pinned blocks of chain {id}"))
+    }
+
+    fn holds_log(&self, origin: &str, key: &Digest, size: u64, root: &Digest) -> Pin {
+        let Some(log) = self.calendar.iter().find(|log| log.origin == origin) else {
+            return Pin::Missing(format!(
+                "log {origin} is not pinned; it rests on key {key}, size {size}, root {root}"
+            ));
+        };
+        if log.key != *key {
+            return Pin::Differs(format!("log {origin} has key {}, the receipt says {key}", log.key));
+        }
+        match &log.checkpoint {
+            Some(pinned) if pinned.size == size && pinned.root != *root => Pin::Differs(format!(
+                "log {origin} has root {} at size {size}, the receipt says {root}",
+                pinned.root
+            )),
+            Some(pinned) if pinned.size == size => {
+                Pin::Holds(format!("log {origin}, key and checkpoint {size}"))
+            }
+            _ => Pin::Holds(format!("log {origin}, by its key; checkpoint {size} is signed with it")),
+        }
+    }
+
+    /// What is known of the contract `account` as the `name`d one of chain `id`.
+    pub(crate) fn contract(&self, id: u64, name: &str, account: Account) -> Pin {
+        let pinned = self.chain.iter().filter(|chain| chain.id == id).find_map(|chain| match name {
+            "decision" => chain.decision,
+            _ => chain.escrow,
+        });
+        match pinned {
+            Some(known) if known == account => Pin::Holds(format!("{name} contract {account}")),
+            Some(known) => {
+                Pin::Differs(format!("the {name} contract is {known}, the manifest says {account}"))
+            }
+            None => Pin::Missing(format!("the code of the {name} contract {account} is not known")),
+        }
+    }
+
+    pub(crate) fn account(&self, name: &str, account: Account) -> Pin {
+        match self.accounts.get(name) {
+            Some(known) if *known == account => Pin::Holds(name.to_owned()),
+            Some(known) => Pin::Differs(format!("{name} is {known}, the receipt says {account}")),
+            None => Pin::Missing(format!("{name} is not pinned")),
+        }
+    }
+}
+
+impl FromStr for Anchors {
+    type Err = BadAnchors;
+
+    fn from_str(text: &str) -> Result<Self, BadAnchors> {
+        Self::parse(text)
+    }
+}

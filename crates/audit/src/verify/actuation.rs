@@ -1,0 +1,253 @@
+//! What was agreed, seen, paid and noted.
+
+use sofie_model::{
+    Digest, Evidence, Fact, LegId, SignedAttestation, Terms, ThingId, commitment, manifest::EscrowTerms,
+};
+
+use super::{CLOCK_SKEW, Case, legs::place};
+use crate::{
+    Agreement, Outcome, Report, Story,
+    agreement::MAX_AGREEMENT,
+    receipt::{Seen, Thing},
+    topic,
+};
+
+/// The agreement opens the record leg's commitment and says what the escrow says.
+pub(super) fn agreement(case: &Case<'_>, report: &mut Report) {
+    match read(case) {
+        None => case.missing(report, "agreement", case.story == Story::Settled, "agreement"),
+        Some(result) => report.found(
+            "agreement",
+            result.map(|agreed| format!("{} of {} for {}", agreed.action, agreed.thing, agreed.price)),
+        ),
+    }
+}
+
+fn read(case: &Case<'_>) -> Option<Result<Agreement, String>> {
+    let sealed = case.body.agreement.as_ref()?;
+    let commitment = commitment::commit(&sealed.salt, &sealed.payload);
+    let opens = case.body.manifest.legs.iter().any(|leg| leg.terms == Terms::Record(commitment));
+    if !opens {
+        return Some(Err("it does not open the commitment of any record leg".into()));
+    }
+    let agreed: Result<Agreement, _> = sofie_model::canonical::decode(&sealed.payload, MAX_AGREEMENT);
+    Some(agreed.map_err(|error| error.to_string()).and_then(|agreed| matches(case, agreed)))
+}
+
+fn matches(case: &Case<'_>, agreed: Agreement) -> Result<Agreement, String> {
+    let Some((id, terms)) = escrow(case) else {
+        return Ok(agreed);
+    };
+    let agrees = [
+        ("payer", agreed.renter == terms.payer),
+        ("payee", agreed.owner == terms.payee),
+        ("amount", agreed.price == terms.amount),
+    ];
+    match agrees.into_iter().find(|(_, same)| !same) {
+        Some((field, _)) => Err(format!("the {field} of {id} is not the agreed one")),
+        None => Ok(agreed),
+    }
+}
+
+/// The escrow leg that the story turns on: the attested one, or else the first.
+fn escrow<'a>(case: &Case<'a>) -> Option<(LegId, &'a EscrowTerms)> {
+    let attested = case.body.evidence.as_ref().map(|seen| seen.attestation.attestation.leg);
+    let mut escrows = case.body.manifest.legs().filter_map(|(id, leg)| match &leg.terms {
+        Terms::Escrow(terms) => Some((id, terms)),
+        Terms::Hashlock(_) | Terms::Record(_) => None,
+    });
+    match attested {
+        Some(leg) => escrows.find(|(id, _)| *id == leg),
+        None => escrows.next(),
+    }
+}
+
+/// The attestation is by the agreed key and about this escrow; its observation is the agreed one, at the right time.
+pub(super) fn evidence(case: &Case<'_>, report: &mut Report) {
+    let needed = case.story == Story::Settled;
+    let Some(seen) = &case.body.evidence else {
+        for name in ["attestation", "observation", "evidence time"] {
+            case.missing(report, name, needed, "evidence");
+        }
+        return;
+    };
+    report.found("attestation", attested(case, &seen.attestation));
+    report.found("observation", observed(case, seen));
+    report.found("evidence time", timely(case, seen));
+}
+
+fn attested(case: &Case<'_>, signed: &SignedAttestation) -> Result<String, String> {
+    let said = &signed.attestation;
+    let (_, terms) = escrow(case).ok_or_else(|| format!("{} is no escrow", said.leg))?;
+    let site = &case.body.manifest.decision;
+    if said.txid != case.body.txid {
+        return Err(format!("it is about transaction {}", said.txid));
+    }
+    if (said.chain_id, said.contract) != (site.chain_id, terms.contract) {
+        return Err(format!("it is for contract {} of chain {}", said.contract, said.chain_id));
+    }
+    if !said.fulfilled {
+        return Err("it says that the agreed condition does not hold".into());
+    }
+    let signer = signed.signer().map_err(|error| error.to_string())?;
+    if signer == terms.evidence_key {
+        Ok(format!("signed by the evidence key {signer}"))
+    } else {
+        Err(format!("signed by {signer}, the manifest names {}", terms.evidence_key))
+    }
+}
+
+fn observed(case: &Case<'_>, seen: &Seen) -> Result<String, String> {
+    let observation = &seen.observation;
+    if observation.digest(&seen.salt) != seen.attestation.attestation.observation {
+        return Err("the observation is not the one that was attested".into());
+    }
+    let agreed = read(case).ok_or("there is no agreement to hold it against")?;
+    let agreed = agreed.map_err(|_| "there is no sound agreement to hold it against")?;
+    agreed.evidence.check(observation)?;
+    Ok(format!(
+        "{} of {} was {}, as agreed",
+        observation.property, observation.thing, observation.quantity.value
+    ))
+}
+
+/// decided_at ≤ observed_at ≤ T_E, as the escrow contract demands, and not before the device was told.
+fn timely(case: &Case<'_>, seen: &Seen) -> Result<String, String> {
+    let (_, terms) = escrow(case).ok_or("there is no escrow")?;
+    let observed_at = seen.attestation.attestation.observed_at;
+    if seen.observation.observed_at.as_seconds() != observed_at.as_seconds() {
+        return Err("the attestation gives the observation another time".into());
+    }
+    if observed_at.as_seconds() < case.decided.evidence.at.as_seconds() {
+        return Err("it was observed before the decision".into());
+    }
+    if observed_at > terms.evidence_deadline {
+        return Err("it was observed after the evidence deadline".into());
+    }
+    if let Some(actuation) = &case.body.actuation {
+        if actuation.told_at + CLOCK_SKEW < case.decided.evidence.at {
+            return Err("the device was told before the decision".into());
+        }
+        if seen.observation.observed_at < actuation.told_at {
+            return Err("it was observed before the device was told".into());
+        }
+    }
+    Ok("after the decision and the act, before the evidence deadline".into())
+}
+
+/// The escrow paid the right party, once, for this evidence or for want of it.
+pub(super) fn settlement(case: &Case<'_>, report: &mut Report) {
+    match case.story {
+        Story::Settled => report.found("settlement", settled(case)),
+        Story::Refunded => report.found("settlement", refunded(case)),
+        Story::Committed => case.missing(report, "settlement", false, "settlement"),
+        Story::Aborted => match paid(case) {
+            Some(why) => report.add("settlement", Outcome::Failed, why),
+            None => report.add("settlement", Outcome::Absent, "nothing was to be settled"),
+        },
+    }
+}
+
+fn paid(case: &Case<'_>) -> Option<String> {
+    let mut paid = case.facts.settled().chain(case.facts.refunded());
+    paid.next().map(|(leg, _)| format!("{leg} was paid out in spite of ABORT"))
+}
+
+fn settled(case: &Case<'_>) -> Result<String, String> {
+    if case.facts.refunded().next().is_some() {
+        return Err("an escrow paid both ways".into());
+    }
+    let (id, terms) = escrow(case).ok_or("there is no escrow that was attested")?;
+    let mut settled = case.facts.settled();
+    let (leg, evidence) = settled.next().ok_or("no proof shows it")?;
+    if leg != id || settled.next().is_some() {
+        return Err(format!("{leg} was paid, the attestation is for {id}"));
+    }
+    after_apply(case, id, evidence)?;
+    if evidence.at.as_seconds() > (terms.evidence_deadline + terms.submission_window).as_seconds() {
+        return Err("it came after the submission window".into());
+    }
+    let said = case.body.evidence.as_ref().ok_or("no evidence to pay for")?.attestation.attestation;
+    let event = case.facts.settlement(id).ok_or("the proof does not show for which observation")?;
+    if (event.observation, event.observed_at) != (said.observation, said.observed_at) {
+        return Err("the contract paid for another observation".into());
+    }
+    Ok(format!("{} paid to {} for this observation", terms.amount, terms.payee))
+}
+
+fn refunded(case: &Case<'_>) -> Result<String, String> {
+    let mut reasons = Vec::new();
+    for (id, evidence) in case.facts.refunded() {
+        let Some(Terms::Escrow(terms)) = case.body.manifest.leg(id).map(|leg| &leg.terms) else {
+            return Err(format!("{id} is no escrow"));
+        };
+        after_apply(case, id, evidence)?;
+        if evidence.at.as_seconds() <= (terms.evidence_deadline + terms.submission_window).as_seconds() {
+            return Err(format!("{id} was refunded before the submission window was over"));
+        }
+        reasons.push(format!("{} paid back to {} after the deadline", terms.amount, terms.payer));
+    }
+    Ok(reasons.join(", "))
+}
+
+fn after_apply(case: &Case<'_>, id: LegId, paid: &Evidence) -> Result<(), String> {
+    match case.facts.of_leg(&case.body.manifest, id, Fact::Applied) {
+        Some(applied) if place(applied) < place(paid) => Ok(()),
+        _ => Err(format!("{id} was paid out before it was applied")),
+    }
+}
+
+/// The notes on record ledgers: of the attestation, and of the things' descriptions.
+pub(super) fn notes(case: &Case<'_>, report: &mut Report) {
+    match &case.body.evidence {
+        None => case.missing(report, "note", case.story == Story::Settled, "evidence that could be noted"),
+        Some(seen) => report.found("note", attestation_noted(case, &seen.attestation)),
+    }
+    for thing in &case.body.things {
+        report.found(format!("thing {}", thing.id), described(case, thing));
+    }
+    for id in undescribed(case) {
+        report.add(format!("thing {id}"), Outcome::Absent, "its description is no part of the receipt");
+    }
+}
+
+fn attestation_noted(case: &Case<'_>, signed: &SignedAttestation) -> Result<String, String> {
+    let note = noted(case, topic::attestation(case.body.txid), topic::attested(signed));
+    let note = note.ok_or("no proof shows that the attestation was noted")?;
+    if !case.decided.precedes(note) {
+        return Err("the attestation was noted before the decision".into());
+    }
+    match case.facts.settled().next() {
+        Some((_, paid)) if note.at > paid.at + CLOCK_SKEW => {
+            Err("the attestation was noted only after the payment".into())
+        }
+        _ => Ok(format!("the attestation stands on {}", note.ledger)),
+    }
+}
+
+fn described(case: &Case<'_>, thing: &Thing) -> Result<String, String> {
+    if let Some(text) = &thing.text
+        && topic::description(text) != thing.description
+    {
+        return Err("the description is not the one of this digest".into());
+    }
+    let note = noted(case, topic::thing(&thing.id), thing.description);
+    let note = note.ok_or("no proof shows that its description was noted")?;
+    if note.at > case.decided.evidence.at + CLOCK_SKEW {
+        return Err("its description was noted only after the decision".into());
+    }
+    Ok(format!("description {} stands on {}", thing.description, note.ledger))
+}
+
+fn noted<'a>(case: &Case<'a>, topic: Digest, commitment: Digest) -> Option<&'a Evidence> {
+    case.facts.all().find(|one| one.fact == Fact::Noted(topic, commitment))
+}
+
+/// The agreed things without a description in the receipt.
+fn undescribed(case: &Case<'_>) -> Vec<ThingId> {
+    let Some(Ok(agreed)) = read(case) else {
+        return Vec::new();
+    };
+    let described = |id: &ThingId| case.body.things.iter().any(|thing| thing.id == *id);
+    [agreed.thing, agreed.evidence.thing].into_iter().filter(|id| !described(id)).collect()
+}

@@ -1,0 +1,50 @@
+//! The node's own records: linked, and in the order of the story.
+
+use super::Case;
+use crate::{Body, Report};
+
+/// What must not come before what, where both were recorded. The words are those of the timeline.
+const ORDER: &[(&str, &str)] = &[
+    ("offered", "accepted"),
+    ("accepted", "prepared"),
+    ("prepared", "decided"),
+    ("decided", "applied"),
+    ("decided", "actuated"),
+    ("capability-issued", "actuated"),
+    ("actuated", "observed"),
+    ("observed", "attested"),
+    ("attested", "noted"),
+    ("noted", "settled"),
+    ("applied", "settled"),
+    ("applied", "refunded"),
+];
+
+/// Every record is linked, and about this transaction.
+pub(super) fn links(body: &Body) -> Result<String, String> {
+    if body.audit.is_empty() {
+        return Err("it shows no record of this transaction".into());
+    }
+    let head = body.audit.verify(body.txid.0).map_err(|broken| broken.to_string())?;
+    Ok(format!("{} records, linked up to {head}", body.audit.records().count()))
+}
+
+/// The records' times never decrease, and what succeeded did so in the order of the story.
+pub(super) fn order(case: &Case<'_>, report: &mut Report) {
+    report.found("order", in_order(case.body));
+}
+
+fn in_order(body: &Body) -> Result<String, String> {
+    let records: Vec<_> = body.audit.records().collect();
+    if let Some(pair) = records.windows(2).find(|pair| pair[0].at > pair[1].at) {
+        return Err(format!("record {} is older than the one before it", pair[1].seq));
+    }
+    let first = |kind: &str| records.iter().position(|record| record.ok && record.kind == kind);
+    for (before, after) in ORDER {
+        if let (Some(earlier), Some(later)) = (first(before), first(after))
+            && later < earlier
+        {
+            return Err(format!("{after} was recorded before {before}"));
+        }
+    }
+    Ok("the records tell the story in its order".into())
+}
