@@ -1,1 +1,18 @@
-//! (room being furnished)
+//! Adapters: how a platform that knows nothing of SOFIE is joined to it.
+//!
+//! One folder a protocol. In each, `codec` is pure (bytes in, typed messages out, and back) and `endpoint` does the
+//! I/O. All endpoints stand behind one port ([`Adapter`]); what their messages mean is data ([`binding`]) that an owner
+//! can edit. Nothing is learned by writing or acting: introspection only reads.
+//!
+//! Not here: DTLS and OSCORE for CoAP, TLS and version 5 for MQTT, block-wise transfer (RFC 7959).
+
+pub mod binding;
+pub mod coap;
+mod describe;
+mod infer;
+pub mod mqtt;
+pub mod port;
+mod tally;
+
+pub use binding::Binding;
+pub use port::{Adapter, AdapterError, Clock, Gate, Outcome, Platform, Refusal, Request};

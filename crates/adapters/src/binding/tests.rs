@@ -1,0 +1,143 @@
+use super::*;
+
+fn door(kind: Kind, pointer: &str) -> PropertyBinding {
+    PropertyBinding {
+        source: "site/7/door".into(),
+        format: Format::Json,
+        pointer: pointer.into(),
+        kind,
+        unit: String::new(),
+        scale: 0,
+        time: None,
+        last_will: None,
+    }
+}
+
+fn binding(property: PropertyBinding) -> Binding {
+    let thing = "urn:uuid:0e4bd4b3-5a4a-8f4e-9d5a-000000000001".parse().expect("a URI");
+    Binding {
+        things: vec![ThingBinding {
+            thing,
+            properties: [("p".to_owned(), property)].into(),
+            actions: BTreeMap::new(),
+        }],
+    }
+}
+
+fn arrival(payload: &[u8]) -> Arrival<'_> {
+    let at = Timestamp::from_seconds(1_000_000);
+    Arrival { platform: "mqtt://h:1883", source: "site/7/door", payload, identity: b"1", at, retained: false }
+}
+
+#[test]
+fn a_part_of_a_payload_becomes_a_value() {
+    for (kind, pointer, payload, expected) in [
+        (Kind::Boolean, "/open", r#"{"open":true}"#, Value::Bool(true)),
+        (Kind::Boolean, "/open", r#"{"open": false }"#, Value::Bool(false)),
+        (Kind::Integer, "/a/0", r#"{"a":[-7]}"#, Value::Integer(-7)),
+        (Kind::Number, "", "21.50", Value::Text("21.50".into())),
+        (Kind::String, "", r#""\u0061b""#, Value::Text("ab".into())),
+    ] {
+        let message = binding(door(kind, pointer)).read(&arrival(payload.as_bytes())).expect("it is bound");
+        assert_eq!(message.deviations, [], "{payload}");
+        assert_eq!(message.observations[0].quantity.value, expected, "{payload}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_a_deviation_and_keeps_its_bytes() {
+    for (kind, pointer, payload) in [
+        (Kind::Boolean, "/open", &br#"{"open":"true"}"#[..]),
+        (Kind::Boolean, "/open", br#"{"open":1}"#),
+        (Kind::Boolean, "/open", br#"{"open":false,"open":true}"#),
+        (Kind::Boolean, "/open", b"{"),
+        (Kind::Boolean, "/open", &[0xff, 0xfe]),
+        (Kind::Integer, "", b"1.5"),
+        (Kind::Integer, "", b"9223372036854775808"),
+        (Kind::Number, "", b"\"1\""),
+        (Kind::String, "", b"1"),
+    ] {
+        let message = binding(door(kind, pointer)).read(&arrival(payload)).expect("it is bound");
+        assert_eq!((message.observations.len(), message.deviations.len()), (0, 1), "{payload:?}");
+        assert_eq!(message.raw, payload);
+    }
+}
+
+#[test]
+fn unit_and_scale_are_the_owners_words() {
+    let mut property = door(Kind::Number, "/t");
+    (property.unit, property.scale) = ("Cel".into(), -1);
+    let message = binding(property).read(&arrival(br#"{"t":215}"#)).expect("it is bound");
+    let expected = Quantity { value: Value::Text("21.5".into()), unit: "Cel".into() };
+    assert_eq!(message.observations[0].quantity, expected);
+}
+
+#[test]
+fn a_device_tells_its_own_time_but_never_a_later_one_than_now() {
+    for (format, payload, expected, notes) in [
+        (TimeFormat::EpochMillis, r#"{"open":true,"at":999999500}"#, 999_999_500, 0),
+        (TimeFormat::EpochSeconds, r#"{"open":true,"at":999999.5}"#, 999_999_500, 0),
+        (TimeFormat::Rfc3339, r#"{"open":true,"at":"1970-01-12T13:46:39.500Z"}"#, 999_999_500, 0),
+        (TimeFormat::Rfc3339, r#"{"open":true,"at":"1970-01-12T14:46:39.5+01:00"}"#, 999_999_500, 0),
+        (TimeFormat::EpochMillis, r#"{"open":true,"at":1000001000}"#, 1_000_000_000, 0),
+        (TimeFormat::EpochMillis, r#"{"open":true,"at":1000600000}"#, 1_000_000_000, 1),
+    ] {
+        let mut property = door(Kind::Boolean, "/open");
+        property.time = Some(TimeField { pointer: "/at".into(), format });
+        let message = binding(property).read(&arrival(payload.as_bytes())).expect("it is bound");
+        assert_eq!(message.observations[0].observed_at, Timestamp::from_millis(expected), "{payload}");
+        assert_eq!(message.deviations.len(), notes, "{payload}");
+    }
+    let mut property = door(Kind::Boolean, "/open");
+    property.time = Some(TimeField { pointer: "/at".into(), format: TimeFormat::Rfc3339 });
+    let message = binding(property).read(&arrival(br#"{"open":true,"at":"today"}"#)).expect("it is bound");
+    assert!(message.observations.is_empty(), "a reading whose time cannot be read is no reading");
+}
+
+#[test]
+fn the_same_message_twice_has_one_name_and_others_have_others() {
+    let id = |property: &PropertyBinding, arrival: Arrival<'_>| {
+        binding(property.clone()).read(&arrival).expect("it is bound").observations[0].message_id
+    };
+    let mut timed = door(Kind::Boolean, "/open");
+    timed.time = Some(TimeField { pointer: "/at".into(), format: TimeFormat::EpochMillis });
+    let first = arrival(br#"{"open":true,"at":5}"#);
+    let later = Arrival { at: Timestamp::from_seconds(2_000_000), identity: b"2", ..first };
+    assert_eq!(id(&timed, first), id(&timed, later), "delivered again");
+    assert_ne!(id(&timed, first), id(&timed, Arrival { retained: true, ..first }), "kept by the broker");
+    assert_ne!(id(&timed, first), id(&timed, Arrival { payload: br#"{"open":true,"at":6}"#, ..first }));
+    assert_ne!(id(&timed, first), id(&timed, Arrival { platform: "mqtt://other:1883", ..first }));
+    let untimed = door(Kind::Boolean, "/open");
+    assert_ne!(id(&untimed, first), id(&untimed, later), "two readings that look alike");
+}
+
+#[test]
+fn the_brokers_word_for_a_dead_device_is_no_reading() {
+    let mut property = door(Kind::String, "");
+    (property.format, property.last_will) = (Format::Text, Some("offline".into()));
+    let message = binding(property.clone()).read(&arrival(b"offline")).expect("it is bound");
+    assert_eq!((message.observations.len(), message.deviations.len()), (0, 1));
+    let message = binding(property).read(&arrival(b"online")).expect("it is bound");
+    assert_eq!(message.observations.len(), 1);
+}
+
+#[test]
+fn an_owners_file_is_read_strictly() {
+    let text = r#"{"things":[{"thing":"urn:x:1","properties":{"t":{"source":"a/b","pointer":"/t","kind":"number","unit":"Cel","scale":-1}}}]}"#;
+    let binding: Binding = serde_json::from_str(text).expect("it is one");
+    let again = serde_json::to_string(&binding).expect("it can be written");
+    assert_eq!(serde_json::from_str::<Binding>(&again).expect("it is one"), binding);
+    assert!(serde_json::from_str::<Binding>(&text.replace("unit", "units")).is_err());
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_payload_makes_it_panic(payload: Vec<u8>, pointer in "(/[a-z0-9~]{0,3}){0,3}") {
+        for kind in [Kind::Boolean, Kind::Integer, Kind::Number, Kind::String] {
+            let mut property = door(kind, &pointer);
+            property.time = Some(TimeField { pointer: "/at".into(), format: TimeFormat::EpochSeconds });
+            let message = binding(property).read(&arrival(&payload)).expect("it is bound");
+            proptest::prop_assert!(message.observations.len() + message.deviations.len() >= 1);
+        }
+    }
+}

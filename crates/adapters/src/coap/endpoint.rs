@@ -1,0 +1,367 @@
+//! The adapter of one CoAP server.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, RwLock},
+};
+
+use async_trait::async_trait;
+use sofie_model::{Digest, ThingId};
+use tokio::sync::mpsc;
+
+use super::{
+    codec::{JSON, LINK_FORMAT, Method, Request as CoapRequest, Response, TEXT},
+    describe::{describe, is_readable, resources},
+    exchange::Transmission,
+    link::{Link, Silence},
+    link_format,
+    watch::Watch,
+};
+use crate::{
+    binding::{ActionBinding, ActionMethod, Arrival, Binding, Format},
+    port::{
+        Adapter, AdapterError, Clock, Closed, Counters, Description, Gate, Message, Outcome, Platform, QUEUE,
+        REMEMBERED, Refuser, Request, cut,
+    },
+    tally::{Recent, Tally},
+};
+
+/// What a CoAP adapter is made of.
+#[derive(Clone)]
+pub struct CoapConfig {
+    /// The owner's name.
+    pub party: String,
+    /// `coap://host[:port]`.
+    pub url: String,
+    /// What the owner, or an earlier introspection, says of its messages.
+    pub binding: Binding,
+    /// Times and counts of RFC 7252, section 4.8.
+    pub transmission: Transmission,
+    /// The owner's word on who may act.
+    pub gate: Arc<dyn Gate>,
+    /// Tells when a message arrived.
+    pub clock: Clock,
+}
+
+impl CoapConfig {
+    /// Nothing is bound, the times are the RFC's, and the gate is closed.
+    #[must_use]
+    pub fn new(party: &str, url: &str, clock: Clock) -> Self {
+        Self {
+            party: party.into(),
+            url: url.into(),
+            binding: Binding::default(),
+            transmission: Transmission::default(),
+            gate: Arc::new(Closed),
+            clock,
+        }
+    }
+}
+
+/// One CoAP server of one owner.
+pub struct CoapAdapter {
+    pub(super) platform: Platform,
+    pub(super) authority: String,
+    pub(super) server: SocketAddr,
+    pub(super) transmission: Transmission,
+    pub(super) clock: Clock,
+    pub(super) tally: Tally,
+    pub(super) binding: RwLock<Binding>,
+    link: tokio::sync::Mutex<Link>,
+    gate: Arc<dyn Gate>,
+    /// What became of each request by name: written as unknown before the first byte leaves.
+    remembered: Mutex<Recent<Digest, Outcome>>,
+}
+
+/// RFC 7252, section 6.1.
+const DEFAULT_PORT: u16 = 5683;
+
+impl CoapAdapter {
+    /// Finds the server's address, once, and opens a socket. Sends nothing.
+    ///
+    /// # Errors
+    /// [`AdapterError::Permanent`] for an address that is none, [`AdapterError::Transient`] when it is not found.
+    pub async fn open(config: CoapConfig) -> Result<Arc<Self>, AdapterError> {
+        let platform = Platform::new(&config.party, "coap", &config.url)?;
+        let host = platform.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let port = platform.url.port().unwrap_or(DEFAULT_PORT);
+        let mut found = tokio::net::lookup_host((host.as_str(), port))
+            .await
+            .map_err(|e| platform.transient(format!("{host} is not found: {e}")))?;
+        let server = found.next().ok_or_else(|| platform.transient(format!("{host} has no address")))?;
+        let link = Link::open(server).await.map_err(|e| platform.transient(format!("no socket: {e}")))?;
+        Ok(Arc::new(Self {
+            authority: platform.authority(DEFAULT_PORT),
+            platform,
+            server,
+            transmission: config.transmission,
+            clock: config.clock,
+            tally: Tally::default(),
+            binding: RwLock::new(config.binding),
+            link: tokio::sync::Mutex::new(link),
+            gate: config.gate,
+            remembered: Mutex::new(Recent::new(REMEMBERED)),
+        }))
+    }
+
+    pub(super) fn bound<T>(&self, look: impl FnOnce(&mut Binding) -> T) -> T {
+        look(&mut self.binding.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Recent<Digest, Outcome>> {
+        self.remembered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn get(&self, path: &str, accept: Option<u16>) -> Result<(Response, Vec<u8>), AdapterError> {
+        let request = CoapRequest { accept, ..get(path) };
+        let asked = self.link.lock().await.ask(request, self.transmission, &self.tally).await;
+        let (response, token) = asked.map_err(|silence| self.silent(&silence))?;
+        self.whole(path, response).map(|response| (response, token))
+    }
+
+    pub(super) fn silent(&self, silence: &Silence) -> AdapterError {
+        match silence {
+            Silence::NotSent(reason) => {
+                self.platform.permanent(reason, "shorten the request or free resources")
+            }
+            other => self.platform.transient(other),
+        }
+    }
+
+    /// A success in one piece.
+    pub(super) fn whole(&self, path: &str, response: Response) -> Result<Response, AdapterError> {
+        match response.code.class() {
+            2 if response.block.is_none_or(|block| block.is_whole()) => Ok(response),
+            2 => Err(self.platform.permanent(
+                format!("{path} answers in blocks (RFC 7959), which this adapter does not read"),
+                "have the server answer within 1024 bytes, or split the resource",
+            )),
+            5 => Err(self.platform.transient(format!("{path} answers {}", describe_code(&response)))),
+            _ => Err(self.platform.permanent(
+                format!("{path} answers {}", describe_code(&response)),
+                "look at the server's links and at who may read them",
+            )),
+        }
+    }
+
+    /// What a response of `path` says, if anything is bound to it.
+    pub(super) fn understand(&self, path: &str, response: &Response, identity: &[u8]) -> Option<Message> {
+        let arrival = Arrival {
+            platform: &self.authority,
+            source: path,
+            payload: &response.payload,
+            identity,
+            at: (self.clock)(),
+            retained: false,
+        };
+        self.bound(|binding| binding.read(&arrival))
+    }
+
+    fn action(&self, request: &Request) -> Result<ActionBinding, AdapterError> {
+        let found = self.bound(|binding| {
+            binding.thing(&request.thing).and_then(|thing| thing.actions.get(&request.action)).cloned()
+        });
+        found.ok_or_else(|| {
+            self.platform.not_there(format!("action {} of {}", cut(&request.action), request.thing))
+        })
+    }
+
+    fn encode(&self, action: &ActionBinding, input: &serde_json::Value) -> Result<CoapRequest, AdapterError> {
+        use serde_json::Value::{Array, Null, Object, String};
+        let (payload, format) = match (action.format, input) {
+            (_, Null) => (Vec::new(), None),
+            (Format::Json, input) => (input.to_string().into_bytes(), Some(JSON)),
+            (Format::Text, String(text)) => (text.clone().into_bytes(), Some(TEXT)),
+            (Format::Text, Array(_) | Object(_)) => {
+                let reason = format!("{} takes a text, not a JSON structure", action.target);
+                return Err(self
+                    .platform
+                    .permanent(reason, "give the input as a text, a number or a truth value"));
+            }
+            (Format::Text, input) => (input.to_string().into_bytes(), Some(TEXT)),
+        };
+        let method = match action.method {
+            ActionMethod::Post => Method::Post,
+            ActionMethod::Put => Method::Put,
+        };
+        let (path, query) = segments(&action.target);
+        Ok(CoapRequest { method, path, query, content_format: format, payload, ..CoapRequest::default() })
+    }
+}
+
+#[async_trait]
+impl Adapter for Arc<CoapAdapter> {
+    fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    async fn introspect(&self) -> Result<Vec<Description>, AdapterError> {
+        let (core, _) = self.get("/.well-known/core", Some(LINK_FORMAT)).await?;
+        let next = "have the server's owner mend it";
+        let text = String::from_utf8(core.payload)
+            .map_err(|_| self.platform.permanent("/.well-known/core is not UTF-8", next))?;
+        let links = link_format::parse(&text)
+            .map_err(|e| self.platform.permanent(format!("/.well-known/core: {e}"), next))?;
+        let mut samples = std::collections::BTreeMap::new();
+        for link in resources(&links).into_iter().filter(|link| is_readable(link)) {
+            match self.get(&link.target, None).await {
+                Ok((response, _)) => {
+                    samples.insert(link.target.clone(), response.payload);
+                }
+                // A server that has fallen silent would cost a minute a resource.
+                Err(AdapterError::Transient { .. }) => break,
+                Err(_) => {}
+            }
+        }
+        Ok(vec![self.bound(|binding| describe(&self.authority, &links, &samples, binding))])
+    }
+
+    async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError> {
+        let action = self.action(request)?;
+        let coap = self.encode(&action, &request.input)?;
+        if let Err(refusal) = self.gate.admit(request) {
+            return Ok(Outcome::Refused(Refuser::Gate(refusal)));
+        }
+        let mut link = self.link.lock().await;
+        if let Some(outcome) = self.remembered().get(&request.message) {
+            return Ok(outcome.clone());
+        }
+        // If this call is dropped half-way, the next one with this name finds that nobody knows.
+        let interrupted =
+            Outcome::Unknown { reason: "the call was interrupted while it was under way".into() };
+        self.remembered().put(request.message, interrupted);
+        let outcome = match link.ask(coap, self.transmission, &self.tally).await {
+            Ok((response, _)) => outcome(response),
+            Err(Silence::Unknown(reason)) => Outcome::Unknown { reason },
+            Err(Silence::Reset) => {
+                let (code, diagnostic) = ("reset".into(), "the device cannot use the request".into());
+                Outcome::Refused(Refuser::Device { code, diagnostic })
+            }
+            Err(silence @ Silence::NotSent(_)) => {
+                self.remembered().forget(&request.message);
+                return Err(self.silent(&silence));
+            }
+        };
+        self.remembered().change(&request.message, outcome.clone());
+        Ok(outcome)
+    }
+
+    async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {
+        let source = self.bound(|binding| {
+            binding.thing(thing).and_then(|thing| thing.properties.get(property)).map(|p| p.source.clone())
+        });
+        let absent = || self.platform.not_there(format!("property {} of {thing}", cut(property)));
+        let source = source.ok_or_else(absent)?;
+        let (response, token) = self.get(&source, None).await?;
+        self.understand(&source, &response, &token).ok_or_else(absent)
+    }
+
+    async fn observe(&self) -> Result<mpsc::Receiver<Message>, AdapterError> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let mut sources: Vec<String> = self.bound(|binding| {
+            let properties = binding.things.iter().flat_map(|thing| thing.properties.values());
+            properties.map(|property| property.source.clone()).collect()
+        });
+        sources.sort_unstable();
+        sources.dedup();
+        let mut watched = 0;
+        for source in sources {
+            if let Some(watch) = Watch::register(self, &source, sender.clone()).await? {
+                tokio::spawn(watch.run());
+                watched += 1;
+            }
+        }
+        if watched == 0 {
+            let next = "read its properties instead, or introspect it first";
+            return Err(self.platform.permanent("no resource lets itself be observed (RFC 7641)", next));
+        }
+        Ok(receiver)
+    }
+
+    fn counters(&self) -> Counters {
+        self.tally.snapshot()
+    }
+}
+
+/// RFC 7252, section 5.9: 4.xx was not done. A 5.xx may come after the deed, but for those that say it did not begin.
+fn outcome(response: Response) -> Outcome {
+    let code = response.code.to_string();
+    match (response.code.class(), code.as_str()) {
+        (2, _) => Outcome::Answered { code, payload: response.payload },
+        (4, _) | (_, "5.01" | "5.03" | "5.05") => {
+            let diagnostic = cut(&String::from_utf8_lossy(&response.payload));
+            Outcome::Refused(Refuser::Device { code, diagnostic })
+        }
+        _ => Outcome::Unknown { reason: format!("the device answers {}", describe_code(&response)) },
+    }
+}
+
+fn describe_code(response: &Response) -> String {
+    let diagnostic = cut(&String::from_utf8_lossy(&response.payload));
+    if diagnostic.is_empty() { response.code.to_string() } else { format!("{}: {diagnostic}", response.code) }
+}
+
+pub(super) fn get(target: &str) -> CoapRequest {
+    let (path, query) = segments(target);
+    CoapRequest { path, query, ..CoapRequest::default() }
+}
+
+/// RFC 7252, section 6.4: segments and query parts, percent-decoded.
+fn segments(target: &str) -> (Vec<String>, Vec<String>) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let parts = |text: &str, by: char| -> Vec<String> {
+        if text.is_empty() { Vec::new() } else { text.split(by).map(percent_decoded).collect() }
+    };
+    (parts(path.strip_prefix('/').unwrap_or(path), '/'), parts(query, '&'))
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        let rest = bytes.as_slice();
+        let hex = |at: usize| rest.get(at).and_then(|b| char::from(*b).to_digit(16));
+        match (byte, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high << 4 | low) as u8);
+                bytes.nth(1);
+            }
+            _ => decoded.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coap::codec::Code;
+
+    #[test]
+    fn targets_are_split_and_decoded_as_section_6_4_says() {
+        let text = |parts: &[&str]| parts.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>();
+        for (target, path, query) in [
+            ("/", &[][..], &[][..]),
+            ("/a/b", &["a", "b"], &[]),
+            ("/a//b/", &["a", "", "b", ""], &[]),
+            ("/%7Esensors/t%C3%A4?q=%2F&r", &["~sensors", "tä"], &["q=/", "r"]),
+            ("/%4", &["%4"], &[]),
+        ] {
+            assert_eq!(segments(target), (text(path), text(query)), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_servers_failure_is_not_taken_for_a_refusal() {
+        for (class, detail, expected) in
+            [(2, 4, "done"), (4, 3, "not"), (5, 3, "not"), (5, 0, "?"), (5, 4, "?")]
+        {
+            let outcome = match outcome(Response::new(Code::new(class, detail), vec![])) {
+                Outcome::Answered { .. } => "done",
+                Outcome::Refused(_) => "not",
+                Outcome::Unknown { .. } => "?",
+            };
+            assert_eq!(outcome, expected, "{class}.{detail:02}");
+        }
+    }
+}

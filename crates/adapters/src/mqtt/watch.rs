@@ -1,0 +1,145 @@
+//! What an observer hears, as long as it listens: through losses of the connection, with back-off.
+
+use std::{sync::Arc, time::Duration};
+
+use rumqttc::ConnectionError;
+use sofie_model::Digest;
+use tokio::sync::mpsc;
+
+use super::{
+    codec::Publish,
+    endpoint::MqttAdapter,
+    session::{Happened, Session, was_oversize},
+};
+use crate::{
+    port::{Deviation, Message, cut},
+    tally::{Recent, one_more},
+};
+
+/// The first wait after a loss; it doubles up to [`LONGEST`].
+const SHORTEST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(30);
+/// How many deliveries are remembered, to see repeats.
+const REPEATS: usize = 1024;
+
+/// An observer's side of a connection.
+pub(super) struct Watch {
+    adapter: Arc<MqttAdapter>,
+    session: Session,
+    sender: mpsc::Sender<Message>,
+    seen: Recent<(u16, Digest), ()>,
+    /// What the observer must be told with the next message.
+    notes: Vec<Deviation>,
+    /// Messages that found the queue full.
+    lost: u64,
+    heard: u64,
+}
+
+/// How many notes wait for the next message; further ones are counted only.
+const MAX_NOTES: usize = 16;
+
+impl Watch {
+    pub(super) const fn new(
+        adapter: Arc<MqttAdapter>,
+        session: Session,
+        sender: mpsc::Sender<Message>,
+    ) -> Self {
+        let seen = Recent::new(REPEATS);
+        Self { adapter, session, sender, seen, notes: Vec::new(), lost: 0, heard: 0 }
+    }
+
+    /// Passes messages on until nobody listens.
+    pub(super) async fn run(mut self) {
+        let mut wait = SHORTEST;
+        loop {
+            let sender = self.sender.clone();
+            let happened = tokio::select! {
+                () = sender.closed() => return self.session.close().await,
+                happened = self.session.next(&self.adapter.tally) => happened,
+            };
+            match happened {
+                Ok(happened) => {
+                    if matches!(happened, Happened::Message(_)) {
+                        wait = SHORTEST;
+                    }
+                    self.take(happened);
+                }
+                Err(error) => {
+                    self.lose(&error);
+                    tokio::select! {
+                        () = sender.closed() => return,
+                        () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST),
+                    }
+                }
+            }
+        }
+    }
+
+    fn lose(&mut self, error: &ConnectionError) {
+        if was_oversize(error) {
+            one_more(&self.adapter.tally.oversize);
+        }
+        tracing::debug!(%error, broker = self.adapter.authority, "the connection to a broker is lost");
+        self.note(Deviation::new(None, "an unbroken connection", &error.to_string()));
+    }
+
+    fn note(&mut self, note: Deviation) {
+        if self.notes.len() < MAX_NOTES && !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    fn take(&mut self, happened: Happened) {
+        match happened {
+            Happened::Message(message) if self.is_repeat(&message) => {
+                one_more(&self.adapter.tally.duplicates);
+            }
+            Happened::Message(message) => self.pass(&message),
+            Happened::Refused(error) => {
+                self.note(Deviation::new(None, "a message within the limits", &error.to_string()));
+            }
+            Happened::NotSubscribed => {
+                self.note(Deviation::new(None, "the right to subscribe", "the broker took it away"));
+            }
+            Happened::Again | Happened::Acknowledged | Happened::Nothing => {}
+        }
+    }
+
+    /// A message that says it may have come before, and did (4.3.2).
+    fn is_repeat(&mut self, message: &Publish) -> bool {
+        if message.qos == 0 {
+            return false;
+        }
+        let content = Digest::of("sofie.mqtt.delivery", &[message.topic.as_bytes(), &message.payload]);
+        let delivery = (message.id, content);
+        let repeat = message.redelivered && self.seen.get(&delivery).is_some();
+        if !repeat {
+            self.seen.put(delivery, ());
+        }
+        repeat
+    }
+
+    fn pass(&mut self, message: &Publish) {
+        self.heard += 1;
+        let Some(mut read) = self.adapter.understand(message, self.heard) else {
+            one_more(&self.adapter.tally.unbound);
+            return;
+        };
+        read.deviations.extend(self.notes.iter().cloned());
+        if self.lost > 0 {
+            let got = cut(&format!("{} were lost: the reader was too slow", self.lost));
+            read.deviations.push(Deviation::new(None, "every message", &got));
+        }
+        match self.sender.try_send(read) {
+            Ok(()) => {
+                self.notes.clear();
+                self.lost = 0;
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.lost += 1;
+                one_more(&self.adapter.tally.dropped);
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+        }
+    }
+}
