@@ -8,7 +8,9 @@
 
 pub mod binding;
 pub mod coap;
+pub mod conformance;
 mod describe;
+pub mod fake;
 mod infer;
 pub mod mqtt;
 pub mod port;

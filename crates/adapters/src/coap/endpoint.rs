@@ -59,7 +59,10 @@ impl CoapConfig {
 }
 
 /// One CoAP server of one owner.
-pub struct CoapAdapter {
+#[derive(Clone)]
+pub struct CoapAdapter(Arc<Endpoint>);
+
+pub(super) struct Endpoint {
     pub(super) platform: Platform,
     pub(super) authority: String,
     pub(super) server: SocketAddr,
@@ -81,7 +84,7 @@ impl CoapAdapter {
     ///
     /// # Errors
     /// [`AdapterError::Permanent`] for an address that is none, [`AdapterError::Transient`] when it is not found.
-    pub async fn open(config: CoapConfig) -> Result<Arc<Self>, AdapterError> {
+    pub async fn open(config: CoapConfig) -> Result<Self, AdapterError> {
         let platform = Platform::new(&config.party, "coap", &config.url)?;
         let host = platform.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = platform.url.port().unwrap_or(DEFAULT_PORT);
@@ -90,7 +93,7 @@ impl CoapAdapter {
             .map_err(|e| platform.transient(format!("{host} is not found: {e}")))?;
         let server = found.next().ok_or_else(|| platform.transient(format!("{host} has no address")))?;
         let link = Link::open(server).await.map_err(|e| platform.transient(format!("no socket: {e}")))?;
-        Ok(Arc::new(Self {
+        Ok(Self(Arc::new(Endpoint {
             authority: platform.authority(DEFAULT_PORT),
             platform,
             server,
@@ -101,9 +104,11 @@ impl CoapAdapter {
             link: tokio::sync::Mutex::new(link),
             gate: config.gate,
             remembered: Mutex::new(Recent::new(REMEMBERED)),
-        }))
+        })))
     }
+}
 
+impl Endpoint {
     pub(super) fn bound<T>(&self, look: impl FnOnce(&mut Binding) -> T) -> T {
         look(&mut self.binding.write().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
@@ -190,21 +195,21 @@ impl CoapAdapter {
 }
 
 #[async_trait]
-impl Adapter for Arc<CoapAdapter> {
+impl Adapter for CoapAdapter {
     fn platform(&self) -> &Platform {
-        &self.platform
+        &self.0.platform
     }
 
     async fn introspect(&self) -> Result<Vec<Description>, AdapterError> {
-        let (core, _) = self.get("/.well-known/core", Some(LINK_FORMAT)).await?;
+        let (core, _) = self.0.get("/.well-known/core", Some(LINK_FORMAT)).await?;
         let next = "have the server's owner mend it";
         let text = String::from_utf8(core.payload)
-            .map_err(|_| self.platform.permanent("/.well-known/core is not UTF-8", next))?;
+            .map_err(|_| self.0.platform.permanent("/.well-known/core is not UTF-8", next))?;
         let links = link_format::parse(&text)
-            .map_err(|e| self.platform.permanent(format!("/.well-known/core: {e}"), next))?;
+            .map_err(|e| self.0.platform.permanent(format!("/.well-known/core: {e}"), next))?;
         let mut samples = std::collections::BTreeMap::new();
         for link in resources(&links).into_iter().filter(|link| is_readable(link)) {
-            match self.get(&link.target, None).await {
+            match self.0.get(&link.target, None).await {
                 Ok((response, _)) => {
                     samples.insert(link.target.clone(), response.payload);
                 }
@@ -213,24 +218,24 @@ impl Adapter for Arc<CoapAdapter> {
                 Err(_) => {}
             }
         }
-        Ok(vec![self.bound(|binding| describe(&self.authority, &links, &samples, binding))])
+        Ok(vec![self.0.bound(|binding| describe(&self.0.authority, &links, &samples, binding))])
     }
 
     async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError> {
-        let action = self.action(request)?;
-        let coap = self.encode(&action, &request.input)?;
-        if let Err(refusal) = self.gate.admit(request) {
+        let action = self.0.action(request)?;
+        let coap = self.0.encode(&action, &request.input)?;
+        if let Err(refusal) = self.0.gate.admit(request) {
             return Ok(Outcome::Refused(Refuser::Gate(refusal)));
         }
-        let mut link = self.link.lock().await;
-        if let Some(outcome) = self.remembered().get(&request.message) {
+        let mut link = self.0.link.lock().await;
+        if let Some(outcome) = self.0.remembered().get(&request.message) {
             return Ok(outcome.clone());
         }
         // If this call is dropped half-way, the next one with this name finds that nobody knows.
         let interrupted =
             Outcome::Unknown { reason: "the call was interrupted while it was under way".into() };
-        self.remembered().put(request.message, interrupted);
-        let outcome = match link.ask(coap, self.transmission, &self.tally).await {
+        self.0.remembered().put(request.message, interrupted);
+        let outcome = match link.ask(coap, self.0.transmission, &self.0.tally).await {
             Ok((response, _)) => outcome(response),
             Err(Silence::Unknown(reason)) => Outcome::Unknown { reason },
             Err(Silence::Reset) => {
@@ -238,27 +243,27 @@ impl Adapter for Arc<CoapAdapter> {
                 Outcome::Refused(Refuser::Device { code, diagnostic })
             }
             Err(silence @ Silence::NotSent(_)) => {
-                self.remembered().forget(&request.message);
-                return Err(self.silent(&silence));
+                self.0.remembered().forget(&request.message);
+                return Err(self.0.silent(&silence));
             }
         };
-        self.remembered().change(&request.message, outcome.clone());
+        self.0.remembered().change(&request.message, outcome.clone());
         Ok(outcome)
     }
 
     async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {
-        let source = self.bound(|binding| {
+        let source = self.0.bound(|binding| {
             binding.thing(thing).and_then(|thing| thing.properties.get(property)).map(|p| p.source.clone())
         });
-        let absent = || self.platform.not_there(format!("property {} of {thing}", cut(property)));
+        let absent = || self.0.platform.not_there(format!("property {} of {thing}", cut(property)));
         let source = source.ok_or_else(absent)?;
-        let (response, token) = self.get(&source, None).await?;
-        self.understand(&source, &response, &token).ok_or_else(absent)
+        let (response, token) = self.0.get(&source, None).await?;
+        self.0.understand(&source, &response, &token).ok_or_else(absent)
     }
 
     async fn observe(&self) -> Result<mpsc::Receiver<Message>, AdapterError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let mut sources: Vec<String> = self.bound(|binding| {
+        let mut sources: Vec<String> = self.0.bound(|binding| {
             let properties = binding.things.iter().flat_map(|thing| thing.properties.values());
             properties.map(|property| property.source.clone()).collect()
         });
@@ -266,20 +271,20 @@ impl Adapter for Arc<CoapAdapter> {
         sources.dedup();
         let mut watched = 0;
         for source in sources {
-            if let Some(watch) = Watch::register(self, &source, sender.clone()).await? {
+            if let Some(watch) = Watch::register(&self.0, &source, sender.clone()).await? {
                 tokio::spawn(watch.run());
                 watched += 1;
             }
         }
         if watched == 0 {
             let next = "read its properties instead, or introspect it first";
-            return Err(self.platform.permanent("no resource lets itself be observed (RFC 7641)", next));
+            return Err(self.0.platform.permanent("no resource lets itself be observed (RFC 7641)", next));
         }
         Ok(receiver)
     }
 
     fn counters(&self) -> Counters {
-        self.tally.snapshot()
+        self.0.tally.snapshot()
     }
 }
 
@@ -316,17 +321,17 @@ fn segments(target: &str) -> (Vec<String>, Vec<String>) {
 }
 
 fn percent_decoded(text: &str) -> String {
-    let mut bytes = text.bytes();
+    let mut bytes = text.as_bytes().iter();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
         let rest = bytes.as_slice();
         let hex = |at: usize| rest.get(at).and_then(|b| char::from(*b).to_digit(16));
-        match (byte, hex(0), hex(1)) {
+        match (*byte, hex(0), hex(1)) {
             (b'%', Some(high), Some(low)) => {
                 decoded.push((high << 4 | low) as u8);
                 bytes.nth(1);
             }
-            _ => decoded.push(byte),
+            _ => decoded.push(*byte),
         }
     }
     String::from_utf8_lossy(&decoded).into_owned()

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     codec::{Body, Kind, Message as CoapMessage, Request, Response},
-    endpoint::{CoapAdapter, get},
+    endpoint::{Endpoint, get},
     exchange::{acknowledge, reset},
     link::Link,
 };
@@ -31,7 +31,7 @@ const REPEATS: usize = 64;
 
 /// A resource that is being observed.
 pub(super) struct Watch {
-    adapter: Arc<CoapAdapter>,
+    adapter: Arc<Endpoint>,
     path: String,
     link: Link,
     token: Vec<u8>,
@@ -45,7 +45,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Asks to be told of `path`. `None` when the server answers, but without telling more.
     pub(super) async fn register(
-        adapter: &Arc<CoapAdapter>,
+        adapter: &Arc<Endpoint>,
         path: &str,
         sender: mpsc::Sender<Message>,
     ) -> Result<Option<Self>, AdapterError> {

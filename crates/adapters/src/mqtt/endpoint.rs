@@ -102,7 +102,10 @@ impl MqttConfig {
 }
 
 /// One MQTT broker of one owner.
-pub struct MqttAdapter {
+#[derive(Clone)]
+pub struct MqttAdapter(Arc<Endpoint>);
+
+pub(super) struct Endpoint {
     platform: Platform,
     pub(super) authority: String,
     pub(super) tally: Tally,
@@ -132,7 +135,7 @@ impl MqttAdapter {
     ///
     /// # Errors
     /// [`AdapterError::Permanent`] for an address or a filter that is none.
-    pub fn open(config: MqttConfig) -> Result<Arc<Self>, AdapterError> {
+    pub fn open(config: MqttConfig) -> Result<Self, AdapterError> {
         let platform = Platform::new(&config.party, "mqtt", &config.url)?;
         if !is_filter(&config.sampling.filter) {
             let reason = format!("{:?} is not a topic filter", cut(&config.sampling.filter));
@@ -142,7 +145,7 @@ impl MqttAdapter {
             let reason = "its client identifier is longer than 64 bytes, or starts with a space";
             return Err(platform.permanent(reason, "configure another one"));
         }
-        Ok(Arc::new(Self {
+        Ok(Self(Arc::new(Endpoint {
             authority: platform.authority(DEFAULT_PORT),
             platform,
             tally: Tally::default(),
@@ -154,9 +157,11 @@ impl MqttAdapter {
             clock: config.clock,
             one_at_a_time: tokio::sync::Mutex::new(()),
             outcomes: Mutex::new(Recent::new(REMEMBERED)),
-        }))
+        })))
     }
+}
 
+impl Endpoint {
     fn bound<T>(&self, look: impl FnOnce(&mut Binding) -> T) -> T {
         look(&mut self.binding.write().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
@@ -252,31 +257,31 @@ impl MqttAdapter {
 }
 
 #[async_trait]
-impl Adapter for Arc<MqttAdapter> {
+impl Adapter for MqttAdapter {
     fn platform(&self) -> &Platform {
-        &self.platform
+        &self.0.platform
     }
 
     async fn introspect(&self) -> Result<Vec<Description>, AdapterError> {
-        let Sampling { filter, time, messages } = &self.sampling;
-        let heard = self.sample(filter, *time, *messages).await?;
-        Ok(self.bound(|binding| describe(&self.authority, &heard, binding)))
+        let Sampling { filter, time, messages } = &self.0.sampling;
+        let heard = self.0.sample(filter, *time, *messages).await?;
+        Ok(self.0.bound(|binding| describe(&self.0.authority, &heard, binding)))
     }
 
     async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError> {
-        let (topic, payload) = self.encode(request)?;
-        if let Err(refusal) = self.gate.admit(request) {
+        let (topic, payload) = self.0.encode(request)?;
+        if let Err(refusal) = self.0.gate.admit(request) {
             return Ok(Outcome::Refused(Refuser::Gate(refusal)));
         }
-        let _turn = self.one_at_a_time.lock().await;
-        if let Some(outcome) = self.outcomes(|outcomes| outcomes.get(&request.message).cloned()) {
+        let _turn = self.0.one_at_a_time.lock().await;
+        if let Some(outcome) = self.0.outcomes(|outcomes| outcomes.get(&request.message).cloned()) {
             return Ok(outcome);
         }
         let interrupted =
             Outcome::Unknown { reason: "the call was interrupted while it was under way".into() };
-        self.outcomes(|outcomes| outcomes.put(request.message, interrupted));
-        let published = self.publish(&topic, payload).await;
-        self.outcomes(|outcomes| match &published {
+        self.0.outcomes(|outcomes| outcomes.put(request.message, interrupted));
+        let published = self.0.publish(&topic, payload).await;
+        self.0.outcomes(|outcomes| match &published {
             Ok(outcome) => outcomes.change(&request.message, outcome.clone()),
             Err(_) => outcomes.forget(&request.message),
         });
@@ -284,19 +289,19 @@ impl Adapter for Arc<MqttAdapter> {
     }
 
     async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {
-        let source = self.bound(|binding| {
+        let source = self.0.bound(|binding| {
             binding.thing(thing).and_then(|thing| thing.properties.get(property)).map(|p| p.source.clone())
         });
-        let absent = || self.platform.not_there(format!("property {} of {thing}", cut(property)));
+        let absent = || self.0.platform.not_there(format!("property {} of {thing}", cut(property)));
         let source = source.ok_or_else(absent)?;
-        let heard = self.sample(&source, READ_TIME, 1).await?;
-        let silent = || self.platform.transient(format!("it keeps no message on {}", cut(&source)));
+        let heard = self.0.sample(&source, READ_TIME, 1).await?;
+        let silent = || self.0.platform.transient(format!("it keeps no message on {}", cut(&source)));
         let message = heard.first().ok_or_else(silent)?;
-        self.understand(message, 0).ok_or_else(absent)
+        self.0.understand(message, 0).ok_or_else(absent)
     }
 
     async fn observe(&self) -> Result<mpsc::Receiver<Message>, AdapterError> {
-        let mut filters: Vec<String> = self.bound(|binding| {
+        let mut filters: Vec<String> = self.0.bound(|binding| {
             let properties = binding.things.iter().flat_map(|thing| thing.properties.values());
             properties.map(|property| property.source.clone()).filter(|topic| is_topic(topic)).collect()
         });
@@ -305,17 +310,18 @@ impl Adapter for Arc<MqttAdapter> {
         filters.truncate(MAX_FILTERS);
         if filters.is_empty() {
             return Err(self
+                .0
                 .platform
                 .permanent("nothing of it is bound to a property", "introspect it first"));
         }
-        let options = self.options(self.client_id.as_deref());
-        let session = Session::open(&self.platform, options, filters, &self.tally).await?;
+        let options = self.0.options(self.0.client_id.as_deref());
+        let session = Session::open(&self.0.platform, options, filters, &self.0.tally).await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(Watch::new(Arc::clone(self), session, sender).run());
+        tokio::spawn(Watch::new(Arc::clone(&self.0), session, sender).run());
         Ok(receiver)
     }
 
     fn counters(&self) -> Counters {
-        self.tally.snapshot()
+        self.0.tally.snapshot()
     }
 }

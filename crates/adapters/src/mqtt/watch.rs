@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{
     codec::Publish,
-    endpoint::MqttAdapter,
+    endpoint::Endpoint,
     session::{Happened, Session, was_oversize},
 };
 use crate::{
@@ -24,7 +24,7 @@ const REPEATS: usize = 1024;
 
 /// An observer's side of a connection.
 pub(super) struct Watch {
-    adapter: Arc<MqttAdapter>,
+    adapter: Arc<Endpoint>,
     session: Session,
     sender: mpsc::Sender<Message>,
     seen: Recent<(u16, Digest), ()>,
@@ -39,11 +39,7 @@ pub(super) struct Watch {
 const MAX_NOTES: usize = 16;
 
 impl Watch {
-    pub(super) const fn new(
-        adapter: Arc<MqttAdapter>,
-        session: Session,
-        sender: mpsc::Sender<Message>,
-    ) -> Self {
+    pub(super) const fn new(adapter: Arc<Endpoint>, session: Session, sender: mpsc::Sender<Message>) -> Self {
         let seen = Recent::new(REPEATS);
         Self { adapter, session, sender, seen, notes: Vec::new(), lost: 0, heard: 0 }
     }

@@ -1,0 +1,174 @@
+//! The promises of the adapter port, as a suite that every adapter passes: the fake here, CoAP and MQTT against devices
+//! and independent peers in `crates/testkit/tests`.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use serde_json::Value;
+use sofie_model::{Digest, ThingId};
+use tokio::time::timeout;
+
+use crate::port::{Adapter, AdapterError, Description, Message, Outcome, Refuser, Request};
+
+/// A platform that is set up, and what the suite must know of it.
+pub struct Scene {
+    /// Its gate lets everybody pass.
+    pub adapter: Arc<dyn Adapter>,
+    /// The same platform, with a gate that lets nobody pass. It has introspected nothing yet.
+    pub shut: Arc<dyn Adapter>,
+    /// A property of one of its things.
+    pub property: String,
+    /// An action of the same thing, with an input, if there is one.
+    pub action: Option<(String, Value)>,
+    /// Changes the property at the device, so that an observer hears of it.
+    pub change: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// A promise that was not kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the adapter breaks a promise: {0}")]
+pub struct Broken(pub String);
+
+/// How long an observer waits: a bound, not a measure.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs the suite.
+///
+/// # Errors
+/// [`Broken`]: the first promise that was not kept.
+pub async fn run(scene: Scene) -> Result<(), Broken> {
+    let Scene { adapter, shut, property, action, change } = scene;
+    let thing = introspection(adapter.as_ref(), &property, action.as_ref()).await?;
+    reading(adapter.as_ref(), &thing, &property).await?;
+    if let Some((name, input)) = action {
+        let request = |label: &str| Request {
+            thing: thing.clone(),
+            action: name.clone(),
+            input: input.clone(),
+            message: Digest::sha256(label.as_bytes()),
+            capability: Vec::new(),
+        };
+        gate(shut.as_ref(), &request("at the gate")).await?;
+        invocation(adapter.as_ref(), &request("through the gate")).await?;
+    }
+    absent(adapter.as_ref(), &thing).await?;
+    match change {
+        Some(change) => observation(adapter.as_ref(), &thing, &property, change).await,
+        None => Ok(()),
+    }
+}
+
+fn promise(kept: bool, what: impl Into<String>) -> Result<(), Broken> {
+    if kept { Ok(()) } else { Err(Broken(what.into())) }
+}
+
+async fn introspect(adapter: &dyn Adapter) -> Result<Vec<Description>, Broken> {
+    adapter.introspect().await.map_err(|e| Broken(format!("introspect: {e}")))
+}
+
+/// Things keep their names; each affordance says where it comes from; nothing claims that no security is needed.
+async fn introspection(
+    adapter: &dyn Adapter,
+    property: &str,
+    action: Option<&(String, Value)>,
+) -> Result<ThingId, Broken> {
+    let first = introspect(adapter).await?;
+    let again = introspect(adapter).await?;
+    let names = |things: &[Description]| things.iter().map(|t| t.thing.clone()).collect::<BTreeSet<_>>();
+    promise(!first.is_empty(), "introspection finds something")?;
+    promise(names(&first) == names(&again), "a thing keeps its name")?;
+    for thing in &first {
+        promise(thing.td["id"] == thing.thing.as_str(), "the description bears the thing's name")?;
+        promise(!thing.td.to_string().contains("nosec"), "what is not known is not called nosec")?;
+        promise(!thing.origins.is_empty(), "affordances have origins")?;
+        for origin in &thing.origins {
+            let group = if origin.kind == "action" { "actions" } else { "properties" };
+            let affordance = &thing.td[group][&origin.name];
+            let said = affordance["sofie:source"] == origin.source.as_str();
+            promise(said && !origin.source.is_empty(), format!("{} says where it comes from", origin.name))?;
+            promise(affordance["forms"][0]["href"].is_string(), format!("{} has a form", origin.name))?;
+        }
+    }
+    let has = |thing: &&Description| {
+        thing.binding.properties.contains_key(property)
+            && action.is_none_or(|(name, _)| thing.binding.actions.contains_key(name))
+    };
+    let found = first.iter().find(has).ok_or_else(|| Broken(format!("{property} is found")))?;
+    Ok(found.thing.clone())
+}
+
+/// A reading keeps its bytes and names its thing.
+async fn reading(adapter: &dyn Adapter, thing: &ThingId, property: &str) -> Result<(), Broken> {
+    let message = adapter.read(thing, property).await.map_err(|e| Broken(format!("read: {e}")))?;
+    promise(!message.raw.is_empty(), "the raw bytes are kept")?;
+    let seen = message.observations.iter().any(|o| o.thing == *thing && o.property == property);
+    promise(seen, format!("a reading of {property} says what it is: {message:?}"))
+}
+
+/// A refusal at the gate is an outcome, and nothing was sent.
+async fn gate(shut: &dyn Adapter, request: &Request) -> Result<(), Broken> {
+    introspect(shut).await?;
+    let before = shut.counters();
+    let outcome = shut.invoke(request).await;
+    let refused = matches!(outcome, Ok(Outcome::Refused(Refuser::Gate(_))));
+    promise(refused, format!("a shut gate refuses: {outcome:?}"))?;
+    promise(before == shut.counters(), "a request that the gate refused is not sent")
+}
+
+/// The same name is sent once, and has one outcome.
+async fn invocation(adapter: &dyn Adapter, request: &Request) -> Result<(), Broken> {
+    let first = adapter.invoke(request).await.map_err(|e| Broken(format!("invoke: {e}")))?;
+    let gated = matches!(first, Outcome::Refused(Refuser::Gate(_)));
+    promise(!gated, "an open gate lets a request pass")?;
+    let before = adapter.counters();
+    let again = adapter.invoke(request).await;
+    promise(again.as_ref() == Ok(&first), format!("one name, one outcome: {first:?}, then {again:?}"))?;
+    promise(before == adapter.counters(), "one name is sent once")
+}
+
+/// What is not there is said to be not there.
+async fn absent(adapter: &dyn Adapter, thing: &ThingId) -> Result<(), Broken> {
+    let nowhere: ThingId = "urn:x:nowhere".parse().map_err(|e| Broken(format!("{e}")))?;
+    for (thing, property) in [(thing, "no-such-property"), (&nowhere, "on")] {
+        let read = adapter.read(thing, property).await;
+        let said = matches!(read, Err(AdapterError::NotThere { .. }));
+        promise(said, format!("{property} of {thing} is not there: {read:?}"))?;
+    }
+    let request = Request {
+        thing: thing.clone(),
+        action: "no-such-action".into(),
+        input: Value::Null,
+        message: Digest::ZERO,
+        capability: Vec::new(),
+    };
+    let outcome = adapter.invoke(&request).await;
+    promise(matches!(outcome, Err(AdapterError::NotThere { .. })), format!("no such action: {outcome:?}"))
+}
+
+/// A change after [`Adapter::observe`] has returned is heard, as a message of now.
+async fn observation(
+    adapter: &dyn Adapter,
+    thing: &ThingId,
+    property: &str,
+    change: Box<dyn FnOnce() + Send>,
+) -> Result<(), Broken> {
+    let mut messages = adapter.observe().await.map_err(|e| Broken(format!("observe: {e}")))?;
+    // What the platform says at first may be old, or the state before the change.
+    let mut names = BTreeSet::new();
+    while let Ok(message) = messages.try_recv() {
+        names.extend(message.observations.iter().map(|o| o.message_id));
+    }
+    change();
+    let told = |message: &Message| {
+        !message.retained && message.observations.iter().any(|o| o.thing == *thing && o.property == property)
+    };
+    let heard = timeout(PATIENCE, async {
+        while let Some(message) = messages.recv().await {
+            let new = message.observations.iter().all(|o| !names.contains(&o.message_id));
+            if new && told(&message) {
+                return true;
+            }
+        }
+        false
+    });
+    promise(heard.await.unwrap_or(false), format!("a change of {property} is heard"))
+}
