@@ -138,7 +138,10 @@ impl From<&Errors> for ProblemBody {
             kind: "urn:sofie:problem:invalid",
             title: "the Thing Description is not valid",
             status: 400,
-            detail: errors.to_string(),
+            detail: match errors.problems.len() + errors.left_out {
+                0 | 1 => errors.to_string(),
+                all => format!("{} (and {} more)", errors.problems[0], all - 1),
+            },
             next: "mend each place that validationErrors names and send the whole document again",
             validation_errors: errors.problems.iter().map(each).collect(),
         }

@@ -23,7 +23,7 @@ pub use context::{Context, TD_1_0, TD_1_1};
 pub use form::{AdditionalResponse, Form, Operation};
 pub use link::{Link, Version};
 pub use schema::{DataSchema, DataType, Mismatch};
-pub use security::{Combination, Scheme, SecurityScheme};
+pub use security::{Combination, MAX_SCHEMES, Scheme, SecurityScheme};
 
 use crate::{
     canonical,
@@ -222,8 +222,10 @@ impl Thing {
         }
         let uri_variables = affordance::uri_variables(node, &security_definitions);
         let security = security::references(node, &security_definitions);
+        let credentials = security::credentials(&security_definitions);
         let scope = Scope {
             definitions: &security_definitions,
+            credentials: &credentials,
             schemas: &schema_definitions,
             security: &security,
             variables: &uri_variables,

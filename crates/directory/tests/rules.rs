@@ -319,6 +319,20 @@ fn all_that_is_wrong_is_said_up_to_a_limit() {
 }
 
 #[test]
+fn the_number_of_schemes_is_limited() {
+    let schemes: serde_json::Map<_, _> = (0..sofie_directory::thing::MAX_SCHEMES)
+        .map(|n| (format!("s{n}"), json!({"scheme": "psk"})))
+        .collect();
+    assert_eq!(
+        broken(patched(&json!({"securityDefinitions": schemes}))),
+        ["too-many-values /securityDefinitions"]
+    );
+    let parts: Vec<_> = (0..=sofie_directory::thing::MAX_SCHEMES).map(|_| "psk").collect();
+    let combo = json!({"securityDefinitions": {"s": {"scheme": "combo", "allOf": parts}}});
+    assert_eq!(broken(patched(&combo)), ["security-scheme /securityDefinitions/s/allOf"]);
+}
+
+#[test]
 fn references_resolve_against_the_base() {
     let thing = ThingDescription::from_value(lamp()).expect("valid");
     assert_eq!(thing.resolve("on").as_deref(), Some("https://lamp.example/on"));

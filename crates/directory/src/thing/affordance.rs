@@ -1,6 +1,6 @@
 //! Properties, actions and events (TD 1.1, sections 5.3.1.2 to 5.3.1.5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -85,6 +85,7 @@ pub struct Event {
 /// What the thing declares for all its forms.
 pub(super) struct Scope<'a> {
     pub(super) definitions: &'a BTreeMap<String, SecurityScheme>,
+    pub(super) credentials: &'a BTreeMap<&'a str, BTreeSet<&'a str>>,
     pub(super) schemas: &'a BTreeMap<String, DataSchema>,
     pub(super) security: &'a [String],
     pub(super) variables: &'a BTreeMap<String, DataSchema>,

@@ -1,6 +1,6 @@
 //! Forms (TD 1.1, section 5.3.4.2): how an operation is carried out, and which operations each kind of affordance has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -267,10 +267,9 @@ fn read_variables(
             return Vec::new();
         }
     };
-    let active =
-        security::resolve(if security.is_empty() { scope.security } else { security }, scope.definitions);
-    let credentials: Vec<&str> =
-        active.iter().filter_map(|name| scope.definitions.get(*name)?.uri_variable()).collect();
+    let active = if security.is_empty() { scope.security } else { security };
+    let credentials: BTreeSet<&str> =
+        active.iter().filter_map(|name| scope.credentials.get(name.as_str())).flatten().copied().collect();
     for name in &used {
         if !(declared.contains_key(*name)
             || scope.variables.contains_key(*name)

@@ -74,7 +74,7 @@ pub struct DataSchema {
     pub others: Map<String, Value>,
 }
 
-const TERMS: [&str; 28] = [
+const TERMS: [&str; 29] = [
     "@type",
     "title",
     "titles",
@@ -104,6 +104,7 @@ const TERMS: [&str; 28] = [
     // Of the property affordance that a schema may be:
     "forms",
     "observable",
+    "uriVariables",
 ];
 
 impl DataSchema {

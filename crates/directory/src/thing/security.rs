@@ -80,12 +80,20 @@ const TERMS: [&str; 11] = [
     "allOf",
 ];
 
+/// How many schemes a thing may define, and how many a combination may name: SOFIE's own limits.
+pub const MAX_SCHEMES: usize = 256;
+
 /// `securityDefinitions`.
 pub(super) fn definitions(thing: &Node<'_>) -> BTreeMap<String, SecurityScheme> {
-    let definitions = thing.map_of("securityDefinitions", |_, node| SecurityScheme::read(&node));
-    if let Some(node) = thing.get("securityDefinitions") {
-        check_combinations(&node, &definitions);
+    let Some(node) = thing.get("securityDefinitions") else { return BTreeMap::new() };
+    let count = node.value.as_object().map_or(0, serde_json::Map::len);
+    if count > MAX_SCHEMES {
+        let message = format!("{count} schemes; at most {MAX_SCHEMES} are read: define only those in use");
+        node.fail(Code::TooMany, message);
+        return BTreeMap::new();
     }
+    let definitions = thing.map_of("securityDefinitions", |_, node| SecurityScheme::read(&node));
+    check_combinations(&node, &definitions);
     definitions
 }
 
@@ -243,8 +251,9 @@ fn read_scheme(node: &Node<'_>) -> Option<Scheme> {
 fn read_combination(node: &Node<'_>) -> Option<Combination> {
     let names = |term: &str| {
         let list = node.list_of(term, |item| item.text());
-        if list.len() < 2 {
-            node.fail_at(term, Code::SecurityScheme, "a combination needs two names at least: add one");
+        if !(2..=MAX_SCHEMES).contains(&list.len()) {
+            let message = format!("a combination has 2 to {MAX_SCHEMES} names, this one has {}", list.len());
+            node.fail_at(term, Code::SecurityScheme, message);
         }
         list
     };
@@ -278,11 +287,17 @@ fn check_combinations(node: &Node<'_>, definitions: &BTreeMap<String, SecuritySc
     }
 }
 
+/// For each scheme, the variables of a URI template that carry its credential and those of all that it combines.
+pub(super) fn credentials(definitions: &BTreeMap<String, SecurityScheme>) -> BTreeMap<&str, BTreeSet<&str>> {
+    let of = |name: &String| {
+        let parts = resolve(std::slice::from_ref(name), definitions);
+        parts.into_iter().filter_map(|part| definitions.get(part)?.uri_variable()).collect()
+    };
+    definitions.keys().map(|name| (name.as_str(), of(name))).collect()
+}
+
 /// `names` and all that they combine.
-pub(super) fn resolve<'d>(
-    names: &'d [String],
-    definitions: &'d BTreeMap<String, SecurityScheme>,
-) -> BTreeSet<&'d str> {
+fn resolve<'d>(names: &'d [String], definitions: &'d BTreeMap<String, SecurityScheme>) -> BTreeSet<&'d str> {
     let mut seen = BTreeSet::new();
     let mut open: Vec<&str> = names.iter().map(String::as_str).collect();
     while let Some(name) = open.pop() {
