@@ -21,8 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     for in_flight in [1, 8, 64, 512] {
         let path = folder.path().join(format!("{in_flight}.log"));
-        let config =
-            Config { id: "calendar".parse()?, origin: "example.com/rate".into(), path, refuse: false };
+        let config = Config::new("calendar".parse()?, "example.com/rate".into(), path);
         let start = Instant::now();
         let clock: Clock = Arc::new(move || Timestamp::from_millis(start.elapsed().as_millis() as u64));
         let calendar = Arc::new(Calendar::open(config, SigningKey::from_bytes(&[1; 32]), clock)?);

@@ -55,6 +55,21 @@ pub struct Config {
     pub path: PathBuf,
     /// Read-only: the operator takes no new entries. What stands can still be asked for and proven.
     pub refuse: bool,
+    /// [`Profile::inclusion`]: from `submit` to durable, on this disk under load.
+    pub inclusion: Span,
+    /// [`Profile::finalises`].
+    pub finalises: Span,
+    /// [`Profile::poll`].
+    pub poll: Span,
+}
+
+impl Config {
+    /// A calendar that takes entries, on a disk of ordinary speed.
+    #[must_use]
+    pub fn new(id: LedgerId, origin: String, path: PathBuf) -> Self {
+        let (inclusion, finalises, poll) = (INCLUSION, Span::ZERO, POLL);
+        Self { id, origin, path, refuse: false, inclusion, finalises, poll }
+    }
 }
 
 /// Why a calendar does not open.
@@ -153,6 +168,7 @@ impl Calendar {
             return Err(OpenError::BadOrigin { got: config.origin });
         }
         let (log, file) = read(&config, &key)?;
+        let profile = profile(&config);
         let last = log.leaves.last().map(|leaf| leaf.at).unwrap_or_default();
         let behind = last.since(clock());
         if behind > MAX_CLOCK_BEHIND {
@@ -167,7 +183,7 @@ impl Calendar {
             .map_err(|source| OpenError::Io { path: config.path, doing: "start the writer of", source })?;
         let read_only = AtomicBool::new(config.refuse);
         let (queue, writer) = (Some(queue), Some(writer));
-        Ok(Self { profile: profile(config.id), key, clock, log, read_only, queue, writer })
+        Ok(Self { profile, key, clock, log, read_only, queue, writer })
     }
 
     /// The log's public key, which a reader pins.
@@ -334,7 +350,10 @@ impl Ledger for Calendar {
         if facts.len() > MAX_LEAVES {
             return Err(self.nonsense(format!("a proof holds at most {MAX_LEAVES} facts")));
         }
-        self.publish().await?;
+        // A calendar that cannot write any more still proves; the second is further evidence only.
+        if let Err(error) = self.publish().await {
+            tracing::warn!(%error, "the last second is not published");
+        }
         let log = self.log();
         let mut indices = Vec::with_capacity(facts.len());
         for fact in facts {
@@ -380,16 +399,16 @@ impl Drop for Calendar {
 /// The origin of the tree of seconds is longer by this.
 const SECONDS_ROOM: usize = sofie_model::proof::calendar::SECONDS.len();
 
-fn profile(id: LedgerId) -> Profile {
+fn profile(config: &Config) -> Profile {
     Profile {
-        id,
+        id: config.id.clone(),
         classes: vec![Class::Record],
         decides: false,
         finality: Finality::Instant,
-        inclusion: INCLUSION,
-        finalises: Span::ZERO,
+        inclusion: config.inclusion,
+        finalises: config.finalises,
         single_operator: true,
-        poll: POLL,
+        poll: config.poll,
     }
 }
 

@@ -1,4 +1,5 @@
-//! SIGKILL while entries pour in: whatever was acknowledged stands at the next start, and the log goes on.
+//! SIGKILL while entries pour in, and a disk that is full: whatever was acknowledged stands at the next start, and the
+//! log goes on.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test, outside its function")]
 
@@ -10,7 +11,7 @@ use std::{
 };
 
 use sofie_ledgers::{
-    Clock, Ledger, Status,
+    Clock, Ledger, LedgerError, Status,
     calendar::{Calendar, Config, SigningKey},
 };
 use sofie_model::{Digest, Operation, Timestamp};
@@ -20,7 +21,7 @@ const TASKS: u64 = 8;
 
 fn open(path: &Path) -> Calendar {
     let (id, origin) = ("calendar".parse().unwrap(), "example.com/calendar".to_owned());
-    let config = Config { id, origin, path: path.to_owned(), refuse: false };
+    let config = Config::new(id, origin, path.to_owned());
     let clock: Clock = Arc::new(|| Timestamp::from_seconds(1_800_000_000));
     Calendar::open(config, SigningKey::from_bytes(&[9; 32]), clock).unwrap()
 }
@@ -29,13 +30,17 @@ fn note(number: u64) -> Operation {
     Operation::Note { topic: Digest::ZERO, commitment: Digest::sha256(&number.to_be_bytes()) }
 }
 
-async fn append(calendar: &Calendar, number: u64) {
-    let intent = calendar.intend(&note(number)).await.unwrap();
-    calendar.submit(&intent).await.unwrap();
+async fn append(calendar: &Calendar, number: u64) -> Result<(), LedgerError> {
+    calendar.submit(&calendar.intend(&note(number)).await?).await
+}
+
+/// One write a line: a killed process leaves no half of one in the pipe.
+fn say(line: String) {
+    std::io::stdout().write_all((line + "\n").as_bytes()).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the process that the test below kills"]
+#[ignore = "the process that the tests below end"]
 async fn child() {
     let Ok(path) = std::env::var(FILE) else { return };
     let calendar = Arc::new(open(Path::new(&path)));
@@ -45,9 +50,10 @@ async fn child() {
         let calendar = Arc::clone(&calendar);
         tasks.spawn(async move {
             for number in (start + task..).step_by(TASKS as usize) {
-                append(&calendar, number).await;
-                // One write a line: a killed process leaves no half of one in the pipe.
-                std::io::stdout().write_all(format!("durable {number}\n").as_bytes()).unwrap();
+                match append(&calendar, number).await {
+                    Ok(()) => say(format!("durable {number}")),
+                    Err(error) => return say(format!("failed: {error}")),
+                }
             }
         });
     }
@@ -85,4 +91,32 @@ async fn what_was_acknowledged_survives_a_kill() {
             assert!(matches!(status, Status::Final(_)), "{number} was durable: {status:?}");
         }
     }
+}
+
+/// A disk that is full is played by a limit on the size of files (POSIX `ulimit -f`, in blocks of 512 bytes).
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_named_and_costs_nothing_that_stood() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("calendar.log");
+    let limited = "trap '' XFSZ; ulimit -f 16; exec \"$0\" --exact child --ignored --nocapture";
+    let output = Command::new("sh")
+        .args(["-c", limited])
+        .arg(std::env::current_exe().unwrap())
+        .env(FILE, &path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let failed: Vec<_> = said.lines().filter(|line| line.contains("failed: ")).collect();
+    assert_eq!(failed.len() as u64, TASKS, "{said}");
+    assert!(failed.iter().all(|line| line.contains("make room")), "{said}");
+
+    let numbers: Vec<u64> =
+        said.lines().filter_map(|line| line.split_once("durable ")?.1.parse().ok()).collect();
+    assert!(!numbers.is_empty(), "{said}");
+    let calendar = open(&path);
+    for number in numbers {
+        assert!(matches!(calendar.status(&note(number), None).await, Ok(Status::Final(_))), "{number}");
+    }
+    append(&calendar, u64::MAX).await.unwrap();
 }

@@ -27,7 +27,7 @@ impl Place {
 
     fn config(&self) -> Config {
         let (id, origin) = ("calendar".parse().unwrap(), "example.com/calendar".into());
-        Config { id, origin, path: self.path(), refuse: false }
+        Config::new(id, origin, self.path())
     }
 
     fn clock(&self) -> Clock {

@@ -1,10 +1,10 @@
 //! Decision ledgers: exactly one decision stands, and the ledger checks it itself (design: "Secrets").
 
-use sofie_model::{Account, Decide, Decision, Digest, Fact, Operation, Span};
+use sofie_model::{Account, Decide, Decision, Digest, Fact, Operation, Rule, Span};
 
 use super::{
     Case, Failure, Needs, World,
-    world::{During, abort, commit, is_commit, other, same, secrets},
+    world::{During, abort, commit, commit_of, is_commit, other, same, secrets},
 };
 use crate::Status;
 
@@ -38,6 +38,11 @@ pub(super) const CASES: &[Case] = &[
         name: "decision: a wrong or missing preimage commits nothing",
         needs: Needs::Decides,
         run: |w| Box::pin(wrong_preimage(w)),
+    },
+    Case {
+        name: "decision: a COMMIT of other legs than the rule allows is none",
+        needs: Needs::Decides,
+        run: |w| Box::pin(wrong_legs(w)),
     },
     Case {
         name: "decision: a stranger aborts nothing",
@@ -103,6 +108,20 @@ async fn wrong_preimage(world: World<'_>) -> Result<(), Failure> {
     }
     let decided = world.carry_out(&commit(&manifest, &prepared)).await?;
     if is_commit(&decided) { Ok(()) } else { other("decision".into(), "COMMIT", &decided) }
+}
+
+async fn wrong_legs(world: World<'_>) -> Result<(), Failure> {
+    let all = world.manifest().await?;
+    let prepared = world.prepare(&all).await?;
+    for included in [0, 0b10, 0b11, u64::MAX] {
+        world.is_refused(&commit_of(&all, included, &prepared)).await?;
+    }
+    let one_of_two = world.manifest_of(Rule::AtLeast(1)).await?;
+    let prepared = world.prepare(&one_of_two).await?;
+    for included in [0, 0b100] {
+        world.is_refused(&commit_of(&one_of_two, included, &prepared)).await?;
+    }
+    world.carry_out(&commit_of(&one_of_two, 0b10, &prepared)).await.map(drop)
 }
 
 async fn stranger(world: World<'_>) -> Result<(), Failure> {

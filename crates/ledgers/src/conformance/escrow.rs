@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use sofie_model::{
-    Account, Attestation, Class, Digest, Evidence, Fact, LegId, Manifest, Span, Step, Terms, Timestamp,
+    Account, Attestation, Class, Digest, Evidence, Fact, LegId, Manifest, Rule, Span, Step, Terms, Timestamp,
     manifest::EscrowTerms,
 };
 
 use super::{
     Case, Failure, Needs, World,
-    world::{During, LEG, abort, other, same, step},
+    world::{During, LEG, abort, commit_of, other, same, step},
 };
 
 pub(super) const CASES: &[Case] = &[
@@ -32,6 +32,11 @@ pub(super) const CASES: &[Case] = &[
         name: "escrow: ABORT pays back, once",
         needs: Needs::Leg(Class::Verifying),
         run: |w| Box::pin(reverts(w)),
+    },
+    Case {
+        name: "escrow: a COMMIT without the leg pays it back",
+        needs: Needs::Leg(Class::Verifying),
+        run: |w| Box::pin(left_out(w)),
     },
     Case {
         name: "escrow: no refund before the window is over, then a refund",
@@ -89,6 +94,15 @@ async fn reverts(world: World<'_>) -> Result<(), Failure> {
     let reverted = world.carry_out(&revert).await?;
     same("fact", &Fact::Reverted(manifest.txid(), LEG), &reverted.fact)?;
     same("the second revert", &reverted, &world.contend(&revert).await?)?;
+    world.proves(&manifest, &[prepared, decided, reverted]).await
+}
+
+async fn left_out(world: World<'_>) -> Result<(), Failure> {
+    let manifest = world.manifest_of(Rule::AtLeast(1)).await?;
+    let prepared = world.prepare(&manifest).await?;
+    let decided = world.carry_out(&commit_of(&manifest, 0b10, &prepared)).await?;
+    world.is_refused(&step(&manifest, Step::Apply)).await?;
+    let reverted = world.carry_out(&step(&manifest, Step::Revert)).await?;
     world.proves(&manifest, &[prepared, decided, reverted]).await
 }
 

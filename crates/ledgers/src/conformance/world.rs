@@ -46,18 +46,30 @@ impl<'a> World<'a> {
         Ok(Self { ledger, ..self })
     }
 
-    /// A new transaction whose leg 0 is on this ledger.
+    /// A new transaction whose leg 0 is on this ledger, and all of which is needed.
     pub(super) async fn manifest(&self) -> Result<Arc<Manifest>, Failure> {
+        self.manifest_of(Rule::All).await
+    }
+
+    /// A new transaction whose leg 0 is on this ledger; under [`Rule::AtLeast`] it is optional, and another ledger has
+    /// a second such leg.
+    pub(super) async fn manifest_of(&self, rule: Rule) -> Result<Arc<Manifest>, Failure> {
         let head = self.ledger.head().await.during("head")?;
         let now = Timestamp::from_seconds(head.time.as_seconds());
         let deadline = now + DECISION_TIME;
         let count = self.made.fetch_add(1, Ordering::Relaxed);
         let place = [head.height.to_be_bytes(), count.to_be_bytes()].concat();
         let nonce = Digest::of("sofie.conformance.v1", &[self.case.as_bytes(), &place]);
+        let mut legs = vec![Leg { required: rule == Rule::All, ..self.leg(deadline, nonce)? }];
+        if rule != Rule::All {
+            let (ledger, terms) = (elsewhere()?, Terms::Record(nonce));
+            let (class, finality) = (Class::Record, self.profile.finality);
+            legs.push(Leg { ledger, class, finality, required: false, terms });
+        }
         let manifest = Manifest {
             version: 1,
-            legs: vec![self.leg(deadline, nonce)?],
-            rule: Rule::All,
+            legs,
+            rule,
             decision: self.decision_site()?,
             deadline,
             grace: Span::ZERO,
@@ -214,9 +226,15 @@ pub(super) fn step(manifest: &Arc<Manifest>, step: Step) -> Operation {
     Operation::Leg { manifest: Arc::clone(manifest), leg: LEG, step }
 }
 
+/// COMMIT with leg 0 alone.
 pub(super) fn commit(manifest: &Arc<Manifest>, prepared: &Evidence) -> Operation {
+    commit_of(manifest, 1, prepared)
+}
+
+/// COMMIT with these legs.
+pub(super) fn commit_of(manifest: &Arc<Manifest>, included: u64, prepared: &Evidence) -> Operation {
     let evidence_root = evidence::root([prepared]);
-    let decide = Decide::Commit { included: 1, evidence_root, preimages: secrets().to_vec() };
+    let decide = Decide::Commit { included, evidence_root, preimages: secrets().to_vec() };
     Operation::Decide { manifest: Arc::clone(manifest), decide }
 }
 
