@@ -268,8 +268,8 @@ mod tests {
                 let last = records.iter().rfind(|record| record.subject == subject);
                 let expected = last.map_or(Digest::ZERO, Record::hash);
                 prop_assert_eq!(extract.verify(subject), Ok(expected));
-                let shown = extract.links.iter().filter(|link| matches!(link, Link::Hidden(_))).count();
-                prop_assert_eq!(shown + extract.records().count(), extract.len());
+                let hidden = extract.links.iter().filter(|link| matches!(link, Link::Hidden(_))).count();
+                prop_assert_eq!(hidden + extract.records().count(), extract.len());
             }
         }
 

@@ -1,0 +1,436 @@
+//! A whole story with made-up ledgers: a chain of one transaction a block, and a log. What the ledgers' own rules would
+//! prevent can be told here, too: a reader must not rest on it that nobody lies.
+#![allow(dead_code, unreachable_pub, reason = "each test file tells its part of the tale")]
+#![allow(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
+
+mod chain;
+mod log;
+
+use k256::ecdsa::SigningKey;
+use sofie_audit::{
+    Anchors, Body, Chain as AuditLog, Draft, Extract, Receipt, Story,
+    anchors::{PinnedCalendar, PinnedChain},
+    receipt::{Actuation, Capability, LedgerProof, Party, Sealed, Seen, Thing},
+    topic,
+};
+use sofie_market::{Agreement, EvidenceRule};
+use sofie_model::{
+    Account, Anchor, Attestation, Class, Decision, Digest, Evidence, Finality, LedgerId, Leg, LegId,
+    Manifest, Observation, Proof, Quantity, Rule, Salt, SignedAttestation, Span, Terms, ThingId, Timestamp,
+    Value, canonical, evidence,
+    manifest::{DecisionSite, EscrowTerms, Participant},
+    proof::calendar::Entry,
+};
+
+pub use chain::{Chain, Event};
+pub use log::Log;
+
+pub const CHAIN_ID: u64 = 31_337;
+pub const DECISION: Account = Account([0xd0; 20]);
+pub const ESCROW: Account = Account([0xe0; 20]);
+pub const ORIGIN: &str = "calendar.test/log";
+pub const PRICE: u128 = 1_000;
+
+pub fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_seconds(1_800_000_000 + seconds)
+}
+
+pub fn key(byte: u8) -> SigningKey {
+    SigningKey::from_slice(&[byte; 32]).unwrap()
+}
+
+pub fn account(key: &SigningKey) -> Account {
+    Account::from(key.verifying_key())
+}
+
+pub fn renter() -> SigningKey {
+    key(1)
+}
+
+pub fn locker_co() -> SigningKey {
+    key(2)
+}
+
+pub fn sensor_co() -> SigningKey {
+    key(3)
+}
+
+pub fn operator() -> SigningKey {
+    key(4)
+}
+
+pub fn evm() -> LedgerId {
+    "evm".parse().unwrap()
+}
+
+pub fn calendar() -> LedgerId {
+    "calendar".parse().unwrap()
+}
+
+pub fn locker() -> ThingId {
+    "urn:example:locker:1".parse().unwrap()
+}
+
+pub fn sensor() -> ThingId {
+    "urn:example:sensor:1".parse().unwrap()
+}
+
+pub fn description(id: &ThingId) -> String {
+    format!(r#"{{"@context":"https://www.w3.org/2022/wot/td/v1.1","id":"{id}"}}"#)
+}
+
+fn secret(byte: u8) -> Digest {
+    Digest([byte; 32])
+}
+
+/// What is told. The default tells the truth; a test changes one thing.
+#[derive(Clone)]
+pub struct Tale {
+    pub story: Story,
+    /// Makes two tales two.
+    pub nonce: u8,
+    pub price: u128,
+    pub prepared_on_chain_at: u64,
+    pub prepared_in_log_at: u64,
+    pub decided_at: u64,
+    pub included: u64,
+    pub preimages: Vec<Digest>,
+    /// In the place of the true evidence root.
+    pub root: Option<Digest>,
+    pub aborted_by: Account,
+    /// Shows ABORT on the same chain, too.
+    pub second_decision: bool,
+    pub applied_on_chain_at: Option<u64>,
+    pub applied_in_log_at: Option<u64>,
+    pub told_at: u64,
+    pub observed_at: u64,
+    pub retained: bool,
+    pub value: Value,
+    pub observed_thing: ThingId,
+    pub attestor: SigningKey,
+    pub attest: fn(&mut Attestation),
+    pub noted_at: Option<u64>,
+    pub settled_at: u64,
+    pub settled_for: Option<Digest>,
+    pub refunded_at: u64,
+    pub both_ways: bool,
+    pub things_noted_at: Option<u64>,
+    pub records: Vec<(&'static str, u64)>,
+}
+
+/// T_D.
+pub const DEADLINE: u64 = 60;
+/// T_E.
+pub const EVIDENCE_DEADLINE: u64 = 120;
+/// The submission window.
+pub const WINDOW: u64 = 30;
+
+impl Tale {
+    pub fn new(story: Story) -> Self {
+        Self {
+            story,
+            nonce: 0,
+            price: PRICE,
+            prepared_on_chain_at: 2,
+            prepared_in_log_at: 3,
+            decided_at: 5,
+            included: 0b11,
+            preimages: vec![secret(0x51), secret(0x52)],
+            root: None,
+            aborted_by: account(&renter()),
+            second_decision: false,
+            applied_on_chain_at: Some(6),
+            applied_in_log_at: Some(7),
+            told_at: 8,
+            observed_at: 10,
+            retained: false,
+            value: Value::Text("open".into()),
+            observed_thing: sensor(),
+            attestor: sensor_co(),
+            attest: |_| {},
+            noted_at: Some(12),
+            settled_at: 14,
+            settled_for: None,
+            refunded_at: EVIDENCE_DEADLINE + WINDOW + 1,
+            both_ways: false,
+            things_noted_at: Some(1),
+            records: records(story),
+        }
+    }
+
+    pub fn settled() -> Self {
+        Self::new(Story::Settled)
+    }
+
+    pub fn refunded() -> Self {
+        Self::new(Story::Refunded)
+    }
+
+    pub fn aborted() -> Self {
+        Self::new(Story::Aborted)
+    }
+
+    pub fn salt(&self) -> Salt {
+        Salt::new([0x70 + self.nonce; 32])
+    }
+
+    pub fn agreement(&self) -> Agreement {
+        Agreement {
+            thing: locker(),
+            action: "open".into(),
+            input: r#"{"seconds":600}"#.into(),
+            renter: account(&renter()),
+            owner: account(&locker_co()),
+            price: self.price,
+            not_before: at(0),
+            not_after: at(600),
+            evidence: EvidenceRule {
+                thing: sensor(),
+                property: "door".into(),
+                equals: Value::Text("open".into()),
+            },
+        }
+    }
+
+    pub fn escrow(&self) -> EscrowTerms {
+        EscrowTerms {
+            contract: ESCROW,
+            payer: account(&renter()),
+            payee: account(&locker_co()),
+            amount: PRICE,
+            evidence_key: account(&sensor_co()),
+            evidence_deadline: at(EVIDENCE_DEADLINE),
+            submission_window: Span::from_seconds(WINDOW),
+        }
+    }
+
+    pub fn manifest(&self) -> Manifest {
+        let leg =
+            |ledger, class, terms| Leg { ledger, class, finality: Finality::Instant, required: true, terms };
+        let commitment = self.agreement().commitment(&self.salt());
+        let participant = |key: &SigningKey, preimage: Digest| Participant {
+            account: account(key),
+            hashlock: Digest::sha256(preimage.as_bytes()),
+        };
+        Manifest {
+            version: 1,
+            legs: vec![
+                leg(evm(), Class::Verifying, Terms::Escrow(self.escrow())),
+                leg(calendar(), Class::Record, Terms::Record(commitment)),
+            ],
+            rule: Rule::All,
+            decision: DecisionSite {
+                ledger: evm(),
+                chain_id: CHAIN_ID,
+                contract: DECISION,
+                finality: Finality::Instant,
+            },
+            deadline: at(DEADLINE),
+            grace: Span::ZERO,
+            guard: Account::ZERO,
+            participants: vec![participant(&renter(), secret(0x51)), participant(&locker_co(), secret(0x52))],
+            nonce: Digest([self.nonce; 32]),
+        }
+    }
+
+    pub fn observation(&self) -> Observation {
+        Observation {
+            thing: self.observed_thing.clone(),
+            property: "door".into(),
+            quantity: Quantity::unitless(self.value.clone()),
+            observed_at: at(self.observed_at),
+            message_id: Digest([self.nonce; 32]),
+            retained: self.retained,
+        }
+    }
+
+    pub fn attestation(&self) -> SignedAttestation {
+        let mut attestation = Attestation {
+            chain_id: CHAIN_ID,
+            contract: ESCROW,
+            txid: self.manifest().txid(),
+            leg: LegId(0),
+            observation: self.observation().digest(&self.salt()),
+            fulfilled: true,
+            observed_at: at(self.observed_at),
+        };
+        (self.attest)(&mut attestation);
+        attestation.sign(&self.attestor)
+    }
+
+    pub fn body(&self) -> Body {
+        let manifest = self.manifest();
+        let (chain, log) = self.ledgers(&manifest);
+        let seen =
+            Seen { observation: self.observation(), salt: self.salt(), attestation: self.attestation() };
+        let committed = self.story != Story::Aborted;
+        let described = |id: ThingId| {
+            let text = description(&id);
+            Thing { description: topic::description(&text), text: Some(text), id }
+        };
+        Body {
+            version: sofie_audit::receipt::VERSION,
+            txid: manifest.txid(),
+            parties: parties(),
+            operator: "operator".into(),
+            proofs: vec![
+                LedgerProof { ledger: evm(), proof: Proof::Evm(chain.proof()) },
+                LedgerProof { ledger: calendar(), proof: Proof::Calendar(log.proof()) },
+            ],
+            things: [locker(), sensor()].map(described).into(),
+            agreement: Some(Sealed { payload: canonical::encode(&self.agreement()), salt: self.salt() }),
+            capability: committed.then(|| Capability { token: vec![1; 64], verdict: vec![2; 16] }),
+            actuation: committed.then(|| Actuation {
+                told_at: at(self.told_at),
+                answered_at: Some(at(self.told_at)),
+                answer: b"2.04".to_vec(),
+            }),
+            evidence: (self.story == Story::Settled).then_some(seen),
+            audit: self.audit(&manifest),
+            manifest,
+        }
+    }
+
+    pub fn receipt(&self) -> Receipt {
+        self.body().sign(&operator())
+    }
+
+    fn ledgers(&self, manifest: &Manifest) -> (Chain, Log) {
+        let (mut chain, mut log) = (Chain::new(CHAIN_ID, at(0)), Log::new());
+        self.describe_things(&mut log);
+        let early = |at: u64| at < self.decided_at;
+        if early(self.prepared_on_chain_at) {
+            chain.push(at(self.prepared_on_chain_at), manifest, Event::Prepared);
+        }
+        if self.story != Story::Aborted {
+            self.commit(&mut chain, &mut log, manifest);
+        } else {
+            chain.push(at(self.decided_at), manifest, Event::Aborted(self.aborted_by));
+            if self.applied_on_chain_at.is_some() {
+                chain.push(at(self.decided_at + 1), manifest, Event::Reverted);
+            }
+        }
+        (chain, log)
+    }
+
+    fn describe_things(&self, log: &mut Log) {
+        let Some(noted_at) = self.things_noted_at else { return };
+        for id in [locker(), sensor()] {
+            let commitment = topic::description(&description(&id));
+            log.push(at(noted_at), Entry::Note { topic: topic::thing(&id), commitment });
+        }
+    }
+
+    fn commit(&self, chain: &mut Chain, log: &mut Log, manifest: &Manifest) {
+        let (txid, leg) = (manifest.txid(), LegId(1));
+        let Terms::Record(commitment) = manifest.legs[1].terms else { unreachable!() };
+        log.push(at(self.prepared_in_log_at), Entry::Prepared { txid, leg, commitment });
+        let root = self.root.unwrap_or_else(|| root(chain, log, manifest));
+        let decision = Decision::Commit {
+            included: self.included,
+            evidence_root: root,
+            preimages: self.preimages.clone(),
+        };
+        if let Some(early) = self.applied_on_chain_at.filter(|applied| *applied < self.decided_at) {
+            chain.push(at(early), manifest, Event::Applied);
+        }
+        chain.push(at(self.decided_at), manifest, Event::Decided(decision));
+        if self.second_decision {
+            chain.push(at(self.decided_at), manifest, Event::Aborted(self.aborted_by));
+        }
+        if self.prepared_on_chain_at >= self.decided_at {
+            chain.push(at(self.prepared_on_chain_at), manifest, Event::Prepared);
+        }
+        if let Some(applied) = self.applied_on_chain_at.filter(|applied| *applied >= self.decided_at) {
+            chain.push(at(applied), manifest, Event::Applied);
+        }
+        if let Some(applied) = self.applied_in_log_at {
+            log.push(at(applied), Entry::Closed { txid, leg, applied: true });
+        }
+        self.pay(chain, log, manifest);
+    }
+
+    fn pay(&self, chain: &mut Chain, log: &mut Log, manifest: &Manifest) {
+        if self.story == Story::Settled {
+            if let Some(noted_at) = self.noted_at {
+                let topic = topic::attestation(manifest.txid());
+                log.push(
+                    at(noted_at),
+                    Entry::Note { topic, commitment: topic::attested(&self.attestation()) },
+                );
+            }
+            let said = self.attestation().attestation;
+            let observation = self.settled_for.unwrap_or(said.observation);
+            chain.push(at(self.settled_at), manifest, Event::Settled(observation, said.observed_at));
+        }
+        if self.story == Story::Refunded || self.both_ways {
+            chain.push(at(self.refunded_at), manifest, Event::Refunded);
+        }
+    }
+
+    fn audit(&self, manifest: &Manifest) -> Extract {
+        let (mut log, subject) = (AuditLog::new(), manifest.txid().0);
+        let mut records = Vec::new();
+        for (kind, second) in &self.records {
+            records.push(log.append(Draft::about(subject, kind, true, "as told"), at(*second)));
+            let other = Draft::about(Digest::ZERO, "refused", false, "something else");
+            records.push(log.append(other, at(*second)));
+        }
+        Extract::of(&records, subject)
+    }
+}
+
+/// The root over what was prepared so far.
+fn root(chain: &Chain, log: &Log, manifest: &Manifest) -> Digest {
+    let prepared = |evidence: Vec<Evidence>| {
+        let is_prepare = |one: &Evidence| matches!(one.fact, sofie_model::Fact::Prepared(..));
+        evidence.into_iter().find(is_prepare)
+    };
+    let on_chain = Proof::Evm(chain.proof()).verify(&evm(), manifest).unwrap().evidence;
+    let in_log = Proof::Calendar(log.proof()).verify(&calendar(), manifest).unwrap().evidence;
+    let both: Vec<_> = [prepared(on_chain), prepared(in_log)].into_iter().flatten().collect();
+    evidence::root(&both)
+}
+
+fn records(story: Story) -> Vec<(&'static str, u64)> {
+    let mut records = vec![("offered", 1), ("accepted", 1), ("prepared", 2), ("decided", 5)];
+    if story == Story::Aborted {
+        return records;
+    }
+    records.extend([("applied", 6), ("capability-issued", 8), ("actuated", 8)]);
+    match story {
+        Story::Settled => {
+            records.extend([("observed", 10), ("attested", 11), ("noted", 12), ("settled", 14)])
+        }
+        _ => records.push(("refunded", EVIDENCE_DEADLINE + WINDOW + 1)),
+    }
+    records
+}
+
+pub fn parties() -> Vec<Party> {
+    [("renter", renter()), ("locker-co", locker_co()), ("sensor-co", sensor_co()), ("operator", operator())]
+        .map(|(name, key)| Party { name: name.into(), account: account(&key) })
+        .into()
+}
+
+/// Anchors that pin all that `receipt` rests on.
+pub fn anchors(receipt: &Receipt) -> Anchors {
+    let mut anchors = Anchors::default();
+    for one in &receipt.body.proofs {
+        match one.proof.verify(&one.ledger, &receipt.body.manifest).map(|proven| proven.anchor) {
+            Ok(Anchor::Evm { chain_id, block_hash, .. }) => anchors.chain.push(PinnedChain {
+                id: chain_id,
+                block: block_hash,
+                decision: Some(DECISION),
+                escrow: Some(ESCROW),
+            }),
+            Ok(Anchor::Calendar { origin, key, .. }) => {
+                anchors.calendar.push(PinnedCalendar { origin, key, checkpoint: None });
+            }
+            Err(_) => {}
+        }
+    }
+    let named = parties().into_iter().map(|party| (party.name, party.account));
+    anchors.accounts.extend(named);
+    anchors
+}
