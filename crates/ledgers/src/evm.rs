@@ -12,10 +12,12 @@ mod ledger;
 mod nonce;
 mod prove;
 mod request;
+pub mod rpc;
 mod signed;
 
 pub use deploy::OpenLedgerError;
 pub use embedded::{EmbeddedChain, Genesis};
 pub use keyring::{Keyring, NotAKey};
 pub use ledger::{EvmLedger, MAX_FEE_BLOCKS, PRIORITY_FEE, embedded_profile, rpc_profile};
+pub use rpc::{RpcChain, RpcConfig, RpcOpenError};
 pub use signed::MAX_TRANSACTION_BYTES;

@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod anvil;
 mod embedded;
 mod parties;
+mod scenario;

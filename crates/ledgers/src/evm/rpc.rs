@@ -1,0 +1,348 @@
+//! A chain behind Ethereum JSON-RPC (execution-apis), by `alloy`'s client.
+//!
+//! The node is believed about what is newest; what goes into a proof is checked against the headers' hashes and roots.
+//! Left out: WebSockets, batches, and TLS (this build speaks plain HTTP: run a node, or a proxy to one, next door).
+
+mod transport;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use alloy_consensus::Header;
+use alloy_eips::BlockNumberOrTag;
+use alloy_eips::eip2718::Encodable2718;
+use alloy_json_rpc::{ErrorPayload, RpcRecv, RpcSend};
+use alloy_primitives::{Address, B256, Bytes, U64, U256};
+use alloy_rpc_client::RpcClient;
+use alloy_rpc_types_eth::{self as eth, Filter, TransactionReceipt, TransactionRequest};
+use alloy_transport::TransportError;
+use async_trait::async_trait;
+use sofie_model::proof::evm::trie;
+use url::Url;
+
+use super::chain::{At, Block, Call, Chain, ChainError, Logged, Mined, Tip};
+use transport::Limited;
+
+pub use transport::MAX_ANSWER_BYTES;
+
+/// How many logs' places are remembered.
+const MAX_PLACES: usize = 8_192;
+
+/// Where the node is, and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RpcConfig {
+    /// Its address, `http://…`.
+    pub url: Url,
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// No contract of ours was there before this block: logs are looked for from it on.
+    pub since: u64,
+}
+
+/// Why a node could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RpcOpenError {
+    /// The URL is not one of plain HTTP.
+    #[error("{at}: {scheme} is not spoken, http is: run a node or a proxy on this machine")]
+    Scheme {
+        /// The node, without path and credentials.
+        at: String,
+        /// What the URL asks for.
+        scheme: String,
+    },
+    /// It does not answer, or not in JSON-RPC.
+    #[error("no Ethereum node answers at {at} ({why}): start it, or correct the URL")]
+    Unreachable {
+        /// The node, without path and credentials.
+        at: String,
+        /// What happened.
+        why: String,
+    },
+    /// It is a node of another chain.
+    #[error("the node at {at} is of chain {got}, the configuration says {expected}: correct one of them")]
+    WrongChain {
+        /// The node, without path and credentials.
+        at: String,
+        /// The configured chain id.
+        expected: u64,
+        /// The node's.
+        got: u64,
+    },
+}
+
+/// A chain behind JSON-RPC.
+pub struct RpcChain {
+    client: RpcClient,
+    chain_id: u64,
+    since: u64,
+    /// A log's block and transaction: the index of the receipt's first log, and the block's time.
+    places: Mutex<HashMap<(B256, B256), (u64, u64)>>,
+}
+
+impl RpcChain {
+    /// Connects, and checks that it is the right chain.
+    ///
+    /// # Errors
+    /// [`RpcOpenError`].
+    pub async fn open(config: RpcConfig) -> Result<Self, RpcOpenError> {
+        let at = place(&config.url);
+        if config.url.scheme() != "http" {
+            return Err(RpcOpenError::Scheme { at, scheme: config.url.scheme().into() });
+        }
+        let transport = Limited::new(config.url, config.timeout, MAX_ANSWER_BYTES)
+            .map_err(|error| RpcOpenError::Unreachable { at: at.clone(), why: chained(&error) })?;
+        let client = RpcClient::new(transport, true);
+        let chain_id = config.chain_id;
+        let this = Self { client, chain_id, since: config.since, places: Mutex::default() };
+        let got: U64 = this
+            .ask("eth_chainId", ())
+            .await
+            .map_err(|error| RpcOpenError::Unreachable { at: at.clone(), why: error.to_string() })?;
+        if got.to::<u64>() != chain_id {
+            return Err(RpcOpenError::WrongChain { at, expected: chain_id, got: got.to() });
+        }
+        Ok(this)
+    }
+
+    async fn ask<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<R, ChainError> {
+        self.client.request(method, params).await.map_err(|error| match error {
+            TransportError::ErrorResp(answer) => said(&answer),
+            TransportError::DeserError { err, .. } => {
+                ChainError::Nonsense(format!("{method} is answered with something else: {err}"))
+            }
+            other => ChainError::Away(format!("{method}: {}", chained(&other))),
+        })
+    }
+
+    async fn head(&self, tag: BlockNumberOrTag) -> Result<Option<Header>, ChainError> {
+        let block: Option<eth::Block> = self.ask("eth_getBlockByNumber", (tag, false)).await?;
+        block.map(|block| checked(block.header)).transpose()
+    }
+
+    async fn receipt(&self, transaction: B256) -> Result<Option<TransactionReceipt>, ChainError> {
+        self.ask("eth_getTransactionReceipt", (transaction,)).await
+    }
+
+    /// Where in its receipt a log stands, and when; `None` if it is not on the chain.
+    async fn locate(&self, log: &eth::Log) -> Result<Option<Logged>, ChainError> {
+        let (Some(block), Some(block_hash), Some(transaction), Some(index), Some(log_index)) =
+            (log.block_number, log.block_hash, log.transaction_hash, log.transaction_index, log.log_index)
+        else {
+            return Ok(None);
+        };
+        if log.removed {
+            return Ok(None);
+        }
+        let Some((first, time)) = self.place(block, block_hash, transaction).await? else { return Ok(None) };
+        let nonsense = || ChainError::Nonsense(format!("log {log_index} of block {block} has no place"));
+        let log_index =
+            log_index.checked_sub(first).and_then(|at| u32::try_from(at).ok()).ok_or_else(nonsense)?;
+        let index = u32::try_from(index).map_err(|_| nonsense())?;
+        Ok(Some(Logged { log: log.inner.clone(), block, block_hash, transaction, index, log_index, time }))
+    }
+
+    async fn place(
+        &self,
+        block: u64,
+        hash: B256,
+        transaction: B256,
+    ) -> Result<Option<(u64, u64)>, ChainError> {
+        let known =
+            self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&(hash, transaction)).copied();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let receipt = self.receipt(transaction).await?.filter(|receipt| receipt.block_hash == Some(hash));
+        let header = self.header(block).await?.filter(|header| header.hash_slow() == hash);
+        let first = receipt.as_ref().and_then(|receipt| receipt.inner.logs().first()?.log_index);
+        let (Some(first), Some(header)) = (first, header) else {
+            // The chain is just changing its mind about this block.
+            return Ok(None);
+        };
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.len() >= MAX_PLACES {
+            places.clear();
+        }
+        places.insert((hash, transaction), (first, header.timestamp));
+        Ok(Some((first, header.timestamp)))
+    }
+}
+
+#[async_trait]
+impl Chain for RpcChain {
+    fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    async fn tip(&self) -> Result<Tip, ChainError> {
+        let head = self.head(BlockNumberOrTag::Latest).await?.ok_or_else(|| missing("the newest block"))?;
+        let base_fee = head.base_fee_per_gas.ok_or_else(|| missing("a base fee (EIP-1559)"))?;
+        Ok(Tip { number: head.number, time: head.timestamp, base_fee })
+    }
+
+    async fn finalized(&self) -> Result<u64, ChainError> {
+        // A young chain has no such block yet: its genesis is final.
+        Ok(self.head(BlockNumberOrTag::Finalized).await?.map_or(0, |header| header.number))
+    }
+
+    async fn header(&self, number: u64) -> Result<Option<Header>, ChainError> {
+        self.head(BlockNumberOrTag::Number(number)).await
+    }
+
+    async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
+        let tag = BlockNumberOrTag::Number(number);
+        let block: Option<eth::Block> = self.ask("eth_getBlockByNumber", (tag, true)).await?;
+        let Some(block) = block else { return Ok(None) };
+        let receipts: Option<Vec<TransactionReceipt>> = self.ask("eth_getBlockReceipts", (tag,)).await?;
+        let header = checked(block.header)?;
+        let transactions: Vec<Bytes> = block
+            .transactions
+            .into_transactions()
+            .map(|one| one.inner.inner().encoded_2718().into())
+            .collect();
+        let receipts = receipts.unwrap_or_default();
+        let payments = receipts.iter().map(payment).collect();
+        let receipts: Vec<Bytes> = receipts
+            .into_iter()
+            .map(|one| one.inner.into_primitives_receipt().encoded_2718().into())
+            .collect();
+        if trie::root(&transactions) != header.transactions_root
+            || trie::root(&receipts) != header.receipts_root
+        {
+            return Err(ChainError::Nonsense(format!(
+                "block {number} does not have the roots of its header"
+            )));
+        }
+        Ok(Some(Block { header, transactions, receipts, payments }))
+    }
+
+    async fn submit(&self, transaction: Bytes) -> Result<(), ChainError> {
+        self.ask::<_, B256>("eth_sendRawTransaction", (transaction,)).await.map(drop)
+    }
+
+    async fn nonce(&self, account: Address, at: At) -> Result<u64, ChainError> {
+        let tag = match at {
+            At::Pending => BlockNumberOrTag::Pending,
+            At::Latest => BlockNumberOrTag::Latest,
+            At::Block(number) => BlockNumberOrTag::Number(number),
+        };
+        self.ask::<_, U64>("eth_getTransactionCount", (account, tag)).await.map(|count| count.to())
+    }
+
+    async fn balance(&self, account: Address) -> Result<u128, ChainError> {
+        let wei: U256 = self.ask("eth_getBalance", (account, BlockNumberOrTag::Latest)).await?;
+        Ok(wei.saturating_to())
+    }
+
+    async fn code(&self, account: Address) -> Result<Bytes, ChainError> {
+        self.ask("eth_getCode", (account, BlockNumberOrTag::Latest)).await
+    }
+
+    async fn call(&self, call: &Call) -> Result<Bytes, ChainError> {
+        let paid = (call.max_fee > 0).then_some(call.max_fee);
+        let request = TransactionRequest {
+            from: Some(call.from),
+            to: Some(call.to.into()),
+            value: Some(call.value),
+            input: call.data.clone().into(),
+            gas: Some(call.gas),
+            max_fee_per_gas: paid,
+            max_priority_fee_per_gas: paid.map(|_| 0),
+            ..TransactionRequest::default()
+        };
+        // Pending: by the clock of the block to come, as the transaction will run.
+        self.ask("eth_call", (request, BlockNumberOrTag::Pending)).await
+    }
+
+    async fn mined(&self, transaction: B256) -> Result<Option<Mined>, ChainError> {
+        let receipt = self.receipt(transaction).await?;
+        Ok(receipt.and_then(|one| Some(Mined { block: one.block_number?, success: one.inner.is_success() })))
+    }
+
+    async fn logs(&self, contract: Address, topic: B256) -> Result<Vec<Logged>, ChainError> {
+        let filter = Filter::new().address(contract).topic1(topic).from_block(self.since);
+        let logs: Vec<eth::Log> = self.ask("eth_getLogs", (filter,)).await?;
+        let mut located = Vec::with_capacity(logs.len());
+        for log in &logs {
+            located.extend(self.locate(log).await?);
+        }
+        Ok(located)
+    }
+}
+
+fn payment(receipt: &TransactionReceipt) -> (Address, u128) {
+    (receipt.from, u128::from(receipt.gas_used).saturating_mul(receipt.effective_gas_price))
+}
+
+/// The header, if its fields have the hash that the node gives it.
+fn checked(header: eth::Header) -> Result<Header, ChainError> {
+    if header.inner.hash_slow() == header.hash {
+        Ok(header.inner)
+    } else {
+        Err(ChainError::Nonsense(format!(
+            "header {} does not have the hash {}",
+            header.inner.number, header.hash
+        )))
+    }
+}
+
+fn missing(what: &str) -> ChainError {
+    ChainError::Nonsense(format!("the node knows no {}", what.trim_start_matches("the ")))
+}
+
+/// What a node's error means. Only words tell: the codes differ from one node to the next (the words are those of geth,
+/// reth, Nethermind and anvil). An unknown one may pass.
+fn said(answer: &ErrorPayload) -> ChainError {
+    if let Some(data) = answer.as_revert_data() {
+        return ChainError::Reverted(data);
+    }
+    let message: String = answer.message.chars().take(300).collect();
+    let words = message.to_lowercase();
+    let has = |any: &[&str]| any.iter().any(|one| words.contains(one));
+    if has(&["already known", "already imported", "known transaction"]) {
+        ChainError::Known
+    } else if has(&["nonce too low", "nonce is too low", "oldnonce"]) {
+        ChainError::NonceUsed(message)
+    } else if has(&["execution reverted"]) {
+        ChainError::Reverted(Bytes::new())
+    } else if has(&[
+        "insufficient funds",
+        "intrinsic gas",
+        "out of gas",
+        "exceeds block gas limit",
+        "gas limit too high",
+        "oversized",
+        "invalid sender",
+        "invalid signature",
+        "invalid chain id",
+    ]) {
+        ChainError::Refused(message)
+    } else {
+        ChainError::Away(message)
+    }
+}
+
+/// Scheme, host and port: a path or a name may be a secret.
+fn place(url: &Url) -> String {
+    let port = url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+fn chained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

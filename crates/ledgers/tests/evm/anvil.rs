@@ -1,0 +1,198 @@
+//! On a real Ethereum node: anvil, which `cargo xtask peers install` puts into the folder that `SOFIE_PEERS` names.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use alloy_rpc_client::RpcClient;
+use alloy_transport_http::Http;
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use sofie_ledgers::conformance::{Failure, Harness, MAX_POLLS, Site, failures, run_all};
+use sofie_ledgers::evm::{EvmLedger, OpenLedgerError, RpcChain, RpcConfig, rpc_profile};
+use sofie_ledgers::{Ledger, Status};
+use sofie_model::{Attestation, Finality, SignedAttestation, Span, Timestamp, contract};
+use url::Url;
+
+use crate::parties::Parties;
+use crate::scenario;
+
+/// Anvil's own chain id.
+const CHAIN: u64 = 31_337;
+
+struct Anvil {
+    process: Child,
+    url: Url,
+    client: RpcClient,
+}
+
+impl Anvil {
+    /// Starts one that makes a block a second; `None`, loudly, where there is none.
+    fn start() -> Option<Self> {
+        let binary = std::env::var_os("SOFIE_PEERS").map(|folder| PathBuf::from(folder).join("anvil"));
+        let Some(binary) = binary.filter(|binary| binary.is_file()) else {
+            eprintln!(
+                "skipped: no anvil (SOFIE_PEERS names no folder with it; `cargo xtask peers install` makes one)"
+            );
+            return None;
+        };
+        let mut process = Command::new(binary)
+            .args(["--host", "127.0.0.1", "--port", "0", "--block-time", "1", "--slots-in-an-epoch", "1"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let listening = lines.find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned)).unwrap();
+        // Anvil must never wait for somebody to read what it prints.
+        std::thread::spawn(move || lines.for_each(drop));
+        let url: Url = format!("http://{listening}").parse().unwrap();
+        let client = RpcClient::new(Http::new(url.clone()), true);
+        Some(Self { process, url, client })
+    }
+
+    async fn ask(&self, method: &'static str, params: Value) -> Result<Value, Failure> {
+        let answer = self.client.request::<_, Value>(method, params).await;
+        answer.map_err(|error| Failure::Harness(format!("{method}: {error}")))
+    }
+
+    async fn fund(&self, parties: &Parties) -> Result<(), Failure> {
+        for (account, balance) in parties.balances() {
+            self.ask("anvil_setBalance", json!([account.to_string(), format!("0x{balance:x}")])).await?;
+        }
+        Ok(())
+    }
+
+    async fn chain(&self) -> Arc<RpcChain> {
+        let config =
+            RpcConfig { url: self.url.clone(), chain_id: CHAIN, timeout: Duration::from_secs(20), since: 0 };
+        Arc::new(RpcChain::open(config).await.unwrap())
+    }
+
+    async fn ledger(&self, parties: &Parties, finality: Finality) -> Result<EvmLedger, OpenLedgerError> {
+        let profile = rpc_profile("anvil".parse().unwrap(), finality, Span::from_seconds(1));
+        EvmLedger::open(self.chain().await, profile, parties.keyring.clone(), parties.operator).await
+    }
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The suite's blocks come when it steps, and once a second besides: waiting for all of them would take minutes.
+struct Behind {
+    anvil: Anvil,
+    parties: Parties,
+    finality: Finality,
+    site: Mutex<Option<Site>>,
+}
+
+#[async_trait]
+impl Harness for Behind {
+    async fn open(&self) -> Result<Arc<dyn Ledger>, Failure> {
+        self.anvil.fund(&self.parties).await?;
+        let ledger = self.anvil.ledger(&self.parties, self.finality).await;
+        let ledger = ledger.map_err(|error| Failure::Harness(error.to_string()))?;
+        *self.site.lock().unwrap() = Some(self.parties.site(&ledger));
+        Ok(Arc::new(ledger))
+    }
+
+    async fn reopen(&self, ledger: Arc<dyn Ledger>) -> Result<Arc<dyn Ledger>, Failure> {
+        drop(ledger);
+        let ledger = self.anvil.ledger(&self.parties, self.finality).await;
+        Ok(Arc::new(ledger.map_err(|error| Failure::Harness(error.to_string()))?))
+    }
+
+    fn site(&self) -> Site {
+        self.site.lock().unwrap().clone().expect("a ledger was opened")
+    }
+
+    fn attest(&self, attestation: Attestation) -> SignedAttestation {
+        Parties::attest(attestation)
+    }
+
+    async fn step(&self) -> Result<(), Failure> {
+        self.anvil.ask("evm_mine", json!([])).await.map(drop)
+    }
+
+    async fn pass(&self, until: Timestamp) -> Result<(), Failure> {
+        let head = self.anvil.ask("eth_getBlockByNumber", json!(["latest", false])).await?;
+        let now =
+            head["timestamp"].as_str().and_then(|text| u64::from_str_radix(&text[2..], 16).ok()).unwrap();
+        if until.as_seconds() > now {
+            self.anvil.ask("evm_increaseTime", json!([until.as_seconds() - now])).await?;
+        }
+        self.step().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn anvil_keeps_the_ports_promises_at_depth_one() {
+    let Some(anvil) = Anvil::start() else { return };
+    let finality = Finality::Depth(1);
+    let behind = Behind { anvil, parties: Parties::new(), finality, site: Mutex::default() };
+    let outcomes = run_all(&behind).await.unwrap();
+    assert!(outcomes.len() >= 20, "{}", outcomes.len());
+    assert_eq!(failures(&outcomes), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_settles_by_anvils_own_blocks_and_its_finalized_tag() {
+    let Some(anvil) = Anvil::start() else { return };
+    let parties = Parties::new();
+    anvil.fund(&parties).await.unwrap();
+    let ledger = anvil.ledger(&parties, Finality::Tag).await.unwrap();
+    let scenario = scenario::Scenario::new(&ledger, &parties, 1).await;
+    for operation in [scenario.prepare(), scenario.commit(), scenario.apply()] {
+        scenario::carry_out(&ledger, &operation, || async {}).await;
+    }
+    let decided = scenario::carry_out(&ledger, &scenario.commit(), || async {}).await;
+    let settled = scenario::carry_out(&ledger, &scenario.settle(decided.at), || async {}).await;
+    let proof = ledger.prove(&scenario.manifest, &[decided, settled]).await.unwrap();
+    assert_eq!(proof.verify(&"anvil".parse().unwrap(), &scenario.manifest).unwrap().evidence.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_without_the_proxy_is_named() {
+    let Some(anvil) = Anvil::start() else { return };
+    let parties = Parties::new();
+    anvil.fund(&parties).await.unwrap();
+    anvil.ask("anvil_setCode", json!([contract::DEPLOYER.to_string(), "0x"])).await.unwrap();
+    let error = anvil.ledger(&parties, Finality::Instant).await.err().expect("must be refused");
+    assert!(matches!(error, OpenLedgerError::NoProxy { chain_id: CHAIN, .. }), "{error}");
+}
+
+/// The transaction of a later nonce waits in the node until the earlier one comes; what a reorganisation drops is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reorganisation_takes_a_shallow_fact_back() {
+    let Some(anvil) = Anvil::start() else { return };
+    let parties = Parties::new();
+    anvil.fund(&parties).await.unwrap();
+    let ledger = anvil.ledger(&parties, Finality::Depth(5)).await.unwrap();
+    anvil.ask("evm_setIntervalMining", json!([0])).await.unwrap();
+    let scenario = scenario::Scenario::new(&ledger, &parties, 1).await;
+    let prepare = scenario.prepare();
+    let intent = ledger.intend(&prepare).await.unwrap();
+    ledger.submit(&intent).await.unwrap();
+    anvil.ask("evm_mine", json!([])).await.unwrap();
+    assert_eq!(ledger.status(&prepare, Some(&intent)).await, Ok(Status::Pending));
+    anvil.ask("anvil_reorg", json!([1, []])).await.unwrap();
+    let after = ledger.status(&prepare, Some(&intent)).await.unwrap();
+    assert!(matches!(after, Status::Absent | Status::Pending), "{after:?}");
+    // The same intent again, and it stands.
+    ledger.submit(&intent).await.unwrap();
+    let mine = || async { drop(anvil.ask("evm_mine", json!([])).await.unwrap()) };
+    for _ in 0..MAX_POLLS {
+        mine().await;
+        if let Status::Final(evidence) = ledger.status(&prepare, Some(&intent)).await.unwrap() {
+            assert!(ledger.prove(&scenario.manifest, &[evidence]).await.is_ok());
+            return;
+        }
+    }
+    panic!("the prepare never became final again");
+}
