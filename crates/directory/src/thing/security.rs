@@ -81,7 +81,7 @@ const TERMS: [&str; 11] = [
 ];
 
 /// How many schemes a thing may define, and how many a combination may name: SOFIE's own limits.
-pub const MAX_SCHEMES: usize = 256;
+pub const MAX_SCHEMES: usize = 64;
 
 /// `securityDefinitions`.
 pub(super) fn definitions(thing: &Node<'_>) -> BTreeMap<String, SecurityScheme> {
