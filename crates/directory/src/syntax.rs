@@ -204,7 +204,7 @@ pub(crate) fn date_time(text: &str) -> Option<i64> {
         pattern.len() == part.len()
             && pattern.iter().zip(part).all(|(p, b)| if *p == b'd' { b.is_ascii_digit() } else { p == b })
     };
-    if !fits(shape, bytes.get(..shape.len())?) || &text[17..19] > "59" || &text[11..13] > "23" {
+    if !fits(shape, bytes.get(..shape.len())?) || &text[17..19] > "59" {
         return None;
     }
     let mut zone = &text[shape.len()..];
