@@ -23,7 +23,7 @@ use async_trait::async_trait;
 pub use ed25519_dalek::SigningKey;
 use sofie_model::{
     Class, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Span, Step, Terms, canonical,
-    proof::calendar::{Entry, LogProof, MAX_LEAF, MAX_LEAVES, MAX_ORIGIN, is_origin},
+    proof::calendar::{Entry, LogProof, MAX_LEAF, MAX_LEAVES, MAX_ORIGIN, is_origin, verifier_key},
 };
 use tokio::sync::oneshot;
 
@@ -190,6 +190,13 @@ impl Calendar {
     #[must_use]
     pub fn public_key(&self) -> Digest {
         self.log().key
+    }
+
+    /// Its name and key as C2SP tools and witnesses take them.
+    #[must_use]
+    pub fn verifier_key(&self) -> String {
+        let log = self.log();
+        verifier_key(&log.origin, &log.key)
     }
 
     /// The signed checkpoint of all that is durable.

@@ -13,6 +13,20 @@ struct Surroundings {
     finality: Finality,
     now: Arc<AtomicU64>,
     current: Mutex<Option<Fake>>,
+    broken: Option<Broken>,
+}
+
+/// A promise that is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    /// A restart finds nothing.
+    Forgets,
+    /// A restart finds what was final undone.
+    Reorganises,
+    /// What is submitted never arrives.
+    Loses,
+    /// What is submitted is refused for no reason.
+    Refuses,
 }
 
 const BLOCK_TIME: u64 = 100;
@@ -20,7 +34,8 @@ const BLOCK_TIME: u64 = 100;
 impl Surroundings {
     fn new(classes: &[Class], decides: bool, finality: Finality) -> Self {
         let now = Arc::new(AtomicU64::new(1_800_000_000_000));
-        Self { classes: classes.to_vec(), decides, finality, now, current: Mutex::new(None) }
+        let (current, broken) = (Mutex::new(None), None);
+        Self { classes: classes.to_vec(), decides, finality, now, current, broken }
     }
 
     fn fake(&self) -> Fake {
@@ -39,6 +54,13 @@ impl Surroundings {
         let fake = Fake::new(profile, 7, clock);
         fake.endow(self.site().payer, 1_000_000);
         fake.mine();
+        for _ in 0..200 {
+            match self.broken {
+                Some(Broken::Loses) => fake.script(Some("prepare"), Fault::Lose),
+                Some(Broken::Refuses) => fake.script(Some("prepare"), Fault::Refuse("no".into())),
+                _ => {}
+            }
+        }
         fake
     }
 }
@@ -57,7 +79,13 @@ impl Harness for Surroundings {
 
     async fn reopen(&self, ledger: Arc<dyn Ledger>) -> Result<Arc<dyn Ledger>, Failure> {
         drop(ledger);
-        Ok(Arc::new(self.current.lock().unwrap().clone().unwrap()))
+        let current = self.current.lock().unwrap().clone().unwrap();
+        match self.broken {
+            Some(Broken::Forgets) => return self.open().await,
+            Some(Broken::Reorganises) => current.reorg(50),
+            _ => {}
+        }
+        Ok(Arc::new(current))
     }
 
     fn site(&self) -> Site {
@@ -103,6 +131,25 @@ async fn it_conforms_in_every_class_and_finality() {
                 conformance::run_all(&Surroundings::new(classes, decides, finality)).await.unwrap();
             assert_eq!(conformance::failures(&outcomes), "", "{classes:?} {finality:?}");
             assert!(outcomes.len() >= at_least, "{} cases for {classes:?}", outcomes.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_that_breaks_a_promise_does_not_conform() {
+    let restarted = ["a restart after submit", "it survives a restart"];
+    for (broken, expected) in [
+        (Broken::Forgets, &restarted[..]),
+        (Broken::Reorganises, &restarted),
+        (Broken::Loses, &["a prepare becomes final", "many intents at once", "it survives a restart"]),
+        (Broken::Refuses, &["a prepare becomes final", "the same intent twice", "COMMIT arms"]),
+    ] {
+        let surroundings = Surroundings::new(&[Class::Verifying], true, Finality::Depth(1));
+        let surroundings = Surroundings { broken: Some(broken), ..surroundings };
+        let outcomes = conformance::run_all(&surroundings).await.unwrap();
+        let failures = conformance::failures(&outcomes);
+        for name in expected {
+            assert!(failures.contains(name), "{broken:?} should fail {name:?}, and failed only:\n{failures}");
         }
     }
 }

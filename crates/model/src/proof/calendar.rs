@@ -17,7 +17,7 @@ use crate::{Digest, Evidence, Fact, LedgerId, LegId, Manifest, Position, Terms, 
 mod checkpoint;
 pub mod merkle;
 
-pub use checkpoint::{BadCheckpoint, Checkpoint, MAX_ORIGIN, is_origin};
+pub use checkpoint::{BadCheckpoint, Checkpoint, MAX_ORIGIN, is_origin, verifier_key};
 
 /// A proof with more leaves is refused.
 pub const MAX_LEAVES: usize = 1024;

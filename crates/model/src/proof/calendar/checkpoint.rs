@@ -60,6 +60,13 @@ pub fn is_origin(text: &str) -> bool {
     (1..=MAX_ORIGIN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+')
 }
 
+/// The key as C2SP tools and witnesses take it: `name+id+key`.
+#[must_use]
+pub fn verifier_key(origin: &str, key: &Digest) -> String {
+    let encoded = [&[ED25519], key.as_bytes().as_slice()].concat();
+    format!("{origin}+{}+{}", hex::encode(key_id(origin, key.as_bytes())), STANDARD.encode(encoded))
+}
+
 impl Checkpoint {
     /// The signed note.
     #[must_use]
@@ -135,16 +142,30 @@ fn parse(note: &str) -> Result<(Checkpoint, [u8; 4], Signature), BadCheckpoint> 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    proptest! {
+        /// Whatever comes in is answered, and what is accepted is what was signed.
+        #[test]
+        fn no_text_is_too_strange(lines in prop::collection::vec("[ -~\u{2014}+/=0-9]{0,90}", 0..8), text in any::<String>()) {
+            let key = Digest(SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes());
+            for note in [lines.join("\n"), text] {
+                prop_assert!(Checkpoint::verify(&note, &key).is_err());
+            }
+        }
+    }
+
     #[test]
-    fn the_key_id_is_the_one_of_the_specification_by_hand() {
-        // SHA-256("PeterNeumann\n" ‖ 01 ‖ key)[:4], the verifier key of golang.org/x/mod/sumdb/note's documentation:
-        // PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW
-        let encoded = STANDARD.decode("ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW").unwrap();
+    fn a_key_is_named_as_the_reference_implementation_names_it() {
+        // SHA-256("PeterNeumann\n" ‖ 01 ‖ key)[:4], the verifier key of golang.org/x/mod/sumdb/note's documentation.
+        let text = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+        let encoded = STANDARD.decode(text.rsplit_once('+').unwrap().1).unwrap();
         let key: [u8; 32] = encoded[1..].try_into().unwrap();
         assert_eq!(encoded[0], ED25519);
         assert_eq!(key_id("PeterNeumann", &key), [0xc7, 0x4f, 0x20, 0xa3]);
+        assert_eq!(verifier_key("PeterNeumann", &Digest(key)), text);
     }
 
     #[test]

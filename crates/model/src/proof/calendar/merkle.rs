@@ -345,6 +345,23 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Numbers and paths by a stranger are answered, never followed into the void.
+        #[test]
+        fn no_claim_is_too_strange(
+            a in proptest::prelude::any::<u64>(),
+            b in proptest::prelude::any::<u64>(),
+            bytes in proptest::collection::vec(proptest::array::uniform32(0_u8..), 0..70),
+        ) {
+            let path: Vec<_> = bytes.into_iter().map(Digest).collect();
+            for (a, b) in [(a, b), (b, a), (a, u64::MAX), (a >> 60, b >> 60), (u64::MAX, u64::MAX), (0, a)] {
+                proptest::prop_assert_ne!(included_root(a, b, Digest::ZERO, &path), Some(Digest::ZERO));
+                let same = a == b && path.is_empty();
+                proptest::prop_assert_eq!(is_consistent(a, b, Digest::ZERO, Digest::ZERO, &path), same);
+            }
+        }
+    }
+
     #[test]
     fn the_edge_has_the_root_of_the_tree() {
         let (tree, mut edge) = (tree(), Edge::default());
