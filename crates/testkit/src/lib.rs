@@ -1,1 +1,3 @@
-//! (room being furnished)
+//! A simulated world: devices that other owners run, and the tests of the tree.
+
+pub mod devices;
