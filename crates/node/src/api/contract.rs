@@ -19,7 +19,7 @@ pub struct OpenContract {
     pub action: String,
     /// The action's input, as its Thing Description wants it.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub input: Option<serde_json::Value>,
     /// The price.
     pub price: Amount,
@@ -51,7 +51,7 @@ pub struct EvidenceRule {
     /// Which of its properties.
     pub property: String,
     /// The value that fulfils.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     pub equals: Value,
 }
 

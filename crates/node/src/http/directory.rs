@@ -56,7 +56,7 @@ pub(super) struct Paging {
     params(Paging),
     responses((
         status = 200, description = "A page; the next one's URL is in the Link header", content_type = "application/ld+json",
-        body = Object
+        body = serde_json::Value
     ))
 )]
 pub(super) async fn things(

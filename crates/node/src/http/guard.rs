@@ -110,7 +110,9 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, ApiError> {
     let (Some(host), None) = (named.next(), named.next()) else {
         return Err(misdirected("a request needs exactly one Host header".to_owned()));
     };
-    let host: Option<Authority> = host.to_str().ok().and_then(|host| host.parse().ok());
+    // RFC 9110, section 7.2: a host and a port, never a user.
+    let host = host.to_str().ok().filter(|host| !host.contains('@'));
+    let host: Option<Authority> = host.and_then(|host| host.parse().ok());
     let host = host.ok_or_else(|| misdirected("the Host header is not a host and a port".to_owned()))?;
     match uri.authority() {
         Some(target) if *target != host => {

@@ -1,0 +1,297 @@
+//! A DOUBLE of the federation: it keeps a few things in memory and plays what a test tells it to. It says nothing about
+//! the real one.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use serde_json::json;
+use sofie_model::{Account, Digest, LedgerId, ThingId, Timestamp, Txid};
+use sofie_node::{
+    api::*,
+    http::metrics::{Kind, family, sample},
+};
+use tokio::sync::{Semaphore, watch};
+
+/// The one contract that the double knows.
+pub(crate) const CONTRACT: Txid = Txid(Digest([7; 32]));
+
+/// What the double's world looks like now.
+#[derive(Default)]
+struct World {
+    steps: Vec<Step>,
+    ended: bool,
+    changes: Vec<ThingEvent>,
+}
+
+pub(crate) struct Double {
+    world: watch::Sender<World>,
+    things: Mutex<BTreeMap<ThingId, Description>>,
+    /// `join_platform` takes one before it answers.
+    pub(crate) gate: Semaphore,
+    /// How many `join_platform` calls have come to their end.
+    pub(crate) joined: AtomicUsize,
+    /// How many have begun.
+    pub(crate) begun: watch::Sender<usize>,
+}
+
+impl Double {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            world: watch::Sender::new(World::default()),
+            things: Mutex::default(),
+            gate: Semaphore::new(0),
+            joined: AtomicUsize::new(0),
+            begun: watch::Sender::new(0),
+        })
+    }
+
+    /// Adds a step to the contract.
+    pub(crate) fn step(&self, name: &str) {
+        self.world.send_modify(|world| {
+            let seq = world.steps.len() as u64 + 1;
+            world.steps.push(Step {
+                seq,
+                name: name.to_owned(),
+                at: At(Timestamp::from_millis(1_764_022_698_000 + seq)),
+                ledger: None,
+                ok: true,
+                detail: format!("step {seq}"),
+            });
+        });
+    }
+
+    /// Ends the contract.
+    pub(crate) fn end(&self) {
+        self.world.send_modify(|world| world.ended = true);
+    }
+
+    fn changed(&self, change: ThingChange, id: &ThingId) {
+        self.world.send_modify(|world| {
+            let seq = world.changes.len() as u64 + 1;
+            world.changes.push(ThingEvent { seq, change, id: id.clone() });
+        });
+    }
+
+    fn the_contract(&self) -> Contract {
+        let world = self.world.borrow();
+        Contract {
+            id: CONTRACT,
+            state: if world.ended { ContractState::Settled } else { ContractState::Preparing },
+            reason: None,
+            thing: "urn:locker".parse().unwrap(),
+            action: "open".to_owned(),
+            renter: "renter".to_owned(),
+            owner: "locker-co".to_owned(),
+            price: Amount(u128::MAX),
+            label: "custodial".to_owned(),
+            deadlines: Deadlines { decision: At::default(), evidence: At::default(), refund: At::default() },
+            next: "nothing".to_owned(),
+            steps: world.steps.clone(),
+        }
+    }
+}
+
+fn missing(what: &str) -> ApiError {
+    ApiError::new(ErrorKind::NotFound, format!("no such {what}"), format!("the double has no such {what}"))
+        .next("ask for another")
+}
+
+fn found(id: Txid) -> Result<(), ApiError> {
+    if id == CONTRACT { Ok(()) } else { Err(missing("contract")) }
+}
+
+#[async_trait]
+impl Federation for Double {
+    async fn ready(&self) -> Result<(), ApiError> {
+        if self.world.borrow().ended {
+            return Err(ApiError::new(ErrorKind::Unavailable, "not ready", "the double is at its end"));
+        }
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<Status, ApiError> {
+        Ok(Status {
+            name: "double".to_owned(),
+            version: "0".to_owned(),
+            started_at: At(Timestamp::from_millis(1_764_022_698_007)),
+            console: None,
+            ledgers: self.ledgers().await?,
+        })
+    }
+
+    async fn ledgers(&self) -> Result<Vec<LedgerStatus>, ApiError> {
+        Ok(vec![LedgerStatus {
+            id: "evm".parse().unwrap(),
+            kind: "evm-embedded".to_owned(),
+            classes: vec![sofie_model::Class::Verifying],
+            height: Some(3),
+            time: Some(At::default()),
+            single_operator: true,
+            ok: true,
+            error: None,
+        }])
+    }
+
+    async fn balances(&self, ledger: &LedgerId) -> Result<Balances, ApiError> {
+        if ledger.as_str() != "evm" {
+            return Err(missing("ledger"));
+        }
+        let balances = BTreeMap::from([("renter".to_owned(), Amount(1 << 70))]);
+        Ok(Balances { ledger: ledger.clone(), height: 3, balances })
+    }
+
+    async fn fees(&self, _: &LedgerId, from: u64, to: u64) -> Result<Fees, ApiError> {
+        Ok(Fees { fees: Amount(u128::from(to - from)) })
+    }
+
+    async fn parties(&self) -> Result<Vec<Party>, ApiError> {
+        Ok(vec![Party { name: "renter".to_owned(), account: Account([1; 20]) }])
+    }
+
+    async fn join_platform(&self, request: JoinPlatform) -> Result<Platform, ApiError> {
+        self.begun.send_modify(|begun| *begun += 1);
+        self.gate.acquire().await.expect("never closed").forget();
+        self.joined.fetch_add(1, Ordering::SeqCst);
+        let JoinPlatform { owner, kind, url, .. } = request;
+        Ok(Platform { id: "a b".to_owned(), owner, kind, url, things: Vec::new() })
+    }
+
+    async fn platforms(&self) -> Result<Vec<Platform>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    async fn platform(&self, id: &str) -> Result<Platform, ApiError> {
+        let url = "coap://127.0.0.1".to_owned();
+        let platform = Platform {
+            id: id.to_owned(),
+            owner: "o".to_owned(),
+            kind: PlatformKind::Coap,
+            url,
+            things: vec![],
+        };
+        if id == "a b" { Ok(platform) } else { Err(missing("platform")) }
+    }
+
+    async fn open_contract(&self, _: OpenContract) -> Result<Contract, ApiError> {
+        Ok(self.the_contract())
+    }
+
+    async fn contracts(&self) -> Result<Vec<Contract>, ApiError> {
+        Ok(vec![self.the_contract()])
+    }
+
+    async fn contract(&self, id: Txid) -> Result<Contract, ApiError> {
+        found(id).map(|()| self.the_contract())
+    }
+
+    async fn contract_events(&self, id: Txid, after: Option<u64>) -> Result<Steps, ApiError> {
+        found(id)?;
+        let position = (self.world.subscribe(), after.unwrap_or(0) as usize);
+        let steps = stream::unfold(position, |(mut world, seen)| async move {
+            let step = {
+                let world = world.wait_for(|world| world.steps.len() > seen || world.ended).await.ok()?;
+                world.steps.get(seen).cloned()?
+            };
+            Some((step, (world, seen + 1)))
+        });
+        Ok(steps.boxed())
+    }
+
+    async fn receipt(&self, id: Txid) -> Result<Vec<u8>, ApiError> {
+        found(id)?;
+        if !self.world.borrow().ended {
+            return Err(ApiError::new(ErrorKind::Conflict, "not finished", "the contract still runs"));
+        }
+        Ok(vec![0x80, 0, 0xff])
+    }
+
+    async fn transactions(&self) -> Result<Vec<Transaction>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    async fn transaction(&self, id: Txid) -> Result<Transaction, ApiError> {
+        found(id)?;
+        Ok(Transaction {
+            id,
+            phase: "done".to_owned(),
+            label: "custodial".to_owned(),
+            decision: Some(Verdict::Commit),
+            deadline: At::default(),
+            legs: Vec::new(),
+            steps: Vec::new(),
+        })
+    }
+
+    async fn resume(&self, id: Txid) -> Result<Transaction, ApiError> {
+        self.transaction(id).await
+    }
+
+    async fn directory(&self) -> Result<Description, ApiError> {
+        Ok(json!({ "@type": "ThingDirectory", "title": "the double's directory" }))
+    }
+
+    async fn things(&self, page: PageRequest) -> Result<Page, ApiError> {
+        let things = self.things.lock().unwrap();
+        let items = things.values().skip(page.offset).take(page.limit).cloned().collect();
+        Ok(Page { items, total: things.len() })
+    }
+
+    async fn create_thing(&self, description: &str) -> Result<ThingId, ApiError> {
+        let id: ThingId = "urn:made:1".parse().unwrap();
+        self.put_thing(&id, description).await.map(|_| id)
+    }
+
+    async fn thing(&self, id: &ThingId) -> Result<Description, ApiError> {
+        self.things.lock().unwrap().get(id).cloned().ok_or_else(|| missing("thing"))
+    }
+
+    async fn put_thing(&self, id: &ThingId, description: &str) -> Result<Put, ApiError> {
+        let description = serde_json::from_str(description)
+            .map_err(|error| ApiError::new(ErrorKind::Invalid, "not JSON", error.to_string()))?;
+        let before = self.things.lock().unwrap().insert(id.clone(), description);
+        let (put, change) = match before {
+            None => (Put::Created, ThingChange::ThingCreated),
+            Some(_) => (Put::Replaced, ThingChange::ThingUpdated),
+        };
+        self.changed(change, id);
+        Ok(put)
+    }
+
+    async fn patch_thing(&self, id: &ThingId, _: &str) -> Result<(), ApiError> {
+        self.thing(id).await?;
+        self.changed(ThingChange::ThingUpdated, id);
+        Ok(())
+    }
+
+    async fn delete_thing(&self, id: &ThingId) -> Result<(), ApiError> {
+        self.things.lock().unwrap().remove(id).ok_or_else(|| missing("thing"))?;
+        self.changed(ThingChange::ThingDeleted, id);
+        Ok(())
+    }
+
+    async fn thing_events(&self, after: Option<u64>) -> Result<ThingEvents, ApiError> {
+        let world = self.world.subscribe();
+        let seen = after.map_or(world.borrow().changes.len(), |after| after as usize);
+        let events = stream::unfold((world, seen), |(mut world, seen)| async move {
+            let change = {
+                let world = world.wait_for(|world| world.changes.len() > seen).await.ok()?;
+                world.changes[seen].clone()
+            };
+            Some((change, (world, seen + 1)))
+        });
+        Ok(events.boxed())
+    }
+
+    fn write_metrics(&self, out: &mut dyn Write) -> std::fmt::Result {
+        family(out, "double_steps", Kind::Gauge, "Steps that the double has played.")?;
+        sample(out, "double_steps", &[], self.world.borrow().steps.len())
+    }
+}

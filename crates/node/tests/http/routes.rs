@@ -1,0 +1,183 @@
+//! Every route answers as the API says, and what cannot be answered is a problem.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::world::{Server, offer, problem};
+
+const ID: &str = "0707070707070707070707070707070707070707070707070707070707070707";
+
+#[tokio::test]
+async fn what_is_there_is_answered() {
+    let server = Server::start().await;
+    for (path, member, value) in [
+        ("/api/v1/status", "/started_at", json!("2025-11-24T22:18:18.007Z")),
+        ("/api/v1/status", "/ledgers/0/classes", json!(["verifying"])),
+        ("/api/v1/ledgers", "/0/id", json!("evm")),
+        ("/api/v1/ledgers/evm/balances", "/balances/renter", json!("1180591620717411303424")),
+        ("/api/v1/ledgers/evm/fees?from=2&to=9", "/fees", json!("7")),
+        ("/api/v1/parties", "/0/account", json!("0x0101010101010101010101010101010101010101")),
+        ("/api/v1/platforms", "", json!([])),
+        ("/api/v1/platforms/a%20b", "/id", json!("a b")),
+        ("/api/v1/contracts", "/0/price", json!("340282366920938463463374607431768211455")),
+        (&format!("/api/v1/contracts/{ID}"), "/state", json!("preparing")),
+        (&format!("/api/v1/contracts/{ID}"), "/reason", json!(null)),
+        ("/api/v1/transactions", "", json!([])),
+        (&format!("/api/v1/transactions/0x{ID}"), "/decision", json!("commit")),
+        ("/.well-known/wot", "/@type", json!("ThingDirectory")),
+        ("/things", "", json!([])),
+        ("/openapi.json", "/openapi", json!("3.1.0")),
+    ] {
+        assert_eq!(server.json(path).await.pointer(member), Some(&value), "{path} {member}");
+    }
+    assert_eq!(server.get("/healthz").await.text().await.unwrap(), "ok\n");
+    assert_eq!(server.get("/readyz").await.text().await.unwrap(), "ready\n");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_problem() {
+    let server = Server::start().await;
+    let other = ID.replace('7', "8");
+    for (method, path, status, detail) in [
+        ("GET", "/nowhere", 404, "/nowhere is nothing that this node serves"),
+        ("GET", "/api/v1/platforms/x", 404, "the double has no such platform"),
+        ("GET", "/api/v1/ledgers/gold/balances", 404, "the double has no such ledger"),
+        ("GET", "/api/v1/ledgers/Gold/balances", 400, "the path: \"Gold\" is not a ledger name"),
+        ("GET", "/api/v1/ledgers/evm/fees?from=1", 400, "missing field `to`"),
+        ("GET", "/api/v1/ledgers/evm/fees?from=1&to=2&of=me", 400, "unknown field `of`"),
+        ("GET", &format!("/api/v1/contracts/{other}"), 404, "the double has no such contract"),
+        ("GET", "/api/v1/contracts/77", 400, "\"77\" is not a digest"),
+        ("GET", &format!("/api/v1/contracts/{ID}/receipt"), 409, "the contract still runs"),
+        ("GET", &format!("/api/v1/contracts/{other}/events"), 404, "the double has no such contract"),
+        ("GET", &format!("/api/v1/contracts/{ID}/events?after=x"), 400, "invalid digit"),
+        ("GET", "/things/urn:none", 404, "the double has no such thing"),
+        ("GET", "/things/none", 400, "\"none\" is not a thing id"),
+        ("GET", "/things?limit=0", 400, "limit must be at least 1"),
+        ("GET", "/things?format=xml", 400, "format must be"),
+        ("GET", "/events/thing_stolen", 400, "the types are thing_created"),
+        ("DELETE", "/api/v1/status", 405, "DELETE is not done on /api/v1/status"),
+        ("DELETE", "/things/urn:none", 404, "the double has no such thing"),
+    ] {
+        let response = server.request(method.parse().unwrap(), path).send().await.unwrap();
+        assert_eq!(response.status(), status, "{method} {path}");
+        if status == 405 {
+            assert_eq!(response.headers()["allow"], "GET,HEAD");
+        }
+        let problem = problem(response).await;
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{method} {path}: {problem}");
+    }
+    server.double.end();
+    let response = server.get("/readyz").await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(problem(response).await["type"], "urn:sofie:problem:unavailable");
+}
+
+#[tokio::test]
+async fn a_contract_is_opened_followed_and_proven() {
+    let server = Server::start().await;
+    let opened = server.request(Method::POST, "/api/v1/contracts").json(&offer()).send().await.unwrap();
+    assert_eq!(opened.status(), StatusCode::ACCEPTED);
+    let location = opened.headers()["location"].to_str().unwrap().to_owned();
+    assert_eq!(location, format!("/api/v1/contracts/{ID}"));
+    assert_eq!(server.json(&location).await["id"], ID);
+    server.double.end();
+    let receipt = server.get(&format!("{location}/receipt")).await;
+    assert_eq!(receipt.headers()["content-type"], "application/vnd.sofie.receipt");
+    assert_eq!(receipt.bytes().await.unwrap().as_ref(), [0x80, 0, 0xff]);
+    let resumed = server
+        .request(Method::POST, &format!("/api/v1/transactions/{ID}/resume"))
+        .header("content-type", "application/json")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(resumed.status(), 200);
+}
+
+/// What is wrong with a body is said with its place.
+#[tokio::test]
+async fn a_bad_body_is_a_problem() {
+    let server = Server::start().await;
+    for (member, value, detail) in [
+        ("/price", json!(1000), "invalid type: integer `1000`, expected a string"),
+        ("/price", json!("1e3"), "\"1e3\" is not an amount"),
+        ("/price", json!("-1"), "\"-1\" is not an amount"),
+        ("/thing", json!("locker"), "\"locker\" is not a thing id"),
+        ("/ledger", json!(""), "\"\" is not a ledger name"),
+        ("/open_for_s", json!(-1), "invalid value: integer `-1`, expected u64"),
+        ("/evidence/equals", json!({}), "data did not match any variant"),
+        (
+            "/evidence",
+            json!({ "thing": "urn:x", "property": "p", "equals": 1, "more": 1 }),
+            "unknown field `more`",
+        ),
+    ] {
+        let mut body = offer();
+        *body.pointer_mut(member).unwrap() = value;
+        let answer = server.request(Method::POST, "/api/v1/contracts").json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{member}");
+        let problem = problem(answer).await;
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{member}: {problem}");
+    }
+    for body in [&b""[..], b"{", b"[]", b"{\"renter\":\"\xff\"}", b"{\"renter\":\"a\",\"renter\":\"b\"}"] {
+        let request = server.request(Method::POST, "/api/v1/contracts").body(body.to_vec());
+        let answer = request.header("content-type", "application/json").send().await.unwrap();
+        assert_eq!(problem(answer).await["status"], 400, "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn things_are_put_listed_by_page_and_forgotten() {
+    let server = Server::start().await;
+    let td = |method: Method, path: &str, kind: &'static str| {
+        server.request(method, path).header("content-type", kind).body("{\"title\":\"x\"}")
+    };
+    for i in 0..5 {
+        let path = format!("/things/urn:thing:{i}");
+        let put = td(Method::PUT, &path, "application/td+json").send().await.unwrap();
+        assert_eq!((put.status().as_u16(), &put.headers()["location"]), (201, &path.parse().unwrap()));
+        let put = td(Method::PUT, &path, "application/td+json; charset=utf-8").send().await.unwrap();
+        assert_eq!(put.status(), 204);
+    }
+    let made = td(Method::POST, "/things", "application/td+json").send().await.unwrap();
+    assert_eq!(
+        (made.status().as_u16(), &made.headers()["location"]),
+        (201, &"/things/urn:made:1".parse().unwrap())
+    );
+
+    let mut pages = Vec::new();
+    let mut next = Some("/things?limit=4".to_owned());
+    while let Some(path) = next {
+        let response = server.get(&path).await;
+        assert_eq!(response.headers()["content-type"], "application/ld+json");
+        let link = response.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+        pages.push(response.json::<Vec<serde_json::Value>>().await.unwrap().len());
+        next = link.map(|link| {
+            link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).unwrap().to_owned()
+        });
+    }
+    assert_eq!(pages, [4, 2]);
+    let collection = server.json("/things?offset=1&limit=2&format=collection").await;
+    assert_eq!((&collection["total"], collection["members"].as_array().unwrap().len()), (&json!(6), 2));
+    assert_eq!(collection["next"], "/things?offset=3&limit=2&format=collection");
+
+    let path = "/things/coap:%2F%2F127.0.0.1%2Flocker";
+    assert_eq!(td(Method::PUT, path, "application/json").send().await.unwrap().status(), 201);
+    let thing = server.get(path).await;
+    assert_eq!(thing.headers()["content-type"], "application/td+json");
+    let patched = td(Method::PATCH, path, "application/merge-patch+json").send().await.unwrap();
+    assert_eq!(patched.status(), 204);
+    assert_eq!(server.request(Method::DELETE, path).send().await.unwrap().status(), 204);
+    assert_eq!(server.get(path).await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_joined_platform_has_a_url() {
+    let server = Server::start().await;
+    server.double.gate.add_permits(1);
+    let body = json!({ "owner": "locker-co", "kind": "coap", "url": "coap://127.0.0.1" });
+    let joined = server.request(Method::POST, "/api/v1/platforms").json(&body).send().await.unwrap();
+    assert_eq!(joined.status(), 201);
+    let location = joined.headers()["location"].to_str().unwrap().to_owned();
+    assert_eq!(server.json(&location).await["id"], "a b");
+}
