@@ -5,5 +5,6 @@
 
 mod anvil;
 mod embedded;
+mod nonces;
 mod parties;
 mod scenario;

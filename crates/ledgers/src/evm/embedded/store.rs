@@ -2,8 +2,10 @@
 //! on the disk; after a crash the file holds whole blocks only.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
@@ -19,6 +21,16 @@ use super::world::{BLOCK_HASHES, Changes, World};
 const APPLICATION: i64 = 0x5345_564d;
 /// SQLite's `user_version`: the schema below.
 const VERSION: i64 = 1;
+
+/// The writer's page cache in KiB: keys are hashes, so that a block touches pages all over the file.
+const CACHE_KIB: i64 = 65_536;
+/// Pages in the write-ahead log before they are moved into the file: seldom, since each time waits for the disk twice.
+const CHECKPOINT_PAGES: i64 = 8_000;
+
+/// How often the lock is tried: a process that is just ending, or a child that is just starting, holds it for a moment.
+const LOCK_TRIES: u32 = 20;
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 const SCHEMA: &str = "
     CREATE TABLE block (number INTEGER PRIMARY KEY, hash BLOB NOT NULL, header BLOB NOT NULL);
@@ -91,19 +103,26 @@ pub(super) struct NewBlock<'a> {
 pub(super) struct Store {
     path: PathBuf,
     connection: Connection,
-    /// Held as long as the store: no second process writes.
-    _lock: File,
+    /// Locked as long as the store is open, so that no second process writes; holds the last block's number and hash,
+    /// so that a chain which lost its end (SQLite drops what follows a damaged frame of its log) is noticed.
+    beside: File,
 }
 
 impl Store {
     /// Opens or creates the file, and reads the state from it; `None` for a new one.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<World>), OpenError> {
-        let lock = lock(path)?;
+        let beside = lock(path)?;
         let fault = |error| fault(path, error);
         let mut connection = connect(path).map_err(fault)?;
         let is_new = identify(path, &mut connection)?;
-        let store = Self { path: path.into(), connection, _lock: lock };
+        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(fault)?;
+        let pages = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        connection
+            .pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, pages)
+            .map_err(fault)?;
+        let store = Self { path: path.into(), connection, beside };
         let world = if is_new { None } else { store.load()? };
+        store.check_end(world.as_ref())?;
         Ok((store, world))
     }
 
@@ -144,7 +163,39 @@ impl Store {
             }
         }
         write_state(&sql, block.changes)?;
-        sql.commit()
+        sql.commit()?;
+        if let Err(error) = self.mark(block.header.number, block.hash) {
+            tracing::warn!(%error, "the note of the last block is not written: a lost end may go unnoticed");
+        }
+        Ok(())
+    }
+
+    /// Notes the last block. Not synced: at worst the note is older than the chain.
+    fn mark(&self, number: u64, hash: B256) -> std::io::Result<()> {
+        let mut file = &self.beside;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&[number.to_be_bytes().as_slice(), hash.as_slice()].concat())
+    }
+
+    fn check_end(&self, world: Option<&World>) -> Result<(), OpenError> {
+        let mut note = [0; 40];
+        let mut file = &self.beside;
+        if file.seek(SeekFrom::Start(0)).and_then(|_| file.read_exact(&mut note)).is_err() {
+            return Ok(()); // A file that was copied without its note.
+        }
+        let (number, hash) = note.split_at(8);
+        let number = number.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let head = world.map_or(0, |world| world.head.number);
+        let is_there = match (world, head.cmp(&number)) {
+            (Some(world), std::cmp::Ordering::Equal) => world.head_hash() == hash,
+            (Some(_), std::cmp::Ordering::Greater) => true,
+            _ => false,
+        };
+        if is_there {
+            return Ok(());
+        }
+        let what = format!("it ends with block {head}, but block {number} was written");
+        Err(OpenError::Corrupt { path: self.path.clone(), what })
     }
 
     fn load(&self) -> Result<Option<World>, OpenError> {
@@ -252,18 +303,21 @@ fn write_state(sql: &Connection, changes: &Changes) -> rusqlite::Result<()> {
 fn lock(path: &Path) -> Result<File, OpenError> {
     let io = |error: std::io::Error| OpenError::Io { path: path.into(), source: Arc::new(error) };
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let file = File::options().create(true).truncate(false).write(true).open(name).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.into() }),
-        Err(std::fs::TryLockError::Error(error)) => Err(io(error)),
+    name.push("-head");
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(name).map_err(io)?;
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(std::fs::TryLockError::Error(error)) => return Err(io(error)),
+        }
     }
+    Err(OpenError::InUse { path: path.into() })
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
 }

@@ -1,0 +1,259 @@
+//! One operation's fate never holds up another's: nonces are given out, given back and filled.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use alloy_consensus::Header;
+use alloy_primitives::{Address, B256, Bytes};
+use async_trait::async_trait;
+use sofie_ledgers::evm::chain::{At, Block, Call, Chain, ChainError, Logged, Mined, Tip};
+use sofie_ledgers::evm::{EmbeddedChain, EvmLedger, Keyring, OpenLedgerError, embedded_profile};
+use sofie_ledgers::{Intent, Ledger, LedgerError, Status};
+use sofie_model::{Account, Fact, Finality, LegId, Operation};
+
+use crate::embedded::{Hand, genesis};
+use crate::parties::{Parties, secret};
+use crate::scenario::{Scenario, carry_out};
+
+/// The embedded chain, and a node in front of it that refuses the next transaction if it is told to.
+struct Moody {
+    chain: EmbeddedChain,
+    refuses: AtomicBool,
+    is_away: AtomicBool,
+}
+
+#[async_trait]
+impl Chain for Moody {
+    fn chain_id(&self) -> u64 {
+        self.chain.chain_id()
+    }
+
+    async fn tip(&self) -> Result<Tip, ChainError> {
+        self.chain.tip().await
+    }
+
+    async fn finalized(&self) -> Result<u64, ChainError> {
+        self.chain.finalized().await
+    }
+
+    async fn header(&self, number: u64) -> Result<Option<Header>, ChainError> {
+        self.chain.header(number).await
+    }
+
+    async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
+        self.chain.block(number).await
+    }
+
+    async fn submit(&self, transaction: Bytes) -> Result<(), ChainError> {
+        if self.refuses.swap(false, Ordering::SeqCst) {
+            return Err(ChainError::Refused("no".into()));
+        }
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(ChainError::Away("gone fishing".into()));
+        }
+        self.chain.submit(transaction).await
+    }
+
+    async fn nonce(&self, account: Address, at: At) -> Result<u64, ChainError> {
+        self.chain.nonce(account, at).await
+    }
+
+    async fn balance(&self, account: Address) -> Result<u128, ChainError> {
+        self.chain.balance(account).await
+    }
+
+    async fn code(&self, account: Address) -> Result<Bytes, ChainError> {
+        self.chain.code(account).await
+    }
+
+    async fn call(&self, call: &Call) -> Result<Bytes, ChainError> {
+        self.chain.call(call).await
+    }
+
+    async fn mined(&self, transaction: B256) -> Result<Option<Mined>, ChainError> {
+        self.chain.mined(transaction).await
+    }
+
+    async fn logs(&self, contract: Address, topic: B256) -> Result<Vec<Logged>, ChainError> {
+        self.chain.logs(contract, topic).await
+    }
+}
+
+struct Setting {
+    _folder: tempfile::TempDir,
+    chain: Arc<Moody>,
+    parties: Parties,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let (folder, parties, hand) = (tempfile::tempdir().unwrap(), Parties::new(), Hand::new());
+        let chain = EmbeddedChain::open(&folder.path().join("chain.db"), &genesis(&parties), hand.clock());
+        let chain = Moody { chain: chain.unwrap(), refuses: false.into(), is_away: false.into() };
+        Self { _folder: folder, chain: Arc::new(chain), parties }
+    }
+
+    /// A new process on the same chain: nothing is remembered.
+    async fn ledger(&self) -> EvmLedger {
+        let (keyring, operator) = (self.parties.keyring.clone(), self.parties.operator);
+        let chain = Arc::clone(&self.chain) as Arc<dyn Chain>;
+        EvmLedger::open(chain, embedded_profile("evm".parse().unwrap()), keyring, operator).await.unwrap()
+    }
+
+    async fn prepare(&self, ledger: &EvmLedger, nonce: u64) -> Operation {
+        Scenario::new(ledger, &self.parties, nonce).await.prepare()
+    }
+}
+
+async fn is_final(ledger: &EvmLedger, operation: &Operation, intent: &Intent) -> bool {
+    matches!(ledger.status(operation, Some(intent)).await.unwrap(), Status::Final(_))
+}
+
+#[tokio::test]
+async fn a_refused_transaction_holds_up_no_later_one() {
+    let setting = Setting::new();
+    let ledger = setting.ledger().await;
+    let (first, second) = (setting.prepare(&ledger, 1).await, setting.prepare(&ledger, 2).await);
+    let (one, two) = (ledger.intend(&first).await.unwrap(), ledger.intend(&second).await.unwrap());
+    ledger.submit(&two).await.unwrap();
+    assert_eq!(ledger.status(&second, Some(&two)).await, Ok(Status::Absent));
+    setting.chain.refuses.store(true, Ordering::SeqCst);
+    assert!(matches!(ledger.submit(&one).await, Err(LedgerError::Refused { .. })));
+    assert!(is_final(&ledger, &second, &two).await, "the later one ran as soon as the hole was filled");
+    let fate = ledger.status(&first, Some(&one)).await.unwrap();
+    assert!(matches!(&fate, Status::Refused { reason } if reason.contains("took nonce")), "{fate:?}");
+    // And the operation itself can still be done.
+    carry_out(&ledger, &first, || async {}).await;
+}
+
+#[tokio::test]
+async fn a_refused_transactions_nonce_is_used_by_the_next() {
+    let setting = Setting::new();
+    let ledger = setting.ledger().await;
+    let (first, second) = (setting.prepare(&ledger, 1).await, setting.prepare(&ledger, 2).await);
+    let one = ledger.intend(&first).await.unwrap();
+    setting.chain.refuses.store(true, Ordering::SeqCst);
+    assert!(matches!(ledger.submit(&one).await, Err(LedgerError::Refused { .. })));
+    let two = ledger.intend(&second).await.unwrap();
+    ledger.submit(&two).await.unwrap();
+    assert!(is_final(&ledger, &second, &two).await);
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_decides_nothing() {
+    let setting = Setting::new();
+    let ledger = setting.ledger().await;
+    let prepare = setting.prepare(&ledger, 1).await;
+    let intent = ledger.intend(&prepare).await.unwrap();
+    setting.chain.is_away.store(true, Ordering::SeqCst);
+    assert!(matches!(ledger.submit(&intent).await, Err(LedgerError::Transient { .. })));
+    setting.chain.is_away.store(false, Ordering::SeqCst);
+    ledger.submit(&intent).await.unwrap();
+    assert!(is_final(&ledger, &prepare, &intent).await);
+}
+
+#[tokio::test]
+async fn an_intent_that_was_lost_before_it_was_persisted_leaves_no_gap() {
+    let setting = Setting::new();
+    let ledger = setting.ledger().await;
+    let lost = ledger.intend(&setting.prepare(&ledger, 1).await).await.unwrap();
+    let kept_operation = setting.prepare(&ledger, 2).await;
+    let kept = ledger.intend(&kept_operation).await.unwrap();
+    drop((ledger, lost));
+    let ledger = setting.ledger().await;
+    ledger.adopt(&kept).await.unwrap();
+    ledger.submit(&kept).await.unwrap();
+    assert_eq!(ledger.status(&kept_operation, Some(&kept)).await, Ok(Status::Absent));
+    // The next intent takes the nonce that was lost, and both run.
+    let next_operation = setting.prepare(&ledger, 3).await;
+    let next = ledger.intend(&next_operation).await.unwrap();
+    ledger.submit(&next).await.unwrap();
+    assert!(is_final(&ledger, &next_operation, &next).await);
+    assert!(is_final(&ledger, &kept_operation, &kept).await);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_contract_tells_why_and_burns_nothing() {
+    let setting = Setting::new();
+    let ledger = setting.ledger().await;
+    let scenario = Scenario::new(&ledger, &setting.parties, 1).await;
+    let head = ledger.head().await.unwrap();
+    let refused = ledger.intend(&scenario.apply()).await.unwrap_err().to_string();
+    assert!(refused.contains("Undecided") || refused.contains("WrongState"), "{refused}");
+    carry_out(&ledger, &scenario.prepare(), || async {}).await;
+    carry_out(&ledger, &scenario.commit(), || async {}).await;
+    carry_out(&ledger, &scenario.apply(), || async {}).await;
+    assert_eq!(ledger.head().await.unwrap().height, head.height + 3);
+}
+
+/// Two nodes that know nothing of each other: one fact, and the slower one's transaction is said to have failed only if
+/// nobody did the work.
+#[tokio::test]
+async fn what_another_executor_did_counts() {
+    let setting = Setting::new();
+    let (ours, theirs) = (setting.ledger().await, setting.ledger().await);
+    let scenario = Scenario::new(&ours, &setting.parties, 1).await;
+    let prepared = carry_out(&theirs, &scenario.prepare(), || async {}).await;
+    assert_eq!(prepared.fact, Fact::Prepared(scenario.manifest.txid(), LegId(0)));
+    assert_eq!(ours.status(&scenario.prepare(), None).await, Ok(Status::Final(prepared)));
+    // Both fix a COMMIT with the operator's same nonce; only one can be mined.
+    let commit = scenario.commit();
+    let (our, their) = (ours.intend(&commit).await.unwrap(), theirs.intend(&commit).await.unwrap());
+    assert_eq!(our, their, "the same operation by the same key is the same transaction");
+    ours.submit(&our).await.unwrap();
+    theirs.submit(&their).await.unwrap();
+    let (one, two) = (ours.status(&commit, Some(&our)).await, theirs.status(&commit, Some(&their)).await);
+    assert_eq!(one, two);
+}
+
+#[tokio::test]
+async fn what_this_ledger_cannot_carry_is_unsupported_in_words() {
+    let setting = Setting::new();
+    let ledger = setting.ledger().await;
+    let scenario = Scenario::new(&ledger, &setting.parties, 1).await;
+    let mut elsewhere = (*scenario.manifest).clone();
+    elsewhere.decision.contract = Account([9; 20]);
+    let mut other_chain = (*scenario.manifest).clone();
+    other_chain.decision.chain_id += 1;
+    let leg = |manifest: sofie_model::Manifest, leg| {
+        let step = sofie_model::Step::Prepare;
+        Operation::Leg { manifest: Arc::new(manifest), leg: LegId(leg), step }
+    };
+    let note = Operation::Note { topic: Default::default(), commitment: Default::default() };
+    let table = [
+        (leg(elsewhere, 0), "0x0909"),
+        (leg(other_chain, 0), "chain 424243"),
+        (leg((*scenario.manifest).clone(), 1), "there is no leg 1"),
+        (note, "takes no notes"),
+    ];
+    for (operation, expected) in table {
+        for error in
+            [ledger.intend(&operation).await.unwrap_err(), ledger.status(&operation, None).await.unwrap_err()]
+        {
+            let text = error.to_string();
+            assert!(matches!(error, LedgerError::Unsupported { .. }) && text.contains(expected), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_operator_without_a_key_or_money_is_named() {
+    let setting = Setting::new();
+    let open = |keyring: Keyring, operator| {
+        let chain = Arc::clone(&setting.chain) as Arc<dyn Chain>;
+        EvmLedger::open(chain, embedded_profile("evm".parse().unwrap()), keyring, operator)
+    };
+    let error = open(Keyring::default(), setting.parties.operator).await.err().unwrap();
+    assert!(matches!(error, OpenLedgerError::NoOperatorKey { .. }), "{error}");
+    let mut keyring = Keyring::default();
+    let poor = keyring.insert(&secret(0x55)).unwrap();
+    let error = open(keyring, poor).await.err().unwrap();
+    assert!(matches!(error, OpenLedgerError::NotDeployed { .. }), "{error}");
+    assert!(error.to_string().contains("Decision") && error.to_string().contains("fund"), "{error}");
+}
+
+#[test]
+fn a_profile_says_when_its_facts_are_final() {
+    let embedded = embedded_profile("evm".parse().unwrap());
+    assert!(embedded.single_operator && embedded.decides && embedded.finality == Finality::Instant);
+}
