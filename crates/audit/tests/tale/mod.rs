@@ -368,7 +368,7 @@ impl Tale {
         }
     }
 
-    fn audit(&self, manifest: &Manifest) -> Extract {
+    pub fn audit(&self, manifest: &Manifest) -> Extract {
         let (mut log, subject) = (AuditLog::new(), manifest.txid().0);
         let mut records = Vec::new();
         for (kind, second) in &self.records {
