@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use sofie_model::{LedgerId, ThingId, Txid};
 
-pub use contract::{Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Step};
-pub use error::{ApiError, ErrorKind, Problem};
+pub use contract::{BringEvidence, Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Step};
+pub use error::{ApiError, ErrorKind, Problem, Violation};
 pub use ledger::{Balances, Fees, LedgerStatus, Status};
 pub use platform::{JoinPlatform, Party, Platform, PlatformKind};
 pub use scalar::{Amount, At};
@@ -121,6 +121,12 @@ pub trait Federation: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::NotFound`].
     async fn contract_events(&self, id: Txid, after: Option<u64>) -> Result<Steps, ApiError>;
+
+    /// Takes an attestation for a contract.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Refused`] when its signer has no authority, or the contract has ended.
+    async fn bring_evidence(&self, id: Txid, evidence: BringEvidence) -> Result<Contract, ApiError>;
 
     /// The receipt: canonical CBOR, as `sofie verify` reads it.
     ///

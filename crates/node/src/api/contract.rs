@@ -1,7 +1,7 @@
 //! A contract: one paid actuation, from the offer to the receipt.
 
 use serde::{Deserialize, Serialize};
-use sofie_model::{LedgerId, ThingId, Txid, Value};
+use sofie_model::{LedgerId, SignedAttestation, ThingId, Txid, Value};
 use utoipa::ToSchema;
 
 use super::{Amount, At};
@@ -53,6 +53,15 @@ pub struct EvidenceRule {
     /// The value that fulfils.
     #[schema(value_type = serde_json::Value)]
     pub equals: Value,
+}
+
+/// Brings the signed word of a sensor's owner. It counts by its signature, whoever brings it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BringEvidence {
+    /// What was signed (EIP-712), and the signature.
+    #[schema(value_type = Object)]
+    pub attestation: SignedAttestation,
 }
 
 /// How far a contract is.

@@ -2,6 +2,7 @@
 //! member that tells a person what to do.
 
 use serde::{Deserialize, Serialize};
+use sofie_directory::{DirectoryError, Errors, discovery::ProblemBody};
 use utoipa::ToSchema;
 
 /// What sort of failure it is. It fixes the HTTP status and the problem's `type`.
@@ -113,13 +114,15 @@ pub struct ApiError {
     pub detail: String,
     /// What to do about it; may be empty.
     pub next: String,
+    /// Where a document breaks which rule.
+    pub violations: Vec<Violation>,
 }
 
 impl ApiError {
     /// A failure without advice.
     #[must_use]
     pub fn new(kind: ErrorKind, title: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { kind, title: title.into(), detail: detail.into(), next: String::new() }
+        Self { kind, title: title.into(), detail: detail.into(), next: String::new(), violations: Vec::new() }
     }
 
     /// With advice.
@@ -138,7 +141,38 @@ impl ApiError {
             status: self.kind.status(),
             detail: self.detail.clone(),
             next: self.next.clone(),
+            violations: self.violations.clone(),
         }
+    }
+}
+
+/// What the directory refuses, with every broken rule of a Thing Description in its place.
+impl From<ProblemBody> for ApiError {
+    fn from(body: ProblemBody) -> Self {
+        let kind = ErrorKind::ALL.into_iter().find(|kind| kind.status() == body.status);
+        let violation = |error: sofie_directory::discovery::ValidationError| Violation {
+            field: error.field,
+            description: error.description,
+        };
+        Self {
+            kind: kind.unwrap_or(ErrorKind::Internal),
+            title: body.title.to_owned(),
+            detail: body.detail,
+            next: body.next.to_owned(),
+            violations: body.validation_errors.into_iter().map(violation).collect(),
+        }
+    }
+}
+
+impl From<&DirectoryError> for ApiError {
+    fn from(error: &DirectoryError) -> Self {
+        ProblemBody::from(error).into()
+    }
+}
+
+impl From<&Errors> for ApiError {
+    fn from(errors: &Errors) -> Self {
+        ProblemBody::from(errors).into()
     }
 }
 
@@ -155,4 +189,46 @@ pub struct Problem {
     pub detail: String,
     /// What to do about it; may be empty.
     pub next: String,
+    /// Where a document breaks which rule (WoT Discovery, section 7.3.2.1.6).
+    #[serde(rename = "validationErrors", default, skip_serializing_if = "Vec::is_empty")]
+    pub violations: Vec<Violation>,
+}
+
+/// One broken rule of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Violation {
+    /// Where: a JSON pointer (RFC 6901).
+    pub field: String,
+    /// The rule's code, and what to do.
+    pub description: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_broken_rule_of_a_description_is_told() {
+        let errors = sofie_directory::parse(br#"{"title": 1, "security": []}"#).unwrap_err();
+        let error = ApiError::from(&errors);
+        assert_eq!((error.kind, error.violations.len()), (ErrorKind::Invalid, errors.problems.len()));
+        let problem = serde_json::to_value(error.problem()).unwrap();
+        let fields: Vec<_> = problem["validationErrors"].as_array().unwrap().iter().collect();
+        assert!(fields.iter().any(|error| error["field"] == "/title"), "{problem}");
+        let plain = serde_json::to_value(ApiError::new(ErrorKind::NotFound, "t", "d").problem()).unwrap();
+        assert!(plain.get("validationErrors").is_none());
+    }
+
+    #[test]
+    fn what_the_directory_refuses_keeps_its_status() {
+        let id: sofie_model::ThingId = "urn:x".parse().unwrap();
+        let owner = "a".to_owned();
+        for (error, kind) in [
+            (DirectoryError::NotFound { id: id.clone() }, ErrorKind::NotFound),
+            (DirectoryError::OtherOwner { id, owner }, ErrorKind::Refused),
+            (DirectoryError::BadOwner { got: 0 }, ErrorKind::Invalid),
+        ] {
+            assert_eq!(ApiError::from(&error).kind, kind);
+        }
+    }
 }

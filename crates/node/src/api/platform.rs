@@ -15,6 +15,9 @@ pub struct JoinPlatform {
     /// Where it answers: `coap://…` or `mqtt://…`.
     #[schema(example = "coap://127.0.0.1:5683")]
     pub url: String,
+    /// The owner's policy: actions that introspection only inferred, and that are offered nevertheless.
+    #[serde(default)]
+    pub allow: Vec<String>,
 }
 
 /// The protocols that the node's adapters speak.

@@ -14,7 +14,7 @@ use super::{
     events::{self, Resume},
     state::{Shared, to_the_end},
 };
-use crate::api::{ApiError, Contract, OpenContract};
+use crate::api::{ApiError, BringEvidence, Contract, OpenContract};
 
 /// The media type of a receipt.
 pub(super) const RECEIPT: &str = "application/vnd.sofie.receipt";
@@ -80,6 +80,24 @@ pub(super) async fn contract_events(
 ) -> Result<Response, ApiError> {
     let after = resume.after(&headers)?;
     events::steps(&door, id, after).await
+}
+
+/// `POST /api/v1/contracts/{id}/evidence`
+#[utoipa::path(
+    post, path = "/api/v1/contracts/{id}/evidence", tag = "contracts", operation_id = "bring_evidence",
+    summary = "Bring the signed word of the sensor's owner; it counts by its signature, whoever brings it",
+    params(("id" = String, Path, description = "The transaction's id: 64 hexadecimal digits")),
+    request_body = BringEvidence,
+    responses((status = 200, description = "It counts: the contract", body = Contract))
+)]
+pub(super) async fn bring_evidence(
+    State(door): State<Shared>,
+    Segment(id): Segment<Txid>,
+    Place(slot): Place,
+    Json(evidence): Json<BringEvidence>,
+) -> Result<axum::Json<Contract>, ApiError> {
+    let federation = Arc::clone(&door.federation);
+    to_the_end(slot, async move { federation.bring_evidence(id, evidence).await }).await.map(axum::Json)
 }
 
 /// `GET /api/v1/contracts/{id}/receipt`

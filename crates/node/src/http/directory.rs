@@ -10,6 +10,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
+use sofie_directory::canonical::DISCOVERY_CONTEXT;
+use sofie_directory::discovery::{Format, LD_JSON, TD_JSON};
 use sofie_model::ThingId;
 use utoipa::IntoParams;
 
@@ -20,11 +22,6 @@ use super::{
     state::{Shared, to_the_end},
 };
 use crate::api::{ApiError, Description, MAX_PAGE, Page, PageRequest, Put, ThingChange};
-
-/// The media type of a Thing Description (TD 1.1, section 10).
-const TD: &str = "application/td+json";
-/// The media type of a list of them.
-const LIST: &str = "application/ld+json";
 
 /// `GET /.well-known/wot`
 #[utoipa::path(
@@ -68,14 +65,16 @@ pub(super) async fn things(
         return Err(unreadable("the query", "limit must be at least 1"));
     }
     let request = PageRequest { offset: paging.offset.unwrap_or(0), limit: limit.min(MAX_PAGE) };
+    let format = paging.format.as_deref().map_or(Some(Format::Array), Format::from_parameter);
+    let format =
+        format.ok_or_else(|| unreadable("the query", "format must be \"array\" or \"collection\""))?;
     let page = door.federation.things(request).await?;
     let next = next_page(request, &page);
-    let body = match paging.format.as_deref() {
-        None | Some("array") => serde_json::Value::Array(page.items),
-        Some("collection") => collection(request, page, next.as_deref()),
-        Some(_) => return Err(unreadable("the query", "format must be \"array\" or \"collection\"")),
+    let body = match format {
+        Format::Array => serde_json::Value::Array(page.items),
+        Format::Collection => collection(request, page, next.as_deref()),
     };
-    let mut response = ([(header::CONTENT_TYPE, LIST)], body.to_string()).into_response();
+    let mut response = ([(header::CONTENT_TYPE, LD_JSON)], body.to_string()).into_response();
     let link = next.map(|next| format!("<{next}>; rel=\"next\""));
     if let Some(link) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
         response.headers_mut().insert(header::LINK, link);
@@ -96,7 +95,7 @@ fn next_page(request: PageRequest, page: &Page) -> Option<String> {
 /// The other form of a page: with its own context, so that the total and the next page are in the body.
 fn collection(request: PageRequest, page: Page, next: Option<&str>) -> serde_json::Value {
     let mut collection = serde_json::json!({
-        "@context": "https://www.w3.org/2022/wot/discovery",
+        "@context": DISCOVERY_CONTEXT,
         "@type": "ThingCollection",
         "@id": format!("{}&format=collection", page_url(request)),
         "total": page.total,
@@ -238,7 +237,7 @@ pub(super) async fn events_of_type(
 }
 
 fn described(description: &Description) -> Response {
-    ([(header::CONTENT_TYPE, TD)], description.to_string()).into_response()
+    ([(header::CONTENT_TYPE, TD_JSON)], description.to_string()).into_response()
 }
 
 fn thing_url(id: &ThingId) -> String {

@@ -48,6 +48,7 @@ use crate::api::{Problem, Step, ThingEvent};
         contracts::open,
         contracts::contract,
         contracts::contract_events,
+        contracts::bring_evidence,
         contracts::receipt,
         transactions::transactions,
         transactions::transaction,

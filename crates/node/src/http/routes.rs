@@ -70,6 +70,7 @@ pub(super) fn table() -> Vec<Route> {
         change(MethodFilter::POST, "/api/v1/contracts", contracts::open),
         read("/api/v1/contracts/{id}", contracts::contract),
         read("/api/v1/contracts/{id}/events", contracts::contract_events),
+        change(MethodFilter::POST, "/api/v1/contracts/{id}/evidence", contracts::bring_evidence),
         read("/api/v1/contracts/{id}/receipt", contracts::receipt),
         read("/api/v1/transactions", transactions::transactions),
         read("/api/v1/transactions/{txid}", transactions::transaction),

@@ -81,7 +81,18 @@ async fn a_contract_is_opened_followed_and_proven() {
     let location = opened.headers()["location"].to_str().unwrap().to_owned();
     assert_eq!(location, format!("/api/v1/contracts/{ID}"));
     assert_eq!(server.json(&location).await["id"], ID);
+    let attestation = json!({
+        "attestation": {
+            "chain_id": 1337, "contract": "0x0101010101010101010101010101010101010101", "txid": ID, "leg": 0,
+            "observation": ID, "fulfilled": true, "observed_at": 1_764_022_698_000_u64,
+        },
+        "signature": "00".repeat(65),
+    });
+    let evidence = json!({ "attestation": attestation });
+    let bring = || server.request(Method::POST, &format!("{location}/evidence")).json(&evidence).send();
+    assert_eq!(bring().await.unwrap().status(), 200);
     server.double.end();
+    assert_eq!(problem(bring().await.unwrap()).await["status"], 403);
     let receipt = server.get(&format!("{location}/receipt")).await;
     assert_eq!(receipt.headers()["content-type"], "application/vnd.sofie.receipt");
     assert_eq!(receipt.bytes().await.unwrap().as_ref(), [0x80, 0, 0xff]);
