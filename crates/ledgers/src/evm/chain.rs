@@ -108,6 +108,9 @@ pub struct Call {
     pub max_fee: u128,
 }
 
+/// Whether a log is one of those asked for.
+pub type Wanted<'a> = &'a (dyn Fn(&Log) -> bool + Send + Sync);
+
 /// A chain.
 #[async_trait]
 pub trait Chain: Send + Sync {
@@ -144,6 +147,12 @@ pub trait Chain: Send + Sync {
     /// Where a transaction was mined, if it was.
     async fn mined(&self, transaction: B256) -> Result<Option<Mined>, ChainError>;
 
-    /// The logs of a contract whose first indexed argument (topic 1) is `topic`, in the chain's order.
-    async fn logs(&self, contract: Address, topic: B256) -> Result<Vec<Logged>, ChainError>;
+    /// The logs of a contract whose first indexed argument (topic 1) is `topic` and that are `wanted`, in the chain's
+    /// order. Anyone can make a contract emit logs of a topic: those that are not wanted must cost little.
+    async fn logs(
+        &self,
+        contract: Address,
+        topic: B256,
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<Logged>, ChainError>;
 }

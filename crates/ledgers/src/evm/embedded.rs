@@ -25,7 +25,7 @@ use rusqlite::Connection;
 use sofie_model::{Account, contract};
 use tokio::sync::{mpsc, oneshot};
 
-use super::chain::{At, Block, Call, Chain, ChainError, Logged, Mined, Tip};
+use super::chain::{At, Block, Call, Chain, ChainError, Logged, Mined, Tip, Wanted};
 use super::contracts::PROXY_CODE;
 use super::signed::Signed;
 use crate::Clock;
@@ -259,8 +259,13 @@ impl Chain for EmbeddedChain {
         self.read(|sql| read::mined(sql, transaction))
     }
 
-    async fn logs(&self, contract: Address, topic: B256) -> Result<Vec<Logged>, ChainError> {
-        self.read(|sql| read::logs(sql, contract, topic))
+    async fn logs(
+        &self,
+        contract: Address,
+        topic: B256,
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<Logged>, ChainError> {
+        self.read(|sql| read::logs(sql, contract, topic, wanted))
     }
 }
 

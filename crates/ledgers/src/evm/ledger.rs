@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_consensus::TxEip1559;
-use alloy_primitives::{Bytes, TxKind};
+use alloy_primitives::{Bytes, Log, TxKind};
 use async_trait::async_trait;
 use sofie_model::proof::evm::{event, log_index};
 use sofie_model::{
@@ -212,10 +212,13 @@ impl EvmLedger {
         let final_height = self.final_height(self.chain.tip().await?).await?;
         let is_final = |block: u64| final_height.is_some_and(|height| block <= height);
         let txid = contract::word(question.manifest.txid().0);
-        let logs = self.chain.logs(contract::address(question.contract), txid).await?;
+        let fact_of = |log: &Log| event::fact(&self.profile.id, question.manifest, log).ok();
+        let says = |log: &Log| fact_of(log).map_or(Answer::Unrelated, |fact| question.answer(&fact));
+        let wanted = |log: &Log| says(log) != Answer::Unrelated;
+        let logs = self.chain.logs(contract::address(question.contract), txid, &wanted).await?;
         let mut ruled_out = None;
         for logged in logs {
-            let Ok(fact) = event::fact(&self.profile.id, question.manifest, &logged.log) else { continue };
+            let Some(fact) = fact_of(&logged.log) else { continue };
             match question.answer(&fact) {
                 Answer::Done if is_final(logged.block) => {
                     return Ok(Status::Final(self.evidence(fact, &logged)));

@@ -6,7 +6,7 @@ use sofie_model::contract::{self, Decision as D, Escrow};
 use sofie_model::manifest::EscrowTerms;
 use sofie_model::{Account, Decide, Fact, LedgerId, LegId, Manifest, Operation, Step, Terms};
 
-/// Gas for a call that moves no value out (contracts/gas-snapshot: at most 75,000).
+/// Gas for a call that moves no value out (contracts/gas-snapshot.txt: at most 63,000 for one participant).
 const GAS_PLAIN: u64 = 200_000;
 /// Gas for a call that pays somebody, who may be a contract.
 const GAS_PAYOUT: u64 = 300_000;

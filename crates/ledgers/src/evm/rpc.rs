@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use sofie_model::proof::evm::trie;
 use url::Url;
 
-use super::chain::{At, Block, Call, Chain, ChainError, Logged, Mined, Tip};
+use super::chain::{At, Block, Call, Chain, ChainError, Logged, Mined, Tip, Wanted};
 use transport::Limited;
 
 pub use transport::MAX_ANSWER_BYTES;
@@ -262,11 +262,16 @@ impl Chain for RpcChain {
         Ok(receipt.and_then(|one| Some(Mined { block: one.block_number?, success: one.inner.is_success() })))
     }
 
-    async fn logs(&self, contract: Address, topic: B256) -> Result<Vec<Logged>, ChainError> {
+    async fn logs(
+        &self,
+        contract: Address,
+        topic: B256,
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<Logged>, ChainError> {
         let filter = Filter::new().address(contract).topic1(topic).from_block(self.since);
         let logs: Vec<eth::Log> = self.ask("eth_getLogs", (filter,)).await?;
-        let mut located = Vec::with_capacity(logs.len());
-        for log in &logs {
+        let mut located = Vec::new();
+        for log in logs.iter().filter(|log| wanted(&log.inner)) {
             located.extend(self.locate(log).await?);
         }
         Ok(located)

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use alloy_consensus::Header;
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_consensus::{Header, SignableTransaction, TxEip1559, TxEnvelope};
+use alloy_eips::eip2718::Encodable2718;
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
+use alloy_sol_types::SolCall;
 use async_trait::async_trait;
-use sofie_ledgers::evm::chain::{At, Block, Call, Chain, ChainError, Logged, Mined, Tip};
+use sofie_ledgers::evm::chain::{At, Block, Call, Chain, ChainError, Logged, Mined, Tip, Wanted};
 use sofie_ledgers::evm::{EmbeddedChain, EvmLedger, Keyring, OpenLedgerError, embedded_profile};
 use sofie_ledgers::{Intent, Ledger, LedgerError, Status};
-use sofie_model::{Account, Fact, Finality, LegId, Operation};
+use sofie_model::contract::{self, Escrow};
+use sofie_model::manifest::EscrowTerms;
+use sofie_model::{Account, Fact, Finality, LegId, Operation, Terms};
 
 use crate::embedded::{Hand, genesis};
 use crate::parties::{Parties, secret};
@@ -74,8 +78,13 @@ impl Chain for Moody {
         self.chain.mined(transaction).await
     }
 
-    async fn logs(&self, contract: Address, topic: B256) -> Result<Vec<Logged>, ChainError> {
-        self.chain.logs(contract, topic).await
+    async fn logs(
+        &self,
+        contract: Address,
+        topic: B256,
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<Logged>, ChainError> {
+        self.chain.logs(contract, topic, wanted).await
     }
 }
 
@@ -184,6 +193,43 @@ async fn a_refusal_of_the_contract_tells_why_and_burns_nothing() {
     carry_out(&ledger, &scenario.commit(), || async {}).await;
     carry_out(&ledger, &scenario.apply(), || async {}).await;
     assert_eq!(ledger.head().await.unwrap().height, head.height + 3);
+}
+
+/// Anyone may lock something of his own under a txid that he has seen: it is nobody's prepare.
+#[tokio::test]
+async fn a_strangers_lock_under_our_txid_is_not_ours() {
+    let setting = Setting::new();
+    let ledger = setting.ledger().await;
+    let scenario = Scenario::new(&ledger, &setting.parties, 1).await;
+    let txid = scenario.manifest.txid();
+    let Terms::Escrow(terms) = &scenario.manifest.legs[0].terms else { panic!("leg 0 is an escrow") };
+    let key = k256::ecdsa::SigningKey::from_slice(secret(0x22).as_slice()).unwrap();
+    for nonce in 0..3 {
+        let foreign =
+            EscrowTerms { payer: setting.parties.payee, payee: Account([nonce + 1; 20]), ..terms.clone() };
+        let lock = contract::lock(txid, LegId(0), &foreign);
+        let transaction = TxEip1559 {
+            chain_id: ledger.chain_id(),
+            nonce: nonce.into(),
+            gas_limit: 200_000,
+            max_fee_per_gas: 10_000_000_000,
+            max_priority_fee_per_gas: 0,
+            to: TxKind::Call(contract::address(terms.contract)),
+            value: U256::from(terms.amount),
+            input: Escrow::prepareCall { lock }.abi_encode().into(),
+            ..Default::default()
+        };
+        let digest = transaction.signature_hash();
+        let signature = key.sign_prehash_recoverable(digest.as_slice()).unwrap();
+        let signed = TxEnvelope::from(transaction.into_signed(signature.into())).encoded_2718();
+        setting.chain.submit(signed.clone().into()).await.unwrap();
+        let mined = setting.chain.mined(keccak256(&signed)).await.unwrap();
+        assert_eq!(mined.map(|mined| mined.success), Some(true), "the contract takes it, as somebody's lock");
+    }
+    let prepare = scenario.prepare();
+    assert_eq!(ledger.status(&prepare, None).await, Ok(Status::Absent));
+    let ours = carry_out(&ledger, &prepare, || async {}).await;
+    assert!(ledger.prove(&scenario.manifest, &[ours]).await.is_ok());
 }
 
 /// Two nodes that know nothing of each other: one fact, and the slower one's transaction is said to have failed only if

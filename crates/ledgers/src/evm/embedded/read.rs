@@ -7,10 +7,7 @@ use alloy_rlp::Decodable;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use crate::evm::chain::{Block, Logged, Mined};
-
-/// The most logs that one question finds: a transaction has four facts a leg, and a decision.
-const MAX_LOGS: i64 = 1_024;
+use crate::evm::chain::{Block, Logged, Mined, Wanted};
 
 pub(super) fn hash(sql: &Connection, number: u64) -> Result<Option<B256>> {
     let mut query = sql.prepare_cached("SELECT hash FROM block WHERE number = ?")?;
@@ -58,14 +55,19 @@ pub(super) fn mined(sql: &Connection, transaction: B256) -> Result<Option<Mined>
     query.query_row([transaction.as_slice()], found).optional()
 }
 
-pub(super) fn logs(sql: &Connection, contract: Address, topic: B256) -> Result<Vec<Logged>> {
+pub(super) fn logs(
+    sql: &Connection,
+    contract: Address,
+    topic: B256,
+    wanted: Wanted<'_>,
+) -> Result<Vec<Logged>> {
     let mut query = sql.prepare_cached(
         "SELECT log.block, log.place, log.log, tx.hash, tx.receipt, block.hash, block.header
          FROM log JOIN tx ON tx.block = log.block AND tx.place = log.place JOIN block ON block.number = log.block
-         WHERE log.topic = ? AND log.contract = ? ORDER BY log.block, log.place, log.log LIMIT ?",
+         WHERE log.topic = ? AND log.contract = ? ORDER BY log.block, log.place, log.log",
     )?;
-    let rows = query.query_map(params![topic.as_slice(), contract.as_slice(), MAX_LOGS], logged)?;
-    rows.collect()
+    let rows = query.query_map(params![topic.as_slice(), contract.as_slice()], logged)?;
+    rows.filter(|row| row.as_ref().map_or(true, |logged| wanted(&logged.log))).collect()
 }
 
 fn logged(row: &Row<'_>) -> Result<Logged> {
