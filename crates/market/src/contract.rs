@@ -2,9 +2,9 @@
 
 use sofie_model::manifest::EscrowTerms;
 use sofie_model::{
-    Digest, Evidence, Fact, LegId, Manifest, Observation, Salt, SignedAttestation, Timestamp, Txid,
+    Attestation, Digest, Evidence, Fact, LegId, Manifest, Observation, Salt, SignedAttestation, Span, Timestamp, Txid,
+    canonical,
 };
-use sofie_model::{Span, canonical};
 
 use crate::agreement::{attestation_topic, escrow};
 use crate::{Agreement, Effect, Input};
@@ -150,6 +150,26 @@ impl Contract {
         )
     }
 
+    /// When the device was about to be told.
+    #[must_use]
+    pub const fn told_at(&self) -> Option<Timestamp> {
+        self.told_at
+    }
+
+    /// The signed word that the sensor's owner is asked for.
+    #[must_use]
+    pub fn attestation(&self, observation: &Observation, salt: &Salt) -> Attestation {
+        Attestation {
+            chain_id: self.chain_id,
+            contract: self.terms.contract,
+            txid: self.txid,
+            leg: self.leg,
+            observation: observation.digest(salt),
+            fulfilled: true,
+            observed_at: Timestamp::from_seconds(observation.observed_at.as_seconds()),
+        }
+    }
+
     /// From when a refund is possible: the first whole second after T_E and the submission window.
     #[must_use]
     pub fn refund_at(&self) -> Timestamp {
@@ -179,14 +199,16 @@ impl Contract {
             }
             (Phase::Acting, Input::Acted(_)) => Phase::Watching,
             // The door refused: nothing happened, nothing will be seen.
-            (Phase::Acting, Input::Denied(reason)) => self.waiting(reason),
+            (Phase::Issuing | Phase::Acting, Input::Denied(reason)) => self.waiting(reason),
             // Never resend what may have happened: if the device acted, its evidence settles; if not, the time refunds.
             (Phase::Acting, Input::FateUnknown(_)) => Phase::Watching,
             (phase @ (Phase::Acting | Phase::Watching), Input::Observed(observation, salt)) => {
                 self.observed(phase, observation, *salt)
             }
             (phase, Input::Attested(attestation)) => self.attested(phase, attestation)?,
-            (Phase::Noting { attestation }, Input::Noted(_)) => Phase::Settling { attestation },
+            (Phase::Noting { attestation }, Input::Noted(_) | Input::NoteRefused(_)) => {
+                Phase::Settling { attestation }
+            }
             (Phase::Settling { .. }, Input::SettleRefused(reason)) => self.waiting(reason),
             // Whoever brought it: what the escrow says stands.
             (phase, Input::Settled(evidence)) if !matches!(phase, Phase::Refunded { .. }) => {
@@ -212,9 +234,10 @@ impl Contract {
     pub fn effects(&self) -> Vec<Effect> {
         let wake = Effect::Wake(self.refund_at());
         match &self.phase {
-            Phase::Recording | Phase::Committed => Vec::new(),
+            Phase::Recording => vec![Effect::Follow],
+            Phase::Committed => vec![Effect::Arm],
             Phase::Issuing => vec![Effect::Issue, wake],
-            Phase::Ready { token } => vec![Effect::Watch, Effect::Act { token: token.clone() }, wake],
+            Phase::Ready { token } => vec![Effect::Act { token: token.clone() }, wake],
             Phase::Acting if self.interrupted => vec![Effect::Watch, Effect::Inspect, wake],
             Phase::Acting | Phase::Watching => vec![Effect::Watch, wake],
             Phase::Attesting { observation, salt } => {

@@ -6,6 +6,10 @@ use sofie_model::{Digest, Evidence, LegId, Observation, Salt, SignedAttestation,
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
+    /// Follow the inter-ledger transaction to its decision. Answered by `Committed` or `Aborted`.
+    Follow,
+    /// Follow it until every leg has taken effect. Answered by `Armed`.
+    Arm,
     /// Issue the renter's capability for the agreed action and time. Answered by `Issued`.
     Issue,
     /// Write [`Input::Acting`], then ask the thing's owner's adapter to act; it verifies the capability at the door.
@@ -26,7 +30,7 @@ pub enum Effect {
         /// Its salt.
         salt: Salt,
     },
-    /// Note the attestation on the record ledger. Answered by `Noted`.
+    /// Note the attestation on the record ledger. Answered by `Noted` or `NoteRefused`.
     Note {
         /// What it is about.
         topic: Digest,
@@ -102,4 +106,7 @@ pub enum Input {
     /// The time of [`Effect::Wake`] has come.
     #[n(15)]
     Woken,
+    /// The record ledger takes no note. The payee's money does not depend on it.
+    #[n(16)]
+    NoteRefused(#[n(0)] String),
 }

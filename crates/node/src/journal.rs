@@ -16,7 +16,7 @@ use sofie_model::{Digest, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::JournalError;
-pub use writer::Pause;
+pub use writer::{Pause, PauseAt};
 
 /// At most so many lists wait for the disk; then writers wait.
 const QUEUE: usize = 4_096;

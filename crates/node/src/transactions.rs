@@ -91,6 +91,27 @@ impl Transactions {
         }
     }
 
+    /// How many have not ended.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.live.lock().expect("no holder of this lock panics").len()
+    }
+
+    /// Drives a transaction on that has halted: what it waits for is asked again. Harmless for every other.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn resume(&self, id: Txid) -> Result<(), JournalError> {
+        if self.live(id).is_some() {
+            return Ok(());
+        }
+        let record = self.executor.journal().reader()?.machine(State::KIND, id.0)?;
+        if let Some(record) = record.filter(|record| !record.ended) {
+            self.run(replay(&record)?, record.inputs.len() as u64);
+        }
+        Ok(())
+    }
+
     fn run(&self, state: State, seq: u64) -> Handle<State> {
         let txid = state.txid();
         let live = self.live.clone();
@@ -284,10 +305,4 @@ fn notes(before: &State, input: &Input, next: &State) -> Vec<Note> {
             _ => Vec::new(),
         },
     }
-}
-
-/// The nonce-bound secret of a participant: derived, not stored, so that a restart finds it again.
-#[must_use]
-pub fn derive_preimage(key: &[u8; 32], nonce: Digest) -> Digest {
-    Digest::of("sofie.preimage.v1", &[key, nonce.as_bytes()])
 }

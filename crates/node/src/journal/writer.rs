@@ -11,18 +11,52 @@ use super::{Entry, JournalError, schema::Lock};
 /// At most so many lists are written in one SQLite transaction.
 const GROUP: usize = 512;
 
-/// Stops the node for a test: after so many written lists, no further one is answered, and `reached` is called once.
-/// The supervisor then kills the process: a crash at a chosen step.
+/// Where the journal stops for a test of crashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PauseAt {
+    /// After so many written lists.
+    Write(u64),
+    /// After the intent of this task is written, before it is submitted.
+    Intent(String),
+}
+
+/// Stops the node for a test: from the chosen step on, what is written is durable but nobody is told, and `reached` is
+/// called once. A supervisor then kills the process: a crash at a chosen step.
 pub struct Pause {
-    /// How many lists are still answered.
-    pub after: u64,
-    /// Told when the next one is kept but not answered.
+    /// At which step.
+    pub at: PauseAt,
+    /// Told when it is reached.
     pub reached: Box<dyn FnOnce() + Send>,
 }
 
 impl std::fmt::Debug for Pause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Pause(after {})", self.after)
+        write!(f, "Pause({:?})", self.at)
+    }
+}
+
+impl std::str::FromStr for PauseAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("write", count)) => count.parse().map(Self::Write).map_err(|e| format!("{count:?}: {e}")),
+            Some(("intent", task)) if !task.is_empty() => Ok(Self::Intent(task.into())),
+            _ => Err(format!("{text:?} is no step; write:NUMBER or intent:TASK is expected")),
+        }
+    }
+}
+
+impl PauseAt {
+    fn reached(&self, written: u64, group: &[Job]) -> bool {
+        match self {
+            Self::Write(count) => written >= *count,
+            Self::Intent(task) => {
+                let is_it =
+                    |entry: &Entry| matches!(entry, Entry::Intent { task: written, .. } if written == task);
+                group.iter().any(|job| job.entries.iter().any(is_it))
+            }
+        }
     }
 }
 
@@ -48,7 +82,7 @@ pub(super) fn run(
     while jobs.blocking_recv_many(&mut group, limit) > 0 {
         let result = write(&mut connection, &group).map_err(|e| e.to_string());
         written += group.len() as u64;
-        if let Some(pause) = pause.take_if(|pause| written > pause.after) {
+        if let Some(pause) = pause.take_if(|pause| pause.at.reached(written, &group)) {
             (pause.reached)();
             // Answers nobody and takes nothing more: the process is about to be killed.
             loop {

@@ -1,0 +1,444 @@
+//! Runs contracts: what the room `market` wants done after the transaction has committed is done with the node's
+//! capabilities, adapters, keys and ledgers.
+
+mod actuation;
+mod open;
+mod steps;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use minicbor::{Decode, Encode};
+use sofie_access::{Affordance, Grant};
+use sofie_market::{Agreement, Contract, Effect, Input, Phase};
+use sofie_model::{
+    Account, Decision, Digest, Evidence, Fact, LedgerId, Manifest, Operation, Salt, SignedAttestation, Step,
+    Timestamp, Txid, canonical,
+};
+use tokio::sync::mpsc;
+
+use crate::auditor::Note;
+use crate::clock;
+use crate::drive::{self, Actor, Asked, Handle, Keeper, Machine};
+use crate::executor::{Ended, Executor, Key};
+use crate::journal::{self, Entry, JournalError, Record};
+use crate::parties::{Parties, capability_key};
+use crate::platforms::Platforms;
+use crate::transactions::Transactions;
+
+pub use open::Refused;
+
+/// How often a refund is asked for again while the ledger's clock has not passed the deadline.
+const REFUND_TRIES: u32 = 120;
+const REFUND_PAUSE: Duration = Duration::from_millis(500);
+
+/// Where the contracts stand on a chain that can decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deployment {
+    /// EIP-155.
+    pub chain_id: u64,
+    /// The decision contract.
+    pub decision: Account,
+    /// The escrow contract.
+    pub escrow: Account,
+}
+
+/// A contract as it begins.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Plan {
+    /// The terms.
+    #[n(0)]
+    pub agreement: Agreement,
+    /// What opens the record leg's commitment to the terms.
+    #[n(1)]
+    pub salt: Salt,
+    /// The inter-ledger transaction.
+    #[n(2)]
+    pub manifest: Manifest,
+    /// Where the intention and the evidence are recorded.
+    #[n(3)]
+    pub record_ledger: LedgerId,
+    /// By the node's clock.
+    #[n(4)]
+    pub opened_at: Timestamp,
+}
+
+/// All contracts of a node. Clones share them.
+#[derive(Clone)]
+pub struct Contracts {
+    executor: Executor,
+    keeper: Keeper,
+    transactions: Transactions,
+    parties: Parties,
+    platforms: Platforms,
+    deployments: Arc<BTreeMap<LedgerId, Deployment>>,
+    live: Arc<Mutex<HashMap<Txid, Handle<Driven>>>>,
+}
+
+impl std::fmt::Debug for Contracts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Contracts").finish_non_exhaustive()
+    }
+}
+
+/// A contract's state with the plan that its effects need.
+#[derive(Debug, Clone)]
+pub struct Driven {
+    /// How it began.
+    pub plan: Arc<Plan>,
+    /// Where it is.
+    pub contract: Contract,
+}
+
+impl Driven {
+    fn begin(plan: Plan) -> Result<Self, JournalError> {
+        let contract =
+            Contract::begin(plan.agreement.clone(), &plan.manifest).ok_or(JournalError::Corrupt {
+                path: "journal".into(),
+                what: "a contract without an escrow leg".into(),
+            })?;
+        Ok(Self { plan: Arc::new(plan), contract })
+    }
+}
+
+impl Contracts {
+    /// No contract runs yet: [`Contracts::recover`] continues what the journal holds.
+    #[must_use]
+    pub fn new(
+        executor: Executor,
+        keeper: Keeper,
+        transactions: Transactions,
+        parties: Parties,
+        platforms: Platforms,
+        deployments: Arc<BTreeMap<LedgerId, Deployment>>,
+    ) -> Self {
+        Self { executor, keeper, transactions, parties, platforms, deployments, live: Arc::default() }
+    }
+
+    /// Continues what the journal holds unfinished. The transactions must have been recovered before.
+    ///
+    /// # Errors
+    /// [`JournalError`] when it cannot be read or replayed.
+    pub fn recover(&self) -> Result<usize, JournalError> {
+        let records = self.executor.journal().reader()?.machines(Driven::KIND, false)?;
+        for record in &records {
+            let mut driven = replay(record)?;
+            driven.contract = driven.contract.after_restart();
+            self.run(driven, record.inputs.len() as u64);
+        }
+        Ok(records.len())
+    }
+
+    /// A contract that has not ended yet.
+    #[must_use]
+    pub fn live(&self, id: Txid) -> Option<Handle<Driven>> {
+        self.live.lock().expect("no holder of this lock panics").get(&id).cloned()
+    }
+
+    /// A contract's state, also long after its end.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn state(&self, id: Txid) -> Result<Option<Driven>, JournalError> {
+        match self.live(id) {
+            Some(handle) => Ok(Some(handle.state())),
+            None => self
+                .executor
+                .journal()
+                .reader()?
+                .machine(Driven::KIND, id.0)?
+                .as_ref()
+                .map(replay)
+                .transpose(),
+        }
+    }
+
+    /// Every contract, the newest first.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn all(&self) -> Result<Vec<Driven>, JournalError> {
+        let records = self.executor.journal().reader()?.machines(Driven::KIND, true)?;
+        records.iter().rev().map(replay).collect()
+    }
+
+    /// How many have not ended.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.live.lock().expect("no holder of this lock panics").len()
+    }
+
+    fn run(&self, driven: Driven, seq: u64) -> Handle<Driven> {
+        let txid = driven.contract.txid();
+        let live = self.live.clone();
+        // The lock is held until the handle stands in the map: the drive may end at once.
+        let mut running = self.live.lock().expect("no holder of this lock panics");
+        let handle = drive::start(driven, seq, self.clone(), self.keeper.clone(), move || {
+            live.lock().expect("no holder of this lock panics").remove(&txid);
+        });
+        running.insert(txid, handle.clone());
+        handle
+    }
+
+    async fn follow(&self, driven: &Driven) -> Input {
+        let txid = driven.contract.txid();
+        let Some(state) =
+            self.transaction(txid, |state| state.decided().is_some() || Machine::halted(state)).await
+        else {
+            return std::future::pending().await;
+        };
+        match state.decided() {
+            Some(Evidence { fact: Fact::Decided(_, Decision::Commit { .. }), at, .. }) => {
+                Input::Committed(*at)
+            }
+            Some(_) => Input::Aborted(self.abort_reason(txid)),
+            None => Input::Aborted("the transaction halted; an operator must look".into()),
+        }
+    }
+
+    /// The first refusal in the log says it best.
+    fn abort_reason(&self, txid: Txid) -> String {
+        let records = self.executor.journal().reader().and_then(|reader| reader.audit_of(txid.0));
+        let records = records.unwrap_or_default();
+        let refused =
+            records.iter().filter_map(|bytes| crate::auditor::decode(bytes).ok()).find(|record| !record.ok);
+        refused.map_or_else(
+            || "a participant aborted".into(),
+            |record| match &record.ledger {
+                Some(ledger) => format!("{ledger}: {}", record.detail),
+                None => record.detail,
+            },
+        )
+    }
+
+    async fn arm(&self, driven: &Driven) -> Input {
+        match self.transaction(driven.contract.txid(), Machine::ended).await {
+            Some(_) => Input::Armed,
+            // The node stops.
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn transaction(
+        &self,
+        txid: Txid,
+        mut wanted: impl FnMut(&sofie_transaction::State) -> bool,
+    ) -> Option<sofie_transaction::State> {
+        if let Some(mut handle) = self.transactions.live(txid)
+            && let Some(state) = handle.until(&mut wanted).await
+        {
+            return Some(state);
+        }
+        // It has ended meanwhile: the journal answers for it.
+        self.transactions.state(txid).ok().flatten().filter(wanted)
+    }
+
+    fn issue(&self, driven: &Driven) -> Input {
+        let agreement = driven.contract.agreement();
+        match self.capability(driven) {
+            Ok(token) => Input::Issued(token),
+            Err(why) => {
+                Input::Denied(format!("no capability for {} on {}: {why}", agreement.action, agreement.thing))
+            }
+        }
+    }
+
+    fn capability(&self, driven: &Driven) -> Result<Vec<u8>, String> {
+        let agreement = driven.contract.agreement();
+        let missing = |who: &str| format!("the {who}'s keys are not on this node");
+        let owner = self.parties.with_account(agreement.owner).ok_or_else(|| missing("owner"))?;
+        let renter = self.parties.with_account(agreement.renter).ok_or_else(|| missing("renter"))?;
+        let affordance = Affordance::action(&agreement.action).map_err(|e| e.to_string())?;
+        let holder = capability_key(renter).public();
+        let mut grant = Grant::new(
+            holder,
+            agreement.thing.clone(),
+            affordance,
+            agreement.not_before,
+            agreement.not_after,
+        );
+        grant.uses = Some(1);
+        grant.transaction = Some(driven.contract.txid());
+        sofie_access::token::issue(&capability_key(owner), &grant).map_err(|e| e.to_string())
+    }
+
+    async fn note(&self, driven: &Driven, topic: Digest, commitment: Digest) -> Result<Input, JournalError> {
+        let key = Key { id: driven.id(), task: "note".into() };
+        let operation = Operation::Note { topic, commitment };
+        Ok(match self.executor.operate(key, &driven.plan.record_ledger, &operation).await? {
+            Ended::Final(evidence) => Input::Noted(evidence),
+            Ended::Refused(reason) => Input::NoteRefused(reason),
+        })
+    }
+
+    async fn pay(&self, driven: &Driven, step: Step, task: &str) -> Result<Ended, JournalError> {
+        let (leg, _) = driven.contract.escrow();
+        let manifest = Arc::new(driven.plan.manifest.clone());
+        let ledger = manifest.legs[usize::from(leg.0)].ledger.clone();
+        let key = Key { id: driven.id(), task: task.to_owned() };
+        self.executor.operate(key, &ledger, &Operation::Leg { manifest, leg, step }).await
+    }
+
+    /// The ledger's clock may be behind the node's: its refusal counts only after some time.
+    async fn refund(&self, driven: &Driven) -> Result<Input, JournalError> {
+        let mut tries = 0;
+        loop {
+            match self.pay(driven, Step::Refund, "refund").await? {
+                Ended::Final(evidence) => return Ok(Input::Refunded(evidence)),
+                Ended::Refused(reason) if tries >= REFUND_TRIES => return Ok(Input::RefundRefused(reason)),
+                Ended::Refused(_) => {
+                    tries += 1;
+                    tokio::time::sleep(REFUND_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Has the escrow contract itself judge an attestation that was rejected here; nothing is sent.
+    async fn escrow_says(&self, driven: &Driven, attestation: &SignedAttestation) -> String {
+        let (leg, _) = driven.contract.escrow();
+        let manifest = Arc::new(driven.plan.manifest.clone());
+        let name = manifest.legs[usize::from(leg.0)].ledger.clone();
+        let Some(ledger) = self.executor.ledgers().get(&name) else {
+            return format!("this node has no ledger {name}");
+        };
+        let operation = Operation::Leg { manifest, leg, step: Step::Settle(attestation.clone()) };
+        match ledger.intend(&operation).await {
+            Ok(_) => "the escrow contract would take it".into(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Takes an attestation that somebody brings. It counts by its signature, never by who brought it.
+    ///
+    /// # Errors
+    /// Why it does not count: here, and in the escrow contract's own words.
+    pub async fn bring(&self, txid: Txid, attestation: SignedAttestation) -> Result<(), String> {
+        let Some(handle) = self.live(txid) else {
+            return Err("the contract has ended, or there is none".into());
+        };
+        match handle.give(Input::Attested(attestation.clone())).await {
+            Ok(()) => Ok(()),
+            Err(why) => {
+                let contract_says = self.escrow_says(&handle.state(), &attestation).await;
+                let note = Note::about(txid.0, "evidence-refused", false, format!("{why}; {contract_says}"));
+                // The rejection itself is in the log already; this adds the contract's word.
+                if let Err(error) = self.keeper.auditor.keep(Vec::new(), vec![note], clock::now()).await {
+                    let _ = self.keeper.fatal.try_send(error);
+                }
+                Err(format!("{why}; {contract_says}"))
+            }
+        }
+    }
+}
+
+/// The state that a journaled contract is in.
+///
+/// # Errors
+/// [`JournalError::Corrupt`].
+pub fn replay(record: &Record) -> Result<Driven, JournalError> {
+    drive::replay(Driven::begin(drive::plan::<Plan>(&record.plan)?)?, &record.inputs)
+}
+
+/// Names an effect that runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    /// Everything that there is one of.
+    One(&'static str),
+    /// A timer.
+    Wake(Timestamp),
+}
+
+impl Machine for Driven {
+    const KIND: journal::Machine = journal::Machine::Contract;
+    type Input = Input;
+    type Effect = Effect;
+    type Name = Name;
+
+    fn id(&self) -> Digest {
+        self.contract.txid().0
+    }
+
+    fn next(self, input: &Input, now: Timestamp) -> Result<Self, String> {
+        let contract = self.contract.next(input, now).map_err(|rejected| rejected.to_string())?;
+        Ok(Self { contract, ..self })
+    }
+
+    fn effects(&self) -> Vec<Effect> {
+        self.contract.effects()
+    }
+
+    fn name(effect: &Effect) -> Option<Name> {
+        Some(Name::One(match effect {
+            Effect::Follow => "follow",
+            Effect::Arm => "arm",
+            Effect::Issue => "issue",
+            Effect::Act { .. } => "act",
+            Effect::Inspect => "inspect",
+            Effect::Watch => "watch",
+            Effect::Attest { .. } => "attest",
+            Effect::Note { .. } => "note",
+            Effect::Settle { .. } => "settle",
+            Effect::Refund { .. } => "refund",
+            Effect::Wake(at) => return Some(Name::Wake(*at)),
+            Effect::Alarm(_) => return None,
+        }))
+    }
+
+    fn droppable(name: &Name) -> bool {
+        matches!(name, Name::Wake(_) | Name::One("watch" | "follow" | "arm"))
+    }
+
+    fn ended(&self) -> bool {
+        self.contract.ended() && !self.halted()
+    }
+
+    fn halted(&self) -> bool {
+        matches!(self.contract.phase(), Phase::Stuck { .. })
+    }
+
+    fn notes(before: &Self, input: &Input, after: &Self) -> Vec<Note> {
+        steps::notes(before, input, after)
+    }
+}
+
+impl Actor<Driven> for Contracts {
+    async fn run(
+        &self,
+        driven: Driven,
+        effect: Effect,
+        inputs: mpsc::Sender<Asked<Input>>,
+    ) -> Result<Input, JournalError> {
+        Ok(match effect {
+            Effect::Follow => self.follow(&driven).await,
+            Effect::Arm => self.arm(&driven).await,
+            Effect::Issue => self.issue(&driven),
+            Effect::Act { token } => self.act(&driven, token, &inputs).await,
+            Effect::Inspect => self.inspect(&driven).await,
+            Effect::Watch => self.watch(&driven).await?,
+            Effect::Attest { observation, salt } => self.attest(&driven, &observation, &salt).await,
+            Effect::Note { topic, commitment } => self.note(&driven, topic, commitment).await?,
+            Effect::Settle { attestation, .. } => {
+                match self.pay(&driven, Step::Settle(attestation), "settle").await? {
+                    Ended::Final(evidence) => Input::Settled(evidence),
+                    Ended::Refused(reason) => Input::SettleRefused(reason),
+                }
+            }
+            Effect::Refund { .. } => self.refund(&driven).await?,
+            Effect::Wake(at) => {
+                tokio::time::sleep(Duration::from(at.since(clock::now()))).await;
+                Input::Woken
+            }
+            // Has no name, so it is never run.
+            Effect::Alarm(_) => std::future::pending().await,
+        })
+    }
+}
+
+/// Journal entries and audit records with which a contract begins.
+fn begun(plan: &Plan, notes: Vec<Note>) -> (Vec<Entry>, Vec<Note>) {
+    let id = plan.manifest.txid().0;
+    (vec![Entry::Begun { machine: Driven::KIND, id, plan: canonical::encode(plan) }], notes)
+}

@@ -1,0 +1,165 @@
+//! The device's part: it is told, by a capability that its owner's door verifies; and another owner's sensor is
+//! watched, whose word is evidence.
+
+use std::time::Duration;
+
+use sofie_adapters::port::{AdapterError, Outcome, Refuser, Request};
+use sofie_market::Input;
+use sofie_model::{Digest, Observation, Salt, canonical};
+use tokio::sync::mpsc;
+
+use super::{Contracts, Driven};
+use crate::auditor::Note;
+use crate::clock;
+use crate::drive::{Asked, Machine};
+use crate::gate::{self, Shown};
+use crate::journal::JournalError;
+use crate::parties::capability_key;
+
+/// How long to wait before a device that is away is asked again, while nothing was sent.
+const RETRY: Duration = Duration::from_millis(500);
+/// At most so much of a device's answer is kept.
+const MAX_ANSWER: usize = 512;
+
+impl Contracts {
+    /// Writes that the device is about to be told, then tells it. Nothing is sent twice.
+    pub(super) async fn act(
+        &self,
+        driven: &Driven,
+        token: Vec<u8>,
+        inputs: &mpsc::Sender<Asked<Input>>,
+    ) -> Input {
+        let (taken, kept) = tokio::sync::oneshot::channel();
+        let asked = Asked { input: Input::Acting, taken: Some(taken) };
+        let written = inputs.send(asked).await.is_ok() && matches!(kept.await, Ok(Ok(())));
+        if !written {
+            // The node stops, or the contract moved on: the device is not told.
+            return std::future::pending().await;
+        }
+        let agreement = driven.contract.agreement();
+        let Some(adapter) = self.platforms.adapter_of(&agreement.thing) else {
+            return Input::Denied(format!("no joined platform has {}", agreement.thing));
+        };
+        loop {
+            let request = match self.request(driven, &token) {
+                Ok(request) => request,
+                Err(why) => return Input::Denied(why),
+            };
+            match adapter.invoke(&request).await {
+                Ok(outcome) => return answer(outcome),
+                // Nothing was sent: it may be tried again while the capability is good.
+                Err(AdapterError::Transient { reason, .. }) if clock::now() < agreement.not_after => {
+                    tracing::warn!(%reason, thing = %agreement.thing, "the device does not answer yet");
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(error) => return Input::Denied(error.to_string()),
+            }
+        }
+    }
+
+    fn request(&self, driven: &Driven, token: &[u8]) -> Result<Request, String> {
+        let agreement = driven.contract.agreement();
+        let txid = driven.contract.txid();
+        let input = match agreement.input.as_str() {
+            "" => serde_json::Value::Null,
+            text => serde_json::from_str(text).map_err(|e| format!("the agreed input is no JSON: {e}"))?,
+        };
+        let (thing, action) = (agreement.thing.clone(), agreement.action.clone());
+        let mut request = Request { thing, action, input, message: txid.0, capability: Vec::new() };
+        let renter =
+            self.parties.with_account(agreement.renter).ok_or("the renter's keys are not on this node")?;
+        let owner = self.parties.name_of(agreement.owner);
+        let asked = gate::request(&request, txid).map_err(|e| e.to_string())?;
+        let nonce = random().map_err(|e| e.to_string())?;
+        let proof = sofie_access::proof::sign(
+            &capability_key(renter),
+            &owner,
+            token,
+            &asked,
+            Digest(nonce),
+            clock::now(),
+        );
+        let shown = Shown { token: token.to_vec(), proof, transaction: txid };
+        request.capability = canonical::encode(&shown);
+        Ok(request)
+    }
+
+    /// Reads what the thing says of itself, without touching it. Whether it acted is for the sensor to tell.
+    pub(super) async fn inspect(&self, driven: &Driven) -> Input {
+        let thing = &driven.contract.agreement().thing;
+        let Some(adapter) = self.platforms.adapter_of(thing) else {
+            return Input::FateUnknown(format!(
+                "the node stopped while it told {thing}, which is no longer joined"
+            ));
+        };
+        let mut seen = Vec::new();
+        for property in self.platforms.properties_of(thing) {
+            match adapter.read(thing, &property).await {
+                Ok(message) => {
+                    seen.extend(
+                        message.observations.iter().map(|o| format!("{} = {}", o.property, o.quantity.value)),
+                    );
+                }
+                Err(error) => seen.push(error.to_string()),
+            }
+        }
+        let seen = if seen.is_empty() { "nothing".to_owned() } else { seen.join(", ") };
+        Input::FateUnknown(format!(
+            "the node stopped while it told {thing}; it shows {seen}; it is not told again"
+        ))
+    }
+
+    /// Waits for a reading that fulfils the agreement; those that do not are told in the log, once each.
+    pub(super) async fn watch(&self, driven: &Driven) -> Result<Input, JournalError> {
+        let agreement = driven.contract.agreement();
+        let (_, terms) = driven.contract.escrow();
+        let told_at = driven.contract.told_at().unwrap_or(driven.plan.opened_at);
+        let mut readings = self.platforms.readings(&agreement.evidence.thing, driven.plan.opened_at);
+        loop {
+            let observation = readings.next().await;
+            match agreement.fulfilled_by(&observation, told_at, terms.evidence_deadline) {
+                Ok(()) => {
+                    // A salt that could be guessed would betray the value: better no evidence than that.
+                    let Ok(salt) = random() else { return Ok(std::future::pending().await) };
+                    return Ok(Input::Observed(observation, Salt::new(salt)));
+                }
+                Err(why) => {
+                    let detail = format!("{} = {}: {why}", observation.property, observation.quantity.value);
+                    let note = Note::about(driven.id(), "reading-ignored", true, detail);
+                    self.keeper.auditor.keep(Vec::new(), vec![note], clock::now()).await?;
+                }
+            }
+        }
+    }
+
+    /// The sensor's owner signs, with the key that the escrow names, if it is on this node.
+    pub(super) async fn attest(&self, driven: &Driven, observation: &Observation, salt: &Salt) -> Input {
+        let (_, terms) = driven.contract.escrow();
+        let Some(keys) = self.parties.with_account(terms.evidence_key) else {
+            // Another node's owner will bring it.
+            return std::future::pending().await;
+        };
+        Input::Attested(driven.contract.attestation(observation, salt).sign(keys.secp256k1()))
+    }
+}
+
+fn answer(outcome: Outcome) -> Input {
+    match outcome {
+        Outcome::Answered { code, payload } => {
+            let text: String = String::from_utf8_lossy(&payload).chars().take(MAX_ANSWER).collect();
+            Input::Acted(format!("the device answers {code} {text}").trim_end().to_owned())
+        }
+        Outcome::Refused(Refuser::Gate(refusal)) => Input::Denied(refusal.to_string()),
+        Outcome::Refused(Refuser::Device { code, diagnostic }) => {
+            Input::Denied(format!("the device refuses: {code} {diagnostic}"))
+        }
+        Outcome::Unknown { reason } => Input::FateUnknown(reason),
+    }
+}
+
+/// 32 random bytes.
+pub(super) fn random() -> Result<[u8; 32], getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

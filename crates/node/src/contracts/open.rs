@@ -1,0 +1,228 @@
+//! Opens a contract: checks what is asked for against what this node knows, makes the agreement and the manifest, and
+//! begins both machines in one durable write.
+
+use sofie_market::{Agreement, EvidenceRule};
+use sofie_model::manifest::{DecisionSite, EscrowTerms, Participant};
+use sofie_model::{
+    Account, Class, Digest, LedgerId, Leg, Manifest, Rule, Salt, Span, Terms, Timestamp, Txid,
+};
+
+use super::actuation::random;
+use super::{Contracts, Driven, Plan, begun};
+use crate::api::OpenContract;
+use crate::auditor::Note;
+use crate::clock;
+use crate::journal::JournalError;
+use crate::keys::PartyKeys;
+use crate::parties::preimage;
+
+/// No deadline of a contract lies further away than this.
+const LONGEST: u64 = 366 * 24 * 3600;
+
+/// Why a contract is not opened. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// A name that this node does not know.
+    #[error("this node has no {what} {name:?}; it has {known}")]
+    Unknown {
+        /// What was looked for: `party`, `thing`, `ledger`.
+        what: &'static str,
+        /// Under this name.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A value that cannot be.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// The field of the request.
+        field: String,
+        /// What is wrong and what is expected.
+        why: String,
+    },
+    /// The journal does not take it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// The two ledgers of a contract, as they are configured.
+struct Sites {
+    decision: DecisionSite,
+    escrow: Account,
+    ledger: sofie_ledgers::Profile,
+    record: sofie_ledgers::Profile,
+}
+
+impl Contracts {
+    /// Opens a contract and lets it run. Once this returns `Ok`, the journal holds it.
+    ///
+    /// # Errors
+    /// [`Refused`] names the field and says what is expected.
+    pub async fn open(&self, asked: &OpenContract) -> Result<Txid, Refused> {
+        let now = clock::now();
+        check_spans(asked)?;
+        let renter = self.party(&asked.renter)?;
+        let owner = self.owner_of(&asked.thing, "thing")?;
+        let witness = self.owner_of(&asked.evidence.thing, "evidence.thing")?;
+        self.check_affordances(asked)?;
+        let sites = self.sites(asked)?;
+        let nonce = Digest(random().map_err(|e| invalid("nonce", e.to_string()))?);
+        let salt = Salt::new(random().map_err(|e| invalid("salt", e.to_string()))?);
+        let start = next_second(now);
+        let agreement = Agreement {
+            thing: asked.thing.clone(),
+            action: asked.action.clone(),
+            input: asked.input.as_ref().map(ToString::to_string).unwrap_or_default(),
+            renter: renter.account(),
+            owner: owner.account(),
+            price: asked.price.0,
+            not_before: now,
+            not_after: start + Span::from_seconds(asked.decision_within_s + asked.open_for_s),
+            evidence: EvidenceRule {
+                thing: asked.evidence.thing.clone(),
+                property: asked.evidence.property.clone(),
+                equals: asked.evidence.equals.clone(),
+            },
+        };
+        let escrow = EscrowTerms {
+            contract: sites.escrow,
+            payer: renter.account(),
+            payee: owner.account(),
+            amount: asked.price.0,
+            evidence_key: witness.account(),
+            evidence_deadline: start + Span::from_seconds(asked.evidence_within_s),
+            submission_window: Span::from_seconds(asked.submission_window_s),
+        };
+        let manifest = Manifest {
+            version: 1,
+            legs: vec![
+                leg(&sites.ledger, Class::Verifying, Terms::Escrow(escrow)),
+                leg(&sites.record, Class::Record, Terms::Record(agreement.commitment(&salt))),
+            ],
+            rule: Rule::All,
+            decision: sites.decision,
+            deadline: start + Span::from_seconds(asked.decision_within_s),
+            grace: Span::ZERO,
+            guard: Account::ZERO,
+            participants: [renter, owner].map(|keys| participant(keys, nonce)).to_vec(),
+            nonce,
+        };
+        manifest.check(now).map_err(|fault| invalid(&fault.path, fault.why))?;
+        let decision_time = sites.ledger.inclusion + sites.ledger.finalises;
+        let plan =
+            Plan { agreement, salt, manifest, record_ledger: asked.record_ledger.clone(), opened_at: now };
+        self.begin(asked, plan, decision_time).await
+    }
+
+    async fn begin(&self, asked: &OpenContract, plan: Plan, decision_time: Span) -> Result<Txid, Refused> {
+        let txid = plan.manifest.txid();
+        let owner = self.parties.name_of(plan.agreement.owner);
+        let offered = format!(
+            "{} pays {} to {owner} for {} on {}",
+            asked.renter, asked.price.0, asked.action, asked.thing
+        );
+        let accepted = format!("by {owner}, whose price and policy it meets");
+        let notes = vec![
+            Note::about(txid.0, "offered", true, offered).by(asked.renter.clone()),
+            Note::about(txid.0, "accepted", true, accepted).by(owner),
+        ];
+        let (entries, notes) = begun(&plan, notes);
+        let transaction =
+            sofie_transaction::Plan { manifest: plan.manifest.clone(), acts_for: vec![0, 1], decision_time };
+        let driven = Driven::begin(plan)?;
+        self.transactions.begin(transaction, entries, notes).await?;
+        self.run(driven, 0);
+        Ok(txid)
+    }
+
+    fn party(&self, name: &str) -> Result<&PartyKeys, Refused> {
+        self.parties.named(name).ok_or_else(|| {
+            let known =
+                self.parties.iter().map(|keys| keys.name().to_string()).collect::<Vec<_>>().join(", ");
+            Refused::Unknown { what: "party", name: name.into(), known }
+        })
+    }
+
+    fn owner_of(&self, thing: &sofie_model::ThingId, field: &str) -> Result<&PartyKeys, Refused> {
+        let owner = self.platforms.owner_of(thing).ok_or_else(|| Refused::Unknown {
+            what: "thing",
+            name: format!("{thing} ({field})"),
+            known: self.platforms.things().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        })?;
+        self.party(&owner)
+    }
+
+    fn check_affordances(&self, asked: &OpenContract) -> Result<(), Refused> {
+        let actions = self.platforms.actions_of(&asked.thing);
+        if !actions.contains(&asked.action) {
+            let known = actions.join(", ");
+            return Err(Refused::Unknown { what: "action", name: asked.action.clone(), known });
+        }
+        let properties = self.platforms.properties_of(&asked.evidence.thing);
+        if !properties.contains(&asked.evidence.property) {
+            let known = properties.join(", ");
+            return Err(Refused::Unknown { what: "property", name: asked.evidence.property.clone(), known });
+        }
+        Ok(())
+    }
+
+    fn sites(&self, asked: &OpenContract) -> Result<Sites, Refused> {
+        let ledger = self.profile(&asked.ledger)?;
+        let record = self.profile(&asked.record_ledger)?;
+        let Some(contracts) = self.deployments.get(&asked.ledger) else {
+            return Err(invalid("ledger", format!("{} runs no contract that could decide", asked.ledger)));
+        };
+        if !record.classes.contains(&Class::Record) {
+            return Err(invalid("record_ledger", format!("{} records nothing", asked.record_ledger)));
+        }
+        let decision = DecisionSite {
+            ledger: asked.ledger.clone(),
+            chain_id: contracts.chain_id,
+            contract: contracts.decision,
+            finality: ledger.finality,
+        };
+        Ok(Sites { decision, escrow: contracts.escrow, ledger, record })
+    }
+
+    fn profile(&self, id: &LedgerId) -> Result<sofie_ledgers::Profile, Refused> {
+        let ledgers = self.executor.ledgers();
+        ledgers.get(id).map(|ledger| ledger.profile().clone()).ok_or_else(|| Refused::Unknown {
+            what: "ledger",
+            name: id.to_string(),
+            known: ledgers.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+fn leg(profile: &sofie_ledgers::Profile, class: Class, terms: Terms) -> Leg {
+    Leg { ledger: profile.id.clone(), class, finality: profile.finality, required: true, terms }
+}
+
+fn participant(keys: &PartyKeys, nonce: Digest) -> Participant {
+    Participant { account: keys.account(), hashlock: Digest::sha256(preimage(keys, nonce).as_bytes()) }
+}
+
+fn check_spans(asked: &OpenContract) -> Result<(), Refused> {
+    let spans = [
+        ("open_for_s", asked.open_for_s),
+        ("decision_within_s", asked.decision_within_s),
+        ("evidence_within_s", asked.evidence_within_s),
+    ];
+    for (field, seconds) in spans {
+        if !(1..=LONGEST).contains(&seconds) {
+            return Err(invalid(field, format!("{seconds} s; 1 to {LONGEST} are expected")));
+        }
+    }
+    if asked.submission_window_s > LONGEST {
+        return Err(invalid("submission_window_s", format!("at most {LONGEST} are expected")));
+    }
+    Ok(())
+}
+
+fn next_second(now: Timestamp) -> Timestamp {
+    Timestamp::from_seconds(now.as_seconds() + 1)
+}
+
+fn invalid(field: &str, why: impl Into<String>) -> Refused {
+    Refused::Invalid { field: field.to_owned(), why: why.into() }
+}

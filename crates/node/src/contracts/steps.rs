@@ -1,0 +1,76 @@
+//! What a contract's inputs leave in the audit log: the timeline that people see.
+
+use sofie_market::{Input, Phase};
+use sofie_model::Evidence;
+
+use super::Driven;
+use crate::auditor::Note;
+use crate::drive::Machine;
+
+/// The records of one step.
+pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note> {
+    let id = before.id();
+    let agreement = before.contract.agreement();
+    let about = |kind, ok, detail: String| vec![Note::about(id, kind, ok, detail)];
+    let on = |kind, evidence: &Evidence| vec![Note::on_ledger(id, kind, evidence)];
+    // A late answer that moves nothing is no step; its words, if it has any, are in the program's log.
+    if before.contract.phase() == after.contract.phase() && !matches!(input, Input::FateUnknown(_)) {
+        return Vec::new();
+    }
+    match input {
+        // The transaction's own records tell these.
+        Input::Committed(_) | Input::Aborted(_) => Vec::new(),
+        Input::Armed => about("armed", true, "the escrow waits for evidence".into()),
+        Input::Issued(_) => {
+            let detail = format!(
+                "{} on {} from {} until {}",
+                agreement.action,
+                agreement.thing,
+                Rfc3339(agreement.not_before),
+                Rfc3339(agreement.not_after)
+            );
+            about("capability-issued", true, detail)
+        }
+        Input::Acting => about("asked", true, format!("{} on {}", agreement.action, agreement.thing)),
+        Input::Acted(answer) => about("actuated", true, answer.clone()),
+        Input::Denied(reason) => about("denied", false, reason.clone()),
+        Input::FateUnknown(reason) => about("fate-unknown", false, reason.clone()),
+        Input::Observed(observation, _) => {
+            let detail = format!(
+                "{} {} = {} at {}",
+                observation.thing,
+                observation.property,
+                observation.quantity.value,
+                Rfc3339(observation.observed_at)
+            );
+            about("observed", true, detail)
+        }
+        Input::Attested(signed) => {
+            let signer = signed.signer().map_or_else(|bad| bad.to_string(), |account| account.to_string());
+            about("attested", signed.attestation.fulfilled, format!("signed by {signer}"))
+        }
+        Input::Noted(evidence) => on("noted", evidence),
+        Input::NoteRefused(reason) => about("note-refused", false, reason.clone()),
+        Input::Settled(evidence) => on("settled", evidence),
+        Input::SettleRefused(reason) => about("settle-refused", false, reason.clone()),
+        Input::Refunded(evidence) => on("refunded", evidence),
+        Input::RefundRefused(reason) => about("refund-refused", false, reason.clone()),
+        Input::Woken => match after.contract.phase() {
+            Phase::Refunding { reason } => about("deadline", false, reason.clone()),
+            _ => Vec::new(),
+        },
+    }
+}
+
+/// An instant as people read it.
+pub(crate) struct Rfc3339(pub(crate) sofie_model::Timestamp);
+
+impl std::fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let millis = i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX);
+        match jiff::Timestamp::from_millisecond(millis) {
+            Ok(instant) => write!(f, "{instant:.3}"),
+            Err(_) => write!(f, "{millis} ms"),
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The node's answers: [`Federation`], made of the rooms that run inside it.
+
+mod things;
+mod view;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use sofie_ledgers::{Ledger, LedgerError};
+use sofie_model::{LedgerId, ThingId, Txid};
+
+use crate::api::{
+    Amount, ApiError, At, Balances, BringEvidence, Contract, Description, ErrorKind, Federation, Fees,
+    JoinPlatform, LedgerStatus, OpenContract, Page, PageRequest, Party, Platform, Put, Status, Steps,
+    ThingEvents, Transaction,
+};
+use crate::contracts::Refused;
+use crate::drive::Machine;
+use crate::journal::JournalError;
+use crate::platforms::PlatformError;
+use crate::runtime::Runtime;
+
+/// No longer range of blocks is asked for fees.
+const MAX_FEE_RANGE: u64 = 100_000;
+
+#[async_trait]
+impl Federation for Runtime {
+    async fn ready(&self) -> Result<(), ApiError> {
+        for (id, ledger) in self.ledgers().iter().filter(|(_, ledger)| ledger.profile().decides) {
+            ledger.head().await.map_err(|error| unavailable(id, &error))?;
+        }
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<Status, ApiError> {
+        Ok(Status {
+            name: self.config().node.name.to_string(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            started_at: At(self.started_at()),
+            console: self.console(),
+            ledgers: self.ledgers_shown().await,
+        })
+    }
+
+    async fn ledgers(&self) -> Result<Vec<LedgerStatus>, ApiError> {
+        Ok(self.ledgers_shown().await)
+    }
+
+    async fn balances(&self, ledger: &LedgerId) -> Result<Balances, ApiError> {
+        let found = self.ledger(ledger)?;
+        let treasury = found.treasury().ok_or_else(|| no_money(ledger))?;
+        let head = found.head().await.map_err(|error| unavailable(ledger, &error))?;
+        let mut balances = BTreeMap::new();
+        for party in self.parties().iter() {
+            let held =
+                treasury.balance(party.account()).await.map_err(|error| unavailable(ledger, &error))?;
+            balances.insert(party.name().to_string(), Amount(held));
+        }
+        Ok(Balances { ledger: ledger.clone(), height: head.height, balances })
+    }
+
+    async fn fees(&self, ledger: &LedgerId, from: u64, to: u64) -> Result<Fees, ApiError> {
+        let found = self.ledger(ledger)?;
+        let treasury = found.treasury().ok_or_else(|| no_money(ledger))?;
+        if to < from || to - from > MAX_FEE_RANGE {
+            let detail = format!("blocks {from} to {to}; at most {MAX_FEE_RANGE} are looked at");
+            return Err(ApiError::new(ErrorKind::Invalid, "no such range of blocks", detail));
+        }
+        let payers: Vec<_> = self.parties().iter().map(|party| party.account()).collect();
+        let fees = treasury.fees(&payers, from, to).await.map_err(|error| unavailable(ledger, &error))?;
+        Ok(Fees { fees: Amount(fees) })
+    }
+
+    async fn parties(&self) -> Result<Vec<Party>, ApiError> {
+        let party =
+            |keys: &crate::keys::PartyKeys| Party { name: keys.name().to_string(), account: keys.account() };
+        Ok(self.parties().iter().map(party).collect())
+    }
+
+    async fn join_platform(&self, request: JoinPlatform) -> Result<Platform, ApiError> {
+        self.platforms().join(&request).await.map_err(Into::into)
+    }
+
+    async fn platforms(&self) -> Result<Vec<Platform>, ApiError> {
+        Ok(self.platforms().list())
+    }
+
+    async fn platform(&self, id: &str) -> Result<Platform, ApiError> {
+        let found = self.platforms().list().into_iter().find(|platform| platform.id == id);
+        found.ok_or_else(|| {
+            ApiError::new(
+                ErrorKind::NotFound,
+                "no such platform",
+                format!("this node has joined no platform {id:?}"),
+            )
+            .next("list them with GET /api/v1/platforms")
+        })
+    }
+
+    async fn open_contract(&self, request: OpenContract) -> Result<Contract, ApiError> {
+        let id = self.contracts().open(&request).await?;
+        Federation::contract(self, id).await
+    }
+
+    async fn contracts(&self) -> Result<Vec<Contract>, ApiError> {
+        let all = self.contracts().all()?;
+        all.iter().map(|driven| Ok(view::contract(self, driven, self.steps(driven.id(), None)?))).collect()
+    }
+
+    async fn contract(&self, id: Txid) -> Result<Contract, ApiError> {
+        let driven = self.contracts().state(id)?.ok_or_else(|| no_such("contract", id))?;
+        Ok(view::contract(self, &driven, self.steps(id.0, None)?))
+    }
+
+    async fn contract_events(&self, id: Txid, after: Option<u64>) -> Result<Steps, ApiError> {
+        self.contracts().state(id)?.ok_or_else(|| no_such("contract", id))?;
+        Ok(view::follow(self.clone(), id, after.unwrap_or(0)).boxed())
+    }
+
+    async fn bring_evidence(&self, id: Txid, evidence: BringEvidence) -> Result<Contract, ApiError> {
+        self.contracts().state(id)?.ok_or_else(|| no_such("contract", id))?;
+        let brought = self.contracts().bring(id, evidence.attestation).await;
+        brought.map_err(|why| {
+            ApiError::new(ErrorKind::Refused, "the evidence does not count", why)
+                .next("only the evidence key that the contract names can sign; see its sensor's owner")
+        })?;
+        Federation::contract(self, id).await
+    }
+
+    async fn receipt(&self, id: Txid) -> Result<Vec<u8>, ApiError> {
+        let driven = self.contracts().state(id)?.ok_or_else(|| no_such("contract", id))?;
+        if !driven.contract.ended() {
+            let detail = format!("contract {id} has not ended: {}", view::next(&driven));
+            return Err(
+                ApiError::new(ErrorKind::Conflict, "no receipt yet", detail).next("follow its events")
+            );
+        }
+        crate::receipts::make(self, &driven).await.map_err(|why| {
+            ApiError::new(ErrorKind::Unavailable, "the receipt cannot be made now", why)
+                .next("try again later")
+        })
+    }
+
+    async fn transactions(&self) -> Result<Vec<Transaction>, ApiError> {
+        let records = self.journal().reader()?.machines(<sofie_transaction::State as Machine>::KIND, true)?;
+        let states = records.iter().rev().map(crate::transactions::replay);
+        states.map(|state| view::transaction(self, &state?)).collect()
+    }
+
+    async fn transaction(&self, id: Txid) -> Result<Transaction, ApiError> {
+        let state = self.transactions().state(id)?.ok_or_else(|| no_such("transaction", id))?;
+        view::transaction(self, &state)
+    }
+
+    async fn resume(&self, id: Txid) -> Result<Transaction, ApiError> {
+        self.transactions().resume(id)?;
+        Federation::transaction(self, id).await
+    }
+
+    async fn directory(&self) -> Result<Description, ApiError> {
+        things::own(self)
+    }
+
+    async fn things(&self, page: PageRequest) -> Result<Page, ApiError> {
+        Ok(things::page(self, page))
+    }
+
+    async fn create_thing(&self, description: &str) -> Result<ThingId, ApiError> {
+        things::create(self, description).await
+    }
+
+    async fn thing(&self, id: &ThingId) -> Result<Description, ApiError> {
+        things::get(self, id)
+    }
+
+    async fn put_thing(&self, id: &ThingId, description: &str) -> Result<Put, ApiError> {
+        things::put(self, id, description).await
+    }
+
+    async fn patch_thing(&self, id: &ThingId, patch: &str) -> Result<(), ApiError> {
+        things::patch(self, id, patch).await
+    }
+
+    async fn delete_thing(&self, id: &ThingId) -> Result<(), ApiError> {
+        things::delete(self, id).await
+    }
+
+    async fn thing_events(&self, after: Option<u64>) -> Result<ThingEvents, ApiError> {
+        Ok(things::follow(self.clone(), after).boxed())
+    }
+
+    fn write_metrics(&self, out: &mut dyn Write) -> std::fmt::Result {
+        let (transactions, contracts) = (self.transactions().running(), self.contracts().running());
+        writeln!(out, "# HELP sofie_transactions_running Transactions that have not ended.")?;
+        writeln!(out, "# TYPE sofie_transactions_running gauge\nsofie_transactions_running {transactions}")?;
+        writeln!(out, "# HELP sofie_contracts_running Contracts that have not ended.")?;
+        writeln!(out, "# TYPE sofie_contracts_running gauge\nsofie_contracts_running {contracts}")?;
+        writeln!(out, "# HELP sofie_audit_records Records in the audit log.")?;
+        writeln!(out, "# TYPE sofie_audit_records counter\nsofie_audit_records {}", self.auditor().len())?;
+        writeln!(out, "# HELP sofie_things Things in the directory.")?;
+        let things = self.platforms().directory(sofie_directory::store::Directory::len);
+        writeln!(out, "# TYPE sofie_things gauge\nsofie_things {things}")
+    }
+}
+
+impl Runtime {
+    async fn ledgers_shown(&self) -> Vec<LedgerStatus> {
+        let mut shown = Vec::new();
+        for configured in &self.config().ledgers {
+            let Some(ledger) = self.ledgers().get(&configured.id) else { continue };
+            let profile = ledger.profile();
+            let head = ledger.head().await;
+            shown.push(LedgerStatus {
+                id: configured.id.clone(),
+                kind: configured.kind.as_str().into(),
+                classes: profile.classes.clone(),
+                height: head.as_ref().ok().map(|head| head.height),
+                time: head.as_ref().ok().map(|head| At(head.time)),
+                single_operator: profile.single_operator,
+                ok: head.is_ok(),
+                error: head.err().map(|error| error.to_string()),
+            });
+        }
+        shown
+    }
+
+    fn ledger(&self, id: &LedgerId) -> Result<&Arc<dyn Ledger>, ApiError> {
+        self.ledgers().get(id).ok_or_else(|| {
+            ApiError::new(ErrorKind::NotFound, "no such ledger", format!("this node has no ledger {id}"))
+                .next("list them with GET /api/v1/status")
+        })
+    }
+}
+
+fn no_such(what: &str, id: Txid) -> ApiError {
+    ApiError::new(ErrorKind::NotFound, format!("no such {what}"), format!("the journal holds no {what} {id}"))
+        .next(format!("list them with GET /api/v1/{what}s"))
+}
+
+fn no_money(ledger: &LedgerId) -> ApiError {
+    ApiError::new(
+        ErrorKind::Conflict,
+        "no money there",
+        format!("{ledger} only records; nobody holds anything on it"),
+    )
+}
+
+fn unavailable(ledger: &LedgerId, error: &LedgerError) -> ApiError {
+    ApiError::new(ErrorKind::Unavailable, format!("ledger {ledger} does not answer"), error.to_string())
+        .next("see whether it runs and is reached; sofie doctor tells more")
+}
+
+fn internal(error: &dyn std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorKind::Internal, "the node failed", error.to_string()).next("see its log")
+}
+
+impl From<JournalError> for ApiError {
+    fn from(error: JournalError) -> Self {
+        Self::new(ErrorKind::Unavailable, "the journal does not answer", error.to_string())
+            .next("see the node's log; it stops when it cannot write")
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unknown { what, .. } => {
+                Self::new(ErrorKind::NotFound, format!("no such {what}"), refused.to_string())
+            }
+            Refused::Invalid { .. } => {
+                Self::new(ErrorKind::Invalid, "the contract cannot be opened", refused.to_string())
+            }
+            Refused::Journal(error) => error.into(),
+        }
+    }
+}
+
+impl From<PlatformError> for ApiError {
+    fn from(error: PlatformError) -> Self {
+        use sofie_adapters::AdapterError;
+        use sofie_directory::store::DirectoryError;
+        let kind = match &error {
+            PlatformError::NoOwner { .. } => ErrorKind::NotFound,
+            PlatformError::Joined { .. } => ErrorKind::Conflict,
+            PlatformError::TooMany => ErrorKind::TooMany,
+            PlatformError::Adapter(AdapterError::Transient { .. }) | PlatformError::Anchor { .. } => {
+                ErrorKind::Unavailable
+            }
+            PlatformError::Adapter(_) => ErrorKind::Invalid,
+            PlatformError::Directory(DirectoryError::NotFound { .. }) => ErrorKind::NotFound,
+            PlatformError::Directory(DirectoryError::OtherOwner { .. }) => ErrorKind::Refused,
+            PlatformError::Directory(_) => ErrorKind::Invalid,
+            PlatformError::Journal(_) => ErrorKind::Unavailable,
+        };
+        Self::new(kind, "the platform or thing is not taken", error.to_string())
+    }
+}

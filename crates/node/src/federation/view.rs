@@ -1,0 +1,178 @@
+//! Machines' states as the API shows them.
+
+use futures::{Stream, stream};
+use sofie_market::Phase;
+use sofie_model::{Decision, Digest, Evidence, Txid};
+use sofie_transaction::{Leg, State};
+
+use crate::api::{
+    Amount, ApiError, At, Contract, ContractState, Deadlines, LegStatus, Step, Transaction, Verdict,
+};
+use crate::auditor;
+use crate::contracts::Driven;
+use crate::journal::JournalError;
+use crate::runtime::Runtime;
+
+impl Runtime {
+    /// What the audit log says about `subject`, numbered from 1; only what comes after number `after`.
+    pub(super) fn steps(&self, subject: Digest, after: Option<u64>) -> Result<Vec<Step>, JournalError> {
+        let records = self.journal().reader()?.audit_of(subject)?;
+        let steps = (1..).zip(records).filter(|(seq, _)| *seq > after.unwrap_or(0));
+        steps.map(|(seq, bytes)| Ok(step(seq, auditor::decode(&bytes)?))).collect()
+    }
+
+    pub(super) fn label(&self, manifest: &sofie_model::Manifest) -> String {
+        let single = |id: &_| self.ledgers().get(id).is_none_or(|ledger| ledger.profile().single_operator);
+        sofie_transaction::label(manifest, single).to_string()
+    }
+}
+
+fn step(seq: u64, record: auditor::Record) -> Step {
+    Step {
+        seq,
+        name: record.kind,
+        at: At(record.at),
+        ledger: record.ledger,
+        ok: record.ok,
+        detail: record.detail,
+    }
+}
+
+/// A contract's steps as they come; ends after its last.
+pub(super) fn follow(runtime: Runtime, id: Txid, after: u64) -> impl Stream<Item = Step> + Send {
+    struct Reader {
+        runtime: Runtime,
+        grown: tokio::sync::watch::Receiver<u64>,
+        after: u64,
+        read: std::collections::VecDeque<Step>,
+    }
+    let grown = runtime.auditor().watch();
+    let reader = Reader { runtime, grown, after, read: std::collections::VecDeque::new() };
+    stream::unfold(reader, move |mut reader| async move {
+        loop {
+            if let Some(step) = reader.read.pop_front() {
+                reader.after = step.seq;
+                return Some((step, reader));
+            }
+            reader.grown.mark_unchanged();
+            // Asked before the steps are read: what it ended with is then among them.
+            let ended =
+                reader.runtime.contracts().state(id).ok()?.is_none_or(|driven| driven.contract.ended());
+            reader.read = reader.runtime.steps(id.0, Some(reader.after)).ok()?.into();
+            if reader.read.is_empty() {
+                if ended {
+                    return None;
+                }
+                reader.grown.changed().await.ok()?;
+            }
+        }
+    })
+}
+
+pub(super) fn contract(runtime: &Runtime, driven: &Driven, steps: Vec<Step>) -> Contract {
+    let agreement = driven.contract.agreement();
+    let (_, terms) = driven.contract.escrow();
+    let (state, reason) = state(driven.contract.phase());
+    Contract {
+        id: driven.contract.txid(),
+        state,
+        reason,
+        thing: agreement.thing.clone(),
+        action: agreement.action.clone(),
+        renter: runtime.parties().name_of(agreement.renter),
+        owner: runtime.parties().name_of(agreement.owner),
+        price: Amount(agreement.price),
+        label: runtime.label(&driven.plan.manifest),
+        deadlines: Deadlines {
+            decision: At(driven.plan.manifest.deadline),
+            evidence: At(terms.evidence_deadline),
+            refund: At(driven.contract.refund_at()),
+        },
+        next: next(driven),
+        steps,
+    }
+}
+
+fn state(phase: &Phase) -> (ContractState, Option<String>) {
+    match phase {
+        Phase::Recording => (ContractState::Preparing, None),
+        Phase::Committed | Phase::Issuing | Phase::Ready { .. } | Phase::Acting => {
+            (ContractState::Committed, None)
+        }
+        Phase::Watching | Phase::Attesting { .. } | Phase::Noting { .. } | Phase::Settling { .. } => {
+            (ContractState::Actuated, None)
+        }
+        Phase::Waiting { reason } | Phase::Refunding { reason } | Phase::Stuck { reason } => {
+            (ContractState::Committed, Some(reason.clone()))
+        }
+        Phase::Settled => (ContractState::Settled, None),
+        Phase::Refunded { reason } => (ContractState::Refunded, Some(reason.clone())),
+        Phase::Aborted { reason } => (ContractState::Aborted, Some(reason.clone())),
+    }
+}
+
+/// What happens if nobody acts.
+pub(super) fn next(driven: &Driven) -> String {
+    let refund = At(driven.contract.refund_at());
+    let decision = At(driven.plan.manifest.deadline);
+    match driven.contract.phase() {
+        Phase::Recording => format!("not decided by {decision}, it aborts and every lock is undone"),
+        Phase::Committed | Phase::Issuing | Phase::Ready { .. } | Phase::Acting => {
+            format!("the device is told; without evidence the renter is paid back at {refund}")
+        }
+        Phase::Watching | Phase::Attesting { .. } | Phase::Noting { .. } => {
+            format!("without evidence the renter is paid back at {refund}")
+        }
+        Phase::Settling { .. } => "the escrow pays the owner".into(),
+        Phase::Waiting { .. } => format!("the renter is paid back at {refund}"),
+        Phase::Refunding { .. } => "the escrow pays the renter back".into(),
+        Phase::Settled => "nothing: the owner is paid".into(),
+        Phase::Refunded { .. } => "nothing: the renter is paid back".into(),
+        Phase::Aborted { .. } => "nothing: nothing was moved".into(),
+        Phase::Stuck { .. } => "nothing by itself: the operator must look at the escrow".into(),
+    }
+}
+
+pub(super) fn transaction(runtime: &Runtime, state: &State) -> Result<Transaction, ApiError> {
+    use sofie_transaction::Phase;
+    let phase = match state.phase() {
+        Phase::Preparing => "preparing",
+        Phase::Releasing => "collecting",
+        Phase::Committing | Phase::Aborting { .. } => "deciding",
+        Phase::Closing(_) => "applying",
+        Phase::Done(_) => "done",
+        Phase::Halted { .. } => "halted",
+    };
+    let decision = match state.phase() {
+        Phase::Closing(decision) | Phase::Done(decision) => Some(match decision {
+            Decision::Commit { .. } => Verdict::Commit,
+            Decision::Abort { .. } => Verdict::Abort,
+        }),
+        _ => None,
+    };
+    Ok(Transaction {
+        id: state.txid(),
+        phase: phase.into(),
+        label: runtime.label(state.manifest()),
+        decision,
+        deadline: At(state.manifest().deadline),
+        legs: state
+            .manifest()
+            .legs()
+            .zip(state.legs())
+            .map(|((id, leg), known)| leg_status(id, leg, known))
+            .collect(),
+        steps: runtime.steps(state.txid().0, None)?,
+    })
+}
+
+fn leg_status(id: sofie_model::LegId, leg: &sofie_model::Leg, known: &Leg) -> LegStatus {
+    let (state, evidence): (&str, Vec<Evidence>) = match known {
+        Leg::Open => ("intended", Vec::new()),
+        Leg::Prepared(evidence) => ("prepared", vec![evidence.clone()]),
+        Leg::Refused(_) => ("refused", Vec::new()),
+        Leg::Closed { applied: true, evidence } => ("applied", evidence.iter().cloned().collect()),
+        Leg::Closed { applied: false, evidence } => ("reverted", evidence.iter().cloned().collect()),
+    };
+    LegStatus { leg: id, ledger: leg.ledger.clone(), class: leg.class, state: state.into(), evidence }
+}

@@ -1,0 +1,191 @@
+//! Opens the configured ledgers. Replacing one by another is a line of the configuration.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use sofie_ledgers::calendar::{self, Calendar};
+use sofie_ledgers::evm::{
+    EmbeddedChain, EvmLedger, Genesis, Keyring, OpenLedgerError, chain::Chain, embedded,
+};
+use sofie_ledgers::evm::{RpcChain, RpcConfig, RpcOpenError, embedded_profile, rpc_profile};
+use sofie_ledgers::{Ledger, Profile};
+use sofie_model::{Account, Finality, LedgerId, Span};
+use zeroize::Zeroizing;
+
+use crate::clock;
+use crate::config::{self, Config, LedgerKind, Name};
+use crate::contracts::Deployment;
+use crate::executor::Ledgers;
+use crate::keys::PartyKeys;
+use crate::parties::Parties;
+
+/// How long a chain's node may take for one answer.
+const RPC_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Why a ledger does not open. Each text names the ledger and the next step.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder for the embedded ledgers cannot be made.
+    #[error("{path}: cannot be made; check data_dir and the rights on it")]
+    Folder {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The embedded chain.
+    #[error("ledger {ledger}: {source}")]
+    Embedded {
+        /// Which ledger.
+        ledger: LedgerId,
+        /// What is wrong.
+        source: embedded::OpenError,
+    },
+    /// The chain behind JSON-RPC.
+    #[error("ledger {ledger}: {source}")]
+    Rpc {
+        /// Which ledger.
+        ledger: LedgerId,
+        /// What is wrong.
+        source: RpcOpenError,
+    },
+    /// The contracts on a chain.
+    #[error(transparent)]
+    Contracts(#[from] OpenLedgerError),
+    /// The calendar.
+    #[error("ledger {ledger}: {source}")]
+    Calendar {
+        /// Which ledger.
+        ledger: LedgerId,
+        /// What is wrong.
+        source: calendar::OpenError,
+    },
+    /// The operator's keys are not there.
+    #[error("party {operator}, who runs the node, has no keys; name it in a [[party]] entry")]
+    NoOperator {
+        /// Its name.
+        operator: Name,
+    },
+}
+
+/// The opened ledgers, and where the contracts stand on those that decide.
+pub struct Opened {
+    /// By name.
+    pub ledgers: Ledgers,
+    /// By name.
+    pub deployments: BTreeMap<LedgerId, Deployment>,
+}
+
+/// Opens every ledger of the configuration.
+///
+/// # Errors
+/// [`OpenError`] for the first that does not open.
+pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenError> {
+    let folder = config.node.data_dir.join("ledgers");
+    std::fs::create_dir_all(&folder).map_err(|source| OpenError::Folder { path: folder.clone(), source })?;
+    let no_operator = || OpenError::NoOperator { operator: config.node.operator.clone() };
+    let operator = parties.named(config.node.operator.as_str()).ok_or_else(no_operator)?;
+    let mut opened = Opened { ledgers: Ledgers::new(), deployments: BTreeMap::new() };
+    for ledger in &config.ledgers {
+        let id = ledger.id.clone();
+        match &ledger.kind {
+            LedgerKind::EvmEmbedded { chain_id, genesis } => {
+                let chain = embedded_chain(&folder, ledger, *chain_id, genesis, parties)?;
+                let profile = profile(embedded_profile(id), ledger);
+                opened.add_evm(Arc::new(chain), profile, parties, operator).await?;
+            }
+            LedgerKind::EvmRpc { url, chain_id, finality } => {
+                let settings = RpcConfig {
+                    url: url.reveal().clone(),
+                    chain_id: *chain_id,
+                    timeout: RPC_TIMEOUT,
+                    since: 0,
+                };
+                let chain = RpcChain::open(settings).await;
+                let chain = chain.map_err(|source| OpenError::Rpc { ledger: id.clone(), source })?;
+                let profile = profile(rpc_profile(id, *finality, ledger.poll), ledger);
+                opened.add_evm(Arc::new(chain), profile, parties, operator).await?;
+            }
+            LedgerKind::Calendar { read_only } => {
+                let origin = format!("{}/{id}", config.node.name);
+                let path = folder.join(format!("{id}.log"));
+                let own = calendar::Config::new(id.clone(), origin, path);
+                let settings = calendar::Config {
+                    refuse: *read_only,
+                    inclusion: ledger.inclusion,
+                    finalises: ledger.finalises,
+                    poll: ledger.poll,
+                    ..own
+                };
+                let key = operator.ed25519().clone();
+                // Reads the whole log; nothing else runs yet.
+                let calendar = tokio::task::block_in_place(|| Calendar::open(settings, key, clock::clock()));
+                let calendar =
+                    calendar.map_err(|source| OpenError::Calendar { ledger: id.clone(), source })?;
+                opened.ledgers.insert(id, Arc::new(calendar));
+            }
+        }
+    }
+    Ok(opened)
+}
+
+impl Opened {
+    async fn add_evm(
+        &mut self,
+        chain: Arc<dyn Chain>,
+        profile: Profile,
+        parties: &Parties,
+        operator: &PartyKeys,
+    ) -> Result<(), OpenError> {
+        let id = profile.id.clone();
+        let ledger = EvmLedger::open(chain, profile, keyring(parties), operator.account()).await?;
+        let deployment = Deployment {
+            chain_id: ledger.chain_id(),
+            decision: ledger.decision_address(),
+            escrow: ledger.escrow_address(),
+        };
+        self.deployments.insert(id.clone(), deployment);
+        self.ledgers.insert(id, Arc::new(ledger) as Arc<dyn Ledger>);
+        Ok(())
+    }
+}
+
+fn embedded_chain(
+    folder: &Path,
+    ledger: &config::Ledger,
+    chain_id: u64,
+    genesis: &BTreeMap<Name, u128>,
+    parties: &Parties,
+) -> Result<EmbeddedChain, OpenError> {
+    let account = |name: &Name| parties.named(name.as_str()).map_or(Account::ZERO, PartyKeys::account);
+    let balances = genesis.iter().map(|(name, amount)| (account(name), *amount)).collect();
+    let genesis = Genesis { chain_id, base_fee: embedded::DEFAULT_BASE_FEE, balances };
+    let path = folder.join(format!("{}.sqlite", ledger.id));
+    EmbeddedChain::open(&path, &genesis, clock::clock())
+        .map_err(|source| OpenError::Embedded { ledger: ledger.id.clone(), source })
+}
+
+/// The configuration's times are the operator's word; the rest is the ledger's own.
+fn profile(own: Profile, ledger: &config::Ledger) -> Profile {
+    let longer = |configured: Span, own: Span| if configured == Span::ZERO { own } else { configured };
+    Profile {
+        inclusion: longer(ledger.inclusion, own.inclusion),
+        finalises: if own.finality == Finality::Instant {
+            own.finalises
+        } else {
+            longer(ledger.finalises, own.finalises)
+        },
+        poll: longer(ledger.poll, own.poll),
+        ..own
+    }
+}
+
+fn keyring(parties: &Parties) -> Keyring {
+    let mut keyring = Keyring::default();
+    for party in parties.iter() {
+        let secret = Zeroizing::new(<[u8; 32]>::from(party.secp256k1().to_bytes()));
+        keyring.insert(&secret).expect("a party's key is a key of secp256k1: it was read as one");
+    }
+    keyring
+}

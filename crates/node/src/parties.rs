@@ -1,0 +1,74 @@
+//! The parties whose keys this node holds, by name and by account.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sofie_access::SecretKey;
+use sofie_model::{Account, Digest, Manifest};
+use sofie_transaction::State;
+use zeroize::Zeroizing;
+
+use crate::config::{Config, Name};
+use crate::keys::{KeyError, PartyKeys};
+use crate::transactions::Secrets;
+
+/// All parties of a node. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Parties(Arc<BTreeMap<Name, PartyKeys>>);
+
+impl Parties {
+    /// Reads or makes the keys of every party of the configuration.
+    ///
+    /// # Errors
+    /// [`KeyError`] names the party and its file.
+    pub fn load(config: &Config) -> Result<Self, KeyError> {
+        let keys =
+            config.parties.iter().map(|party| Ok((party.name.clone(), PartyKeys::load_or_create(party)?)));
+        Ok(Self(Arc::new(keys.collect::<Result<_, KeyError>>()?)))
+    }
+
+    /// The keys of the party called `name`.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&PartyKeys> {
+        self.0.iter().find(|(known, _)| known.as_str() == name).map(|(_, keys)| keys)
+    }
+
+    /// The party with this account.
+    #[must_use]
+    pub fn with_account(&self, account: Account) -> Option<&PartyKeys> {
+        self.0.values().find(|keys| keys.account() == account)
+    }
+
+    /// The name of an account's party, or the account itself for one that is not here.
+    #[must_use]
+    pub fn name_of(&self, account: Account) -> String {
+        self.with_account(account).map_or_else(|| account.to_string(), |keys| keys.name().to_string())
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &PartyKeys> {
+        self.0.values()
+    }
+}
+
+/// The party's key for capabilities, as the room `access` takes it.
+#[must_use]
+pub fn capability_key(keys: &PartyKeys) -> SecretKey {
+    SecretKey::from_bytes(&Zeroizing::new(keys.ed25519().to_bytes()))
+}
+
+/// The secret of a participant: derived from its key and the manifest's nonce, so that a restart finds it again and
+/// nothing need be stored.
+#[must_use]
+pub fn preimage(keys: &PartyKeys, nonce: Digest) -> Digest {
+    let key = Zeroizing::new(<[u8; 32]>::from(keys.secp256k1().to_bytes()));
+    Digest::of("sofie.preimage.v1", &[&*key, nonce.as_bytes()])
+}
+
+impl Secrets for Parties {
+    fn preimage(&self, state: &State, who: u16) -> Option<Digest> {
+        let manifest: &Manifest = state.manifest();
+        let keys = self.with_account(manifest.participants.get(usize::from(who))?.account)?;
+        Some(preimage(keys, manifest.nonce))
+    }
+}

@@ -1,0 +1,132 @@
+//! Joins a platform: reads what it tells of itself, describes and registers its things, and anchors the hashes of the
+//! descriptions. Nothing is written to the platform, and nothing acts.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sofie_access::Book;
+use sofie_adapters::binding::Binding;
+use sofie_adapters::coap::{CoapAdapter, CoapConfig};
+use sofie_adapters::mqtt::{MqttAdapter, MqttConfig};
+use sofie_adapters::port::{Adapter, Description};
+use sofie_directory::ThingDescription;
+use sofie_model::{Digest, Operation};
+
+use super::{DescriptionKept, Joined, Kept, MAX_PLATFORMS, PLATFORMS, PlatformError, Platforms, corrupt};
+use crate::api::{self, JoinPlatform, PlatformKind};
+use crate::auditor::Note;
+use crate::clock;
+use crate::executor::{Ended, Key};
+use crate::gate::{BOOKS, OwnersGate};
+use crate::journal::Entry;
+use crate::parties::capability_key;
+
+/// What the audit records of a platform or thing are about.
+pub(super) fn subject(name: &str) -> Digest {
+    Digest::of("sofie.subject.v1", &[name.as_bytes()])
+}
+
+impl Platforms {
+    /// Joins a platform. Once this returns `Ok`, the journal holds it and a ledger its things' hashes.
+    ///
+    /// # Errors
+    /// [`PlatformError`]. What was registered before an error stays registered; joining again completes it.
+    pub async fn join(&self, asked: &JoinPlatform) -> Result<api::Platform, PlatformError> {
+        let _one_at_a_time = self.0.changing.lock().await;
+        let joined = self.list();
+        if let Some(earlier) = joined.iter().find(|platform| platform.url == asked.url) {
+            return Err(PlatformError::Joined { url: asked.url.clone(), id: earlier.id.clone() });
+        }
+        if joined.len() >= MAX_PLATFORMS {
+            return Err(PlatformError::TooMany);
+        }
+        let allow: BTreeSet<String> = asked.allow.iter().cloned().collect();
+        let mut platform = api::Platform {
+            id: format!("{}-{}", asked.owner, joined.len() + 1),
+            owner: asked.owner.clone(),
+            kind: asked.kind,
+            url: asked.url.clone(),
+            things: Vec::new(),
+        };
+        let adapter = self.adapter(&platform, &allow, Binding::default()).await?;
+        let descriptions = adapter.introspect().await?;
+        platform.things = descriptions.iter().map(|one| one.thing.clone()).collect();
+        for description in &descriptions {
+            self.register(&platform.owner, description).await?;
+        }
+        let kept = Kept { platform, allow, descriptions: descriptions.iter().map(Into::into).collect() };
+        self.keep(&kept).await?;
+        let platform = kept.platform.clone();
+        self.add(Joined { kept, adapter });
+        Ok(platform)
+    }
+
+    pub(super) fn binding(descriptions: &[DescriptionKept]) -> Binding {
+        Binding { things: descriptions.iter().map(|one| one.binding.clone()).collect() }
+    }
+
+    pub(super) async fn adapter(
+        &self,
+        platform: &api::Platform,
+        allow: &BTreeSet<String>,
+        binding: Binding,
+    ) -> Result<Arc<dyn Adapter>, PlatformError> {
+        let gate = self.gate(&platform.owner, allow)?;
+        Ok(match platform.kind {
+            PlatformKind::Coap => {
+                let config = CoapConfig::new(&platform.owner, &platform.url, Arc::new(clock::now));
+                Arc::new(CoapAdapter::open(CoapConfig { gate, binding, ..config }).await?)
+            }
+            PlatformKind::Mqtt => {
+                let config = MqttConfig::new(&platform.owner, &platform.url, Arc::new(clock::now));
+                // A stable name: the broker keeps for us what comes while this node restarts.
+                let name = subject(&format!("{} {}", platform.owner, platform.url)).to_string();
+                let client_id = Some(format!("sofie-{}", &name[..16]));
+                Arc::new(MqttAdapter::open(MqttConfig { gate, binding, client_id, ..config })?)
+            }
+        })
+    }
+
+    fn gate(&self, owner: &str, allow: &BTreeSet<String>) -> Result<Arc<OwnersGate>, PlatformError> {
+        let keys =
+            self.0.parties.named(owner).ok_or_else(|| PlatformError::NoOwner { owner: owner.into() })?;
+        let books = self.0.executor.journal().reader()?.facts(BOOKS)?;
+        // A book that cannot be read is replaced by an empty one, which refuses all earlier proofs.
+        let book =
+            books.iter().find(|(name, _)| name == owner).and_then(|(_, bytes)| Book::from_bytes(bytes).ok());
+        Ok(OwnersGate::new(owner, capability_key(keys).public(), allow.clone(), book, self.0.keeper.clone()))
+    }
+
+    async fn register(&self, owner: &str, description: &Description) -> Result<(), PlatformError> {
+        let thing = ThingDescription::from_value(description.td.clone())
+            .map_err(sofie_directory::store::DirectoryError::from)?;
+        let hash = thing.hash();
+        self.change_alone(|directory, now| directory.put(&description.thing, thing, owner, now)).await?;
+        let Some(ledger) = &self.0.anchor else { return Ok(()) };
+        let topic = sofie_audit::topic::thing(&description.thing);
+        let key = Key { id: topic, task: format!("anchor {hash}") };
+        match self.0.executor.operate(key, ledger, &Operation::Note { topic, commitment: hash }).await? {
+            Ended::Final(evidence) => {
+                let note = Note::on_ledger(subject(description.thing.as_str()), "anchored", &evidence);
+                self.0.keeper.auditor.keep(Vec::new(), vec![note], clock::now()).await?;
+                Ok(())
+            }
+            Ended::Refused(reason) => Err(PlatformError::Anchor {
+                thing: description.thing.clone(),
+                ledger: ledger.clone(),
+                reason,
+            }),
+        }
+    }
+
+    async fn keep(&self, kept: &Kept) -> Result<(), PlatformError> {
+        let platform = &kept.platform;
+        let value = serde_json::to_vec(kept).map_err(|e| corrupt(&platform.id, &e))?;
+        let detail =
+            format!("{} joined {} with {} things", platform.owner, platform.url, platform.things.len());
+        let note = Note::about(subject(&platform.url), "joined", true, detail).by(platform.owner.clone());
+        let entry = Entry::Fact { group: PLATFORMS, key: platform.id.clone(), value };
+        self.0.keeper.auditor.keep(vec![entry], vec![note], clock::now()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! Makes the receipt of an ended contract: everything is taken from the journal and proven by the ledgers anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sofie_audit::receipt::{self, Actuation, Capability, LedgerProof, Party, Sealed, Seen, Thing};
+use sofie_audit::{Body, Extract, topic};
+use sofie_ledgers::Status;
+use sofie_market::Input;
+use sofie_model::{Evidence, LedgerId, Manifest, Operation, ThingId, Timestamp, canonical};
+
+use crate::auditor;
+use crate::contracts::Driven;
+use crate::drive::{MAX_BYTES, Machine};
+use crate::gate::VERDICTS;
+use crate::journal::{JournalError, Reader};
+use crate::runtime::Runtime;
+
+/// The receipt's bytes.
+///
+/// # Errors
+/// In words: which ledger or part cannot be had now.
+pub(crate) async fn make(runtime: &Runtime, driven: &Driven) -> Result<Vec<u8>, String> {
+    let reader = runtime.journal().reader().map_err(|e| e.to_string())?;
+    let inputs: Vec<(Input, Timestamp)> = inputs(&reader, driven).map_err(|e| e.to_string())?;
+    let mut facts = transaction_facts(&reader, driven).map_err(|e| e.to_string())?;
+    facts.extend(inputs.iter().filter_map(|(input, _)| match input {
+        Input::Noted(evidence) | Input::Settled(evidence) | Input::Refunded(evidence) => {
+            Some(evidence.clone())
+        }
+        _ => None,
+    }));
+    let agreement = driven.contract.agreement();
+    let mut things = Vec::new();
+    for id in [&agreement.thing, &agreement.evidence.thing] {
+        let thing = thing(runtime, id)?;
+        facts.extend(anchored(runtime, &driven.plan.record_ledger, &thing).await);
+        things.push(thing);
+    }
+    let operator = runtime.config().node.operator.to_string();
+    let keys = runtime.parties().named(&operator).ok_or("the operator's keys are not on this node")?;
+    let body = Body {
+        version: receipt::VERSION,
+        txid: driven.contract.txid(),
+        manifest: driven.plan.manifest.clone(),
+        parties: parties(runtime, driven, &operator),
+        operator,
+        proofs: proofs(runtime, &driven.plan.manifest, facts).await?,
+        things,
+        agreement: Some(Sealed { payload: canonical::encode(agreement), salt: driven.plan.salt }),
+        capability: capability(&reader, driven, &inputs).map_err(|e| e.to_string())?,
+        actuation: actuation(&inputs),
+        evidence: seen(&inputs),
+        audit: extract(&reader, driven).map_err(|e| e.to_string())?,
+    };
+    Ok(body.sign(keys.secp256k1()).to_bytes())
+}
+
+fn corrupt(error: &canonical::Error) -> JournalError {
+    JournalError::Corrupt { path: "journal".into(), what: error.to_string() }
+}
+
+fn inputs(reader: &Reader, driven: &Driven) -> Result<Vec<(Input, Timestamp)>, JournalError> {
+    let record = reader.machine(Driven::KIND, driven.id())?;
+    let inputs = record.map(|record| record.inputs).unwrap_or_default();
+    let read = |(bytes, at): (Vec<u8>, Timestamp)| {
+        Ok((canonical::decode(&bytes, MAX_BYTES).map_err(|e| corrupt(&e))?, at))
+    };
+    inputs.into_iter().map(read).collect()
+}
+
+/// What the ledgers hold of the transaction itself.
+fn transaction_facts(reader: &Reader, driven: &Driven) -> Result<Vec<Evidence>, JournalError> {
+    let record = reader.machine(<sofie_transaction::State as Machine>::KIND, driven.id())?;
+    let mut facts = Vec::new();
+    for (bytes, _) in record.map(|record| record.inputs).unwrap_or_default() {
+        match canonical::decode(&bytes, MAX_BYTES).map_err(|e| corrupt(&e))? {
+            sofie_transaction::Input::Prepared(_, evidence)
+            | sofie_transaction::Input::Decided(evidence)
+            | sofie_transaction::Input::Closed(_, evidence) => facts.push(evidence),
+            _ => {}
+        }
+    }
+    Ok(facts)
+}
+
+fn thing(runtime: &Runtime, id: &ThingId) -> Result<Thing, String> {
+    runtime.platforms().directory(|directory| {
+        let record = directory.get(id).ok_or_else(|| format!("{id} is no longer in the directory"))?;
+        let text = sofie_directory::canonical::text(record.thing.document());
+        Ok(Thing { id: id.clone(), description: record.thing.hash(), text: Some(text) })
+    })
+}
+
+/// The note that anchors a description; none when the ledger does not hold it, for a reader to see.
+async fn anchored(runtime: &Runtime, ledger: &LedgerId, thing: &Thing) -> Option<Evidence> {
+    let operation = Operation::Note { topic: topic::thing(&thing.id), commitment: thing.description };
+    match runtime.ledgers().get(ledger)?.status(&operation, None).await {
+        Ok(Status::Final(evidence)) => Some(evidence),
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!(%error, thing = %thing.id, "the receipt is made without the note of its description");
+            None
+        }
+    }
+}
+
+async fn proofs(
+    runtime: &Runtime,
+    manifest: &Manifest,
+    facts: Vec<Evidence>,
+) -> Result<Vec<LedgerProof>, String> {
+    let mut by_ledger: BTreeMap<LedgerId, Vec<Evidence>> = BTreeMap::new();
+    for fact in facts {
+        let of_ledger = by_ledger.entry(fact.ledger.clone()).or_default();
+        if !of_ledger.contains(&fact) {
+            of_ledger.push(fact);
+        }
+    }
+    let mut proofs = Vec::new();
+    for (id, mut facts) in by_ledger {
+        facts.sort_by_key(|fact| (fact.position.height, fact.position.index));
+        let ledger = runtime
+            .ledgers()
+            .get(&id)
+            .map(Arc::clone)
+            .ok_or_else(|| format!("this node has no ledger {id}"))?;
+        let proof = ledger.prove(manifest, &facts).await.map_err(|error| error.to_string())?;
+        proofs.push(LedgerProof { ledger: id, proof });
+    }
+    Ok(proofs)
+}
+
+fn parties(runtime: &Runtime, driven: &Driven, operator: &str) -> Vec<Party> {
+    let agreement = driven.contract.agreement();
+    let (_, terms) = driven.contract.escrow();
+    let mut parties: Vec<Party> = Vec::new();
+    let operator = runtime.parties().named(operator).map(crate::keys::PartyKeys::account);
+    for account in [agreement.renter, agreement.owner, terms.evidence_key].into_iter().chain(operator) {
+        if parties.iter().all(|party| party.account != account) {
+            parties.push(Party { name: runtime.parties().name_of(account), account });
+        }
+    }
+    parties
+}
+
+fn capability(
+    reader: &Reader,
+    driven: &Driven,
+    inputs: &[(Input, Timestamp)],
+) -> Result<Option<Capability>, JournalError> {
+    let token = inputs.iter().find_map(|(input, _)| match input {
+        Input::Issued(token) => Some(token.clone()),
+        _ => None,
+    });
+    let name = driven.contract.txid().to_string();
+    let verdict = reader.facts(VERDICTS)?.into_iter().find(|(key, _)| *key == name).map(|(_, bytes)| bytes);
+    Ok(token.zip(verdict).map(|(token, verdict)| Capability { token, verdict }))
+}
+
+fn actuation(inputs: &[(Input, Timestamp)]) -> Option<Actuation> {
+    let told_at = inputs.iter().find(|(input, _)| *input == Input::Acting).map(|(_, at)| *at)?;
+    let answer = inputs.iter().find_map(|(input, at)| match input {
+        Input::Acted(answer) => Some((*at, answer.clone().into_bytes())),
+        _ => None,
+    });
+    let (answered_at, answer) = answer.map_or((None, Vec::new()), |(at, answer)| (Some(at), answer));
+    Some(Actuation { told_at, answered_at, answer })
+}
+
+fn seen(inputs: &[(Input, Timestamp)]) -> Option<Seen> {
+    let (observation, salt) = inputs.iter().find_map(|(input, _)| match input {
+        Input::Observed(observation, salt) => Some((observation.clone(), *salt)),
+        _ => None,
+    })?;
+    let attestation = inputs.iter().find_map(|(input, _)| match input {
+        Input::Attested(signed) => Some(signed.clone()),
+        _ => None,
+    })?;
+    Some(Seen { observation, salt, attestation })
+}
+
+fn extract(reader: &Reader, driven: &Driven) -> Result<Extract, JournalError> {
+    let records: Result<Vec<_>, _> = reader.audit()?.iter().map(|bytes| auditor::decode(bytes)).collect();
+    Ok(Extract::of(&records?, driven.id()))
+}

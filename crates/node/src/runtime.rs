@@ -1,0 +1,205 @@
+//! A node, open: its keys, ledgers, journal and platforms, and everything that the journal held unfinished, running
+//! again.
+
+use std::sync::{Arc, OnceLock};
+
+use sofie_model::{Class, LedgerId, Timestamp};
+use tokio::sync::mpsc;
+
+use crate::auditor::Auditor;
+use crate::clock::{self, ClockBehind};
+use crate::config::Config;
+use crate::contracts::Contracts;
+use crate::drive::Keeper;
+use crate::executor::{Executor, Ledgers};
+use crate::journal::{Journal, JournalError, Pause};
+use crate::keys::KeyError;
+use crate::opening::{self, OpenError, Opened};
+use crate::parties::Parties;
+use crate::platforms::{PlatformError, Platforms};
+use crate::transactions::Transactions;
+
+/// Why a node does not start. Nothing is half-started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its data folder cannot be made.
+    #[error("data_dir {path}: cannot be made; check the path and the rights on it")]
+    Folder {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The machine's clock.
+    #[error(transparent)]
+    Clock(#[from] ClockBehind),
+    /// A ledger.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// A platform that was joined before.
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
+}
+
+/// The running node. Clones share it.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    parties: Parties,
+    executor: Executor,
+    auditor: Auditor,
+    transactions: Transactions,
+    platforms: Platforms,
+    contracts: Contracts,
+    started_at: Timestamp,
+    base_url: OnceLock<String>,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("name", &self.0.config.node.name).finish_non_exhaustive()
+    }
+}
+
+impl Runtime {
+    /// Opens everything and continues what an earlier run left unfinished. The receiver is told when the journal
+    /// fails: then the node must stop.
+    ///
+    /// # Errors
+    /// [`StartError`] names what is missing and the next step.
+    pub async fn open(
+        config: Config,
+        pause: Option<Pause>,
+    ) -> Result<(Self, mpsc::Receiver<JournalError>), StartError> {
+        let folder = config.node.data_dir.clone();
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| StartError::Folder { path: folder.clone(), source })?;
+        let journal = Journal::open(&folder.join("journal.sqlite"), pause)?;
+        let started_at = clock::now();
+        if let Some(last) = journal.reader()?.last_written()? {
+            clock::check(started_at, last)?;
+        }
+        let parties = Parties::load(&config)?;
+        let Opened { ledgers, deployments } = opening::open(&config, &parties).await?;
+        let anchor = record_ledger(&config, &ledgers);
+        let (fatal, failed) = mpsc::channel(1);
+        let auditor = Auditor::open(journal.clone())?;
+        let keeper = Keeper { auditor: auditor.clone(), fatal };
+        let executor = Executor::new(Arc::new(ledgers), journal).adopt().await?;
+        let transactions = Transactions::new(executor.clone(), keeper.clone(), Arc::new(parties.clone()));
+        let platforms = Platforms::load(executor.clone(), keeper.clone(), parties.clone(), anchor)?;
+        let reopened = platforms.reopen().await?;
+        let contracts = Contracts::new(
+            executor.clone(),
+            keeper,
+            transactions.clone(),
+            parties.clone(),
+            platforms.clone(),
+            Arc::new(deployments),
+        );
+        let (resumed, continued) = (transactions.recover()?, contracts.recover()?);
+        tracing::info!(
+            transactions = resumed,
+            contracts = continued,
+            platforms = reopened,
+            "recovered from the journal"
+        );
+        let inner = Inner {
+            config,
+            parties,
+            executor,
+            auditor,
+            transactions,
+            platforms,
+            contracts,
+            started_at,
+            base_url: OnceLock::new(),
+        };
+        Ok((Self(Arc::new(inner)), failed))
+    }
+
+    /// Tells where the node is reached, once its door is open.
+    pub fn set_base_url(&self, url: String) {
+        // The first door's address stands.
+        let _ = self.0.base_url.set(url);
+    }
+
+    pub(crate) fn base_url(&self) -> String {
+        self.0.base_url.get().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn console(&self) -> Option<String> {
+        let base = self.0.base_url.get()?;
+        self.0.config.node.console.then(|| format!("{base}/console/"))
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The parties whose keys are here.
+    #[must_use]
+    pub fn parties(&self) -> &Parties {
+        &self.0.parties
+    }
+
+    /// The ledgers, by name.
+    #[must_use]
+    pub fn ledgers(&self) -> &Ledgers {
+        self.0.executor.ledgers()
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        self.0.executor.journal()
+    }
+
+    /// The audit log's keeper.
+    #[must_use]
+    pub fn auditor(&self) -> &Auditor {
+        &self.0.auditor
+    }
+
+    /// The inter-ledger transactions.
+    #[must_use]
+    pub fn transactions(&self) -> &Transactions {
+        &self.0.transactions
+    }
+
+    /// The joined platforms and the directory.
+    #[must_use]
+    pub fn platforms(&self) -> &Platforms {
+        &self.0.platforms
+    }
+
+    /// The contracts.
+    #[must_use]
+    pub fn contracts(&self) -> &Contracts {
+        &self.0.contracts
+    }
+
+    /// When it was opened.
+    #[must_use]
+    pub fn started_at(&self) -> Timestamp {
+        self.0.started_at
+    }
+}
+
+/// Where hashes of descriptions are anchored: the first configured ledger that records.
+fn record_ledger(config: &Config, ledgers: &Ledgers) -> Option<LedgerId> {
+    let records = |id: &&LedgerId| {
+        ledgers.get(*id).is_some_and(|ledger| ledger.profile().classes.contains(&Class::Record))
+    };
+    config.ledgers.iter().map(|ledger| &ledger.id).find(records).cloned()
+}
