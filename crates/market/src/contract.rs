@@ -2,8 +2,8 @@
 
 use sofie_model::manifest::EscrowTerms;
 use sofie_model::{
-    Attestation, Digest, Evidence, Fact, LegId, Manifest, Observation, Salt, SignedAttestation, Span, Timestamp, Txid,
-    canonical,
+    Attestation, Digest, Evidence, Fact, LegId, Manifest, Observation, Salt, SignedAttestation, Span,
+    Timestamp, Txid, canonical,
 };
 
 use crate::agreement::{attestation_topic, escrow};

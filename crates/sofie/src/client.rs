@@ -1,0 +1,176 @@
+//! Asks a node: its HTTP API as the command line uses it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use futures::StreamExt;
+use reqwest::{Method, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sofie_node::api::{Problem, Step};
+
+use crate::failure::Failure;
+
+/// A node that does not answer a question within this time is away.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest line of an event stream.
+const MAX_EVENT: usize = 256 * 1024;
+
+/// A client of one node.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A client of the node at `base`.
+    pub(crate) fn new(base: &str, token: Option<String>) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(TIMEOUT)
+            .build()
+            .map_err(|e| Failure::lacking("make an HTTP client", e, "run sofie doctor"))?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })
+    }
+
+    /// The node that the flags name.
+    pub(crate) fn of(node: &crate::cli::Node) -> Result<Self, Failure> {
+        let token = node.token_file.as_ref().map(|file| {
+            std::fs::read_to_string(file).map(|text| text.trim().to_owned()).map_err(|e| {
+                Failure::usage(
+                    &format!("read the token file {}", file.display()),
+                    e,
+                    "name the node's token file",
+                )
+            })
+        });
+        Self::new(&node.node, token.transpose()?)
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.read(self.send(Method::GET, path, None::<&()>).await?).await
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.read(self.send(Method::POST, path, Some(body)).await?).await
+    }
+
+    pub(crate) async fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let response = self.send(Method::GET, path, None::<&()>).await?;
+        let response = self.checked(response).await?;
+        let bytes = response.bytes().await.map_err(|e| self.away(path, e))?;
+        Ok(bytes.to_vec())
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<Response, Failure> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base)).timeout(TIMEOUT);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        request.send().await.map_err(|e| self.away(path, e))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
+        let path = response.url().path().to_owned();
+        let response = self.checked(response).await?;
+        response.json().await.map_err(|e| self.away(&path, e))
+    }
+
+    async fn checked(&self, response: Response) -> Result<Response, Failure> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let path = response.url().path().to_owned();
+        let tried = format!("have {path} of the node at {}", self.base);
+        match response.json::<Problem>().await {
+            Ok(problem) => {
+                Err(Failure::refused(&tried, format!("{}: {}", problem.title, problem.detail), &problem.next))
+            }
+            Err(_) => {
+                let next = if status == StatusCode::NOT_FOUND {
+                    "see whether a SOFIE node listens there"
+                } else {
+                    "see its log"
+                };
+                Err(Failure::refused(&tried, format!("it answers {status}"), next))
+            }
+        }
+    }
+
+    fn away(&self, path: &str, error: reqwest::Error) -> Failure {
+        let tried = format!("ask the node at {} for {path}", self.base);
+        Failure::lacking(&tried, error, "start one with `sofie up`, or name another with --node")
+    }
+
+    /// A contract's steps after number `after`, each given to `seen`; returns once the contract has ended, or the
+    /// connection.
+    pub(crate) async fn follow(
+        &self,
+        id: &str,
+        after: u64,
+        mut seen: impl FnMut(Step),
+    ) -> Result<bool, Failure> {
+        let path = format!("/api/v1/contracts/{id}/events");
+        let mut request = self.http.get(format!("{}{path}", self.base)).header("last-event-id", after);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let response = self.checked(request.send().await.map_err(|e| self.away(&path, e))?).await?;
+        let mut chunks = response.bytes_stream();
+        let (mut text, mut event) = (Vec::new(), String::new());
+        while let Some(chunk) = chunks.next().await {
+            let Ok(chunk) = chunk else { return Ok(false) };
+            text.extend_from_slice(&chunk);
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                match line.trim_end().split_once(':') {
+                    Some(("event", name)) => event = name.trim().to_owned(),
+                    Some(("data", data)) if event == "step" => {
+                        if let Ok(step) = serde_json::from_str(data.trim()) {
+                            seen(step);
+                        }
+                    }
+                    Some(("data", _)) if event == "end" => return Ok(true),
+                    _ => {}
+                }
+            }
+            if text.len() > MAX_EVENT {
+                return Err(Failure::refused(
+                    "follow the contract",
+                    "an event is too long",
+                    "see the node's log",
+                ));
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// A thing's id is a URI; in a path its reserved characters are escaped (RFC 3986, section 2.1).
+pub(crate) fn url_segment(id: &str) -> String {
+    id.bytes().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(byte.into());
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}

@@ -1,0 +1,40 @@
+//! One file a noun.
+
+mod bench;
+mod device;
+pub(crate) mod doctor;
+mod nouns;
+mod thing;
+pub(crate) mod up;
+pub(crate) mod verify;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+use crate::story;
+
+/// Runs the command.
+pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Command::Try(args) => story::run(args).await,
+        Command::Up(args) => up::run(args).await,
+        Command::Platform { verb, node } => nouns::platform(verb, &node).await,
+        Command::Thing { verb, node } => thing::run(verb, &node).await,
+        Command::Tx { verb, node } => nouns::tx(verb, &node).await,
+        Command::Contract { verb, node } => nouns::contract(verb, &node).await,
+        Command::Ledger { verb, node } => nouns::ledger(verb, &node).await,
+        Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(&args).await,
+        Command::Doctor { output } => Ok(doctor::run(output.output)),
+        Command::Device { device } => device::run(device).await,
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sofie", &mut script);
+            crate::output::line(String::from_utf8_lossy(&script).trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `sofie try`: a whole story with real processes: devices of two owners, a broker, and a node that is driven by its HTTP
+//! API alone, as any user would.
+
+mod funding;
+mod locker;
+mod node;
+mod process;
+mod report;
+mod setup;
+
+use std::process::ExitCode;
+
+use crate::cli::{Story, Try};
+use crate::failure::Failure;
+use crate::output::{self, Format};
+use report::Report;
+
+/// Runs the story.
+pub(crate) async fn run(args: Try) -> Result<ExitCode, Failure> {
+    let json = args.json || args.output.output == Format::Json;
+    let stay = !args.no_wait && !json && output::person_is_there();
+    let Story::Locker = args.story;
+    let (report, node) = locker::run(&args, !json).await?;
+    if json {
+        output::json(&report);
+    } else {
+        tell(&report, &node.console());
+    }
+    if stay {
+        output::say("the console stays until you press Ctrl-C");
+        // Without a handler the first Ctrl-C ends the process, which is what it is for.
+        let _ = tokio::signal::ctrl_c().await;
+    }
+    node.stop().await;
+    Ok(if report.as_promised { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(report: &Report, console: &str) {
+    let reason = report.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    output::line(&format!("outcome   {}{reason}", report.outcome.as_str()));
+    for (ledger, before) in &report.balances.before {
+        for (party, had) in before {
+            let has =
+                report.balances.after.get(ledger).and_then(|after| after.get(party)).copied().unwrap_or(0);
+            if has != *had {
+                let sign = if has > *had { '+' } else { '-' };
+                output::line(&format!("{ledger:<9} {party:<12} {sign}{}", has.abs_diff(*had)));
+            }
+        }
+    }
+    output::line(&format!("console   {console}"));
+    output::line(&format!("receipt   {}", report.receipt));
+    output::line(&format!("verify    {}", report.verify));
+}
