@@ -176,7 +176,8 @@ fn begin(store: &mut Store, (header, changes): (Header, Changes)) -> rusqlite::R
     let hash = header.hash_slow();
     store.append(&NewBlock { header: &header, hash, transactions: &[], changes: &changes })?;
     let mut world = World::empty();
-    world.apply(changes, header, hash);
+    let sum = world.state_digest(&changes).0;
+    world.apply(changes, sum, header, hash);
     Ok(world)
 }
 

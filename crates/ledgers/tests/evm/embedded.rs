@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use sofie_ledgers::conformance::{Failure, Harness, Site, failures, run_all};
 use sofie_ledgers::evm::embedded::DEFAULT_BASE_FEE;
 use sofie_ledgers::evm::{EmbeddedChain, EvmLedger, Genesis, embedded_profile};
-use sofie_ledgers::{Clock, Ledger, Profile};
+use sofie_ledgers::{Clock, Ledger, Profile, Status};
 use sofie_model::{Attestation, Finality, SignedAttestation, Timestamp};
 
 use crate::parties::Parties;
+use crate::scenario::Scenario;
 
 const CHAIN: u64 = 424_242;
 
@@ -109,4 +110,29 @@ async fn the_embedded_chain_keeps_the_ports_promises() {
     let outcomes = run_all(&Embedded::new(Finality::Instant)).await.unwrap();
     assert!(outcomes.len() >= 20, "{}", outcomes.len());
     assert_eq!(failures(&outcomes), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fact_is_final_only_under_as_many_blocks_as_the_profile_says() {
+    let embedded = Embedded::new(Finality::Depth(2));
+    let chain = EmbeddedChain::open(&embedded.path(), &genesis(&embedded.parties), embedded.hand.clock());
+    let profile = Profile { finality: Finality::Depth(2), ..embedded_profile("evm".parse().unwrap()) };
+    let (keyring, operator) = (embedded.parties.keyring.clone(), embedded.parties.operator);
+    let ledger = EvmLedger::open(Arc::new(chain.unwrap()), profile, keyring, operator).await.unwrap();
+    let mut prepares = Vec::new();
+    for nonce in 0..4 {
+        let prepare = Scenario::new(&ledger, &embedded.parties, nonce).await.prepare();
+        let intent = ledger.intend(&prepare).await.unwrap();
+        ledger.submit(&intent).await.unwrap();
+        prepares.push((prepare, intent));
+    }
+    let mut finals = Vec::new();
+    for (prepare, intent) in &prepares {
+        finals.push(match ledger.status(prepare, Some(intent)).await.unwrap() {
+            Status::Final(_) => true,
+            Status::Pending => false,
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(finals, [true, true, false, false]);
 }

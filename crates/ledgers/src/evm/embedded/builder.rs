@@ -9,12 +9,12 @@ use std::sync::{Arc, RwLock};
 
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Header};
 use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
-use alloy_primitives::{Address, B256, Bloom, Bytes, address};
+use alloy_primitives::{Address, B256, Bloom, Bytes, U256, address};
 use alloy_trie::EMPTY_ROOT_HASH;
 use sofie_model::proof::evm::trie;
 use tokio::sync::{mpsc, oneshot};
 
-use super::execute::{Env, Ran, Run, encoded};
+use super::execute::{Env, Ran, Run};
 use super::store::{NewBlock, Store};
 use super::world::{Changes, World};
 use crate::Clock;
@@ -65,6 +65,7 @@ struct Built {
     hash: B256,
     transactions: Vec<Ran>,
     changes: Changes,
+    sum: U256,
     replies: Vec<oneshot::Sender<Result<(), ChainError>>>,
 }
 
@@ -128,10 +129,10 @@ impl Builder {
         }
         let gas_used = run.gas_used;
         let changes = run.into_changes();
-        let state_root = world.state_digest(&changes).1;
+        let (sum, state_root) = world.state_digest(&changes);
         let header = header(&world, env, state_root, gas_used, &transactions);
         let hash = header.hash_slow();
-        Some(Built { header, hash, transactions, changes, replies })
+        Some(Built { header, hash, transactions, changes, sum, replies })
     }
 
     fn out_of_turn(&mut self, signed: Signed, next: u64) -> Result<(), ChainError> {
@@ -147,14 +148,14 @@ impl Builder {
     }
 
     fn write(&mut self, built: Built) {
-        let Built { header, hash, transactions, changes, replies } = built;
+        let Built { header, hash, transactions, changes, sum, replies } = built;
         let block = NewBlock { header: &header, hash, transactions: &transactions, changes: &changes };
         let written = self.store.append(&block).map_err(|error| {
             tracing::error!(%error, block = header.number, "the embedded chain cannot write a block");
             ChainError::Away(format!("the chain file takes no block: {error}"))
         });
         if written.is_ok() {
-            self.world.write().expect("no holder of this lock panics").apply(changes, header, hash);
+            self.world.write().expect("no holder of this lock panics").apply(changes, sum, header, hash);
         }
         for reply in replies {
             answer(reply, written.clone());
@@ -228,10 +229,10 @@ fn answer(reply: oneshot::Sender<Result<(), ChainError>>, result: Result<(), Cha
 /// A block's header, with the fields of Prague.
 fn header(world: &World, env: Env, state_root: B256, gas_used: u64, transactions: &[Ran]) -> Header {
     let raw: Vec<&Bytes> = transactions.iter().map(|ran| &ran.signed.raw).collect();
-    let receipts: Vec<Bytes> = transactions.iter().map(|ran| encoded(&ran.receipt)).collect();
+    let receipts: Vec<&Bytes> = transactions.iter().map(|ran| &ran.receipt).collect();
     let mut logs_bloom = Bloom::default();
     for ran in transactions {
-        logs_bloom |= *ran.receipt.logs_bloom();
+        logs_bloom |= ran.bloom;
     }
     Header {
         parent_hash: world.head_hash(),

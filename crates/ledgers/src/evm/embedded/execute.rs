@@ -7,7 +7,7 @@ use std::convert::Infallible;
 
 use alloy_consensus::{Eip658Value, Receipt, ReceiptEnvelope};
 use alloy_eips::eip2718::Encodable2718;
-use alloy_primitives::{Address, B256, Bytes, Log, U256};
+use alloy_primitives::{Address, B256, Bloom, Bytes, Log, U256};
 use revm::context::result::{EVMError, ExecutionResult, InvalidTransaction, Output};
 use revm::context::{BlockEnv, TxEnv};
 use revm::context_interface::block::BlobExcessGasAndPrice;
@@ -28,7 +28,9 @@ pub(super) struct Ran {
     pub(super) signed: Signed,
     pub(super) success: bool,
     pub(super) logs: Vec<Log>,
-    pub(super) receipt: ReceiptEnvelope,
+    pub(super) bloom: Bloom,
+    /// EIP-2718 bytes, as the trie and the disk hold them.
+    pub(super) receipt: Bytes,
 }
 
 /// A block's environment.
@@ -78,7 +80,10 @@ impl<'a> Run<'a> {
         let logs = if success { result.into_logs() } else { Vec::new() };
         let status = Eip658Value::Eip658(success);
         let receipt = Receipt { status, cumulative_gas_used: self.gas_used, logs: logs.clone() };
-        Ok(Ran { signed, success, logs, receipt: ReceiptEnvelope::Eip1559(receipt.with_bloom()) })
+        let receipt = receipt.with_bloom();
+        let bloom = receipt.logs_bloom;
+        let receipt = ReceiptEnvelope::Eip1559(receipt).encoded_2718().into();
+        Ok(Ran { signed, success, logs, bloom, receipt })
     }
 
     /// What the block changed.
@@ -160,9 +165,4 @@ fn invalid(error: EVMError<Infallible, InvalidTransaction>) -> ChainError {
         EVMError::Transaction(why) => ChainError::Refused(why.to_string()),
         other => ChainError::Nonsense(other.to_string()),
     }
-}
-
-/// EIP-2718 bytes, as the trie and the disk hold them.
-pub(super) fn encoded(receipt: &ReceiptEnvelope) -> Bytes {
-    receipt.encoded_2718().into()
 }

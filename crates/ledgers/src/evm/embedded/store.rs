@@ -14,7 +14,7 @@ use revm::bytecode::Bytecode;
 use revm::state::AccountInfo;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::execute::{Ran, encoded};
+use super::execute::Ran;
 use super::world::{BLOCK_HASHES, Changes, World};
 
 /// SQLite's `application_id`: "SEVM".
@@ -152,7 +152,7 @@ impl Store {
                     signed.sender.as_slice(),
                     ran.success,
                     &signed.raw[..],
-                    &encoded(&ran.receipt)[..]
+                    &ran.receipt[..]
                 ])?;
                 for (at, entry) in (0_i64..).zip(&ran.logs) {
                     if let Some(topic) = entry.topics().get(1) {
@@ -224,10 +224,11 @@ impl Store {
         {
             return Err(corrupt(format!("code {hash}")));
         }
-        if world.state_digest(&state).1 != head.state_root {
+        let (sum, root) = world.state_digest(&state);
+        if root != head.state_root {
             return Err(corrupt(format!("the state is not that of block {}", head.number)));
         }
-        world.apply(state, head, hash);
+        world.apply(state, sum, head, hash);
         Ok(Some(world))
     }
 

@@ -67,9 +67,9 @@ impl World {
         (sum, keccak256([b"sofie.evm-state.v1".as_slice(), &sum.to_be_bytes::<32>()].concat()))
     }
 
-    /// Takes over a block's changes.
-    pub(super) fn apply(&mut self, changes: Changes, head: Header, hash: B256) {
-        self.sum = self.state_digest(&changes).0;
+    /// Takes over a block's changes, whose sum [`World::state_digest`] gave.
+    pub(super) fn apply(&mut self, changes: Changes, sum: U256, head: Header, hash: B256) {
+        self.sum = sum;
         for (address, after) in changes.accounts {
             match after {
                 Some(info) => drop(self.accounts.insert(address, info)),

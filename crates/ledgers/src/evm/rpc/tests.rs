@@ -58,6 +58,15 @@ async fn what_is_no_node_is_named_and_no_secret_with_it() {
 }
 
 #[tokio::test]
+async fn a_node_that_never_answers_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
+    let config = RpcConfig { url, chain_id: 1, timeout: Duration::from_millis(50), since: 0 };
+    let got = RpcChain::open(config).await.err().expect("must be given up").to_string();
+    assert!(got.contains("no Ethereum node answers") && got.contains("timed out"), "{got}");
+}
+
+#[tokio::test]
 async fn an_answer_without_an_end_is_cut() {
     let url = node(http("200 OK", &" ".repeat(5_000))).await;
     let transport = Limited::new(url, Duration::from_secs(5), 4_999).unwrap();
