@@ -2,7 +2,6 @@
 //!
 //! Written by hand to match `contracts/src/*.sol`; a test compares every selector and topic with the compiled artefacts.
 //! What calls or deploys a contract is not here: `sofie-ledgers` holds the bytecode and the transport.
-#![allow(missing_docs, reason = "the macro's items carry the NatSpec's words, its plumbing carries none")]
 
 use alloy_primitives::{Address, B256, Bytes, hex, keccak256};
 use alloy_sol_types::{SolValue, sol};

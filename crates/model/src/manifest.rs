@@ -326,3 +326,57 @@ impl fmt::Display for Class {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(rule: Rule, required: &[bool]) -> Manifest {
+        let leg = |required: &bool| Leg {
+            ledger: "calendar".parse().unwrap(),
+            class: Class::Record,
+            finality: Finality::Instant,
+            required: *required,
+            terms: Terms::Record(Digest::ZERO),
+        };
+        Manifest {
+            version: 1,
+            legs: required.iter().map(leg).collect(),
+            rule,
+            decision: DecisionSite {
+                ledger: "evm".parse().unwrap(),
+                chain_id: 1,
+                contract: Account([1; 20]),
+                finality: Finality::Tag,
+            },
+            deadline: Timestamp::from_seconds(1),
+            grace: Span::ZERO,
+            guard: Account::ZERO,
+            participants: vec![],
+            nonce: Digest::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_rule_is_the_masks_that_a_contract_checks() {
+        let cases: [(Rule, &[bool], [u64; 3]); 5] = [
+            (Rule::All, &[true, false], [0b11, 0, 2]),
+            (Rule::AtLeast(2), &[true, false, false], [0b001, 0b110, 2]),
+            (Rule::AtLeast(1), &[false, false], [0, 0b11, 1]),
+            (Rule::All, &[true; MAX_LEGS], [u64::MAX, 0, 64]),
+            (Rule::AtLeast(64), &[false; MAX_LEGS], [0, u64::MAX, 64]),
+        ];
+        for (rule, legs, [required, optional, at_least]) in cases {
+            let expected = Quorum { required, optional, at_least: at_least as u16 };
+            assert_eq!(manifest(rule, legs).quorum(), expected, "{rule:?} of {}", legs.len());
+        }
+    }
+
+    #[test]
+    fn a_txid_covers_the_rule() {
+        let all = manifest(Rule::All, &[true, true]);
+        let one = manifest(Rule::AtLeast(1), &[true, true]);
+        assert_ne!(all.quorum(), one.quorum());
+        assert_ne!(all.txid(), one.txid());
+    }
+}

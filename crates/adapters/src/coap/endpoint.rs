@@ -242,7 +242,7 @@ impl Adapter for CoapAdapter {
                 let (code, diagnostic) = ("reset".into(), "the device cannot use the request".into());
                 Outcome::Refused(Refuser::Device { code, diagnostic })
             }
-            Err(silence @ Silence::NotSent(_)) => {
+            Err(silence @ (Silence::Unsayable(_) | Silence::NotSent(_))) => {
                 self.0.remembered().forget(&request.message);
                 return Err(self.0.silent(&silence));
             }

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    codec::{MAX_MESSAGE, Message, Request, Response, decode},
+    codec::{CodecError, MAX_MESSAGE, Message, Request, Response, decode},
     exchange::{Acknowledged, Exchange, Heard, Late, Transmission},
 };
 use crate::tally::{Tally, one_more};
@@ -27,9 +27,12 @@ pub(super) struct Link {
 /// Why an exchange ended without a response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Silence {
-    /// Nothing was sent.
+    /// Nothing was sent: the request cannot be written.
     #[error("{0}")]
-    NotSent(String),
+    Unsayable(CodecError),
+    /// Nothing was sent: the system did not take it.
+    #[error("it cannot be sent: {0}")]
+    NotSent(std::io::Error),
     /// The server said that it cannot use the request, and did not process it.
     #[error("the device reset the request")]
     Reset,
@@ -54,13 +57,13 @@ impl Link {
         limits: Transmission,
         tally: &Tally,
     ) -> Result<(Response, Vec<u8>), Silence> {
-        let not_sent = |e: std::io::Error| Silence::NotSent(e.to_string());
-        let token = random().map_err(not_sent)?.to_be_bytes().to_vec();
-        let luck = random().map_err(not_sent)? as u32;
+        let token = random().map_err(Silence::NotSent)?.to_be_bytes().to_vec();
+        let luck = random().map_err(Silence::NotSent)? as u32;
         self.next_id = self.next_id.wrapping_add(1);
-        let mut exchange = Exchange::new(request, self.next_id, token, luck, limits)
-            .map_err(|e| Silence::NotSent(e.to_string()))?;
-        self.socket.send(exchange.bytes()).await.map_err(not_sent)?;
+        let mut exchange =
+            Exchange::new(request, self.next_id, token, luck, limits).map_err(Silence::Unsayable)?;
+        self.forget_the_past();
+        self.socket.send(exchange.bytes()).await.map_err(Silence::NotSent)?;
         let mut until = Instant::now() + exchange.wait();
         for _ in 0..MAX_DATAGRAMS {
             match timeout_at(until, self.hear(tally)).await {
@@ -95,6 +98,18 @@ impl Link {
             }
         }
         Err(Silence::Unknown(format!("{MAX_DATAGRAMS} datagrams came, and no response among them")))
+    }
+
+    /// Takes what came since the last exchange off the socket: late answers, which a server sends again if they matter,
+    /// and errors of earlier datagrams, which must not be taken for errors of the next.
+    fn forget_the_past(&self) {
+        let mut buffer = [0; MAX_MESSAGE];
+        for _ in 0..MAX_DATAGRAMS {
+            match self.socket.try_recv(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
     }
 
     /// The next message, whatever it answers.

@@ -2,7 +2,7 @@
 
 use alloy_primitives::{B256, Bytes, U256};
 use sofie_model::{
-    Account, Digest, Rule,
+    Account, Digest, Rule, Span,
     attestation::typed_digest,
     contract::{
         self, ABORTED, COMMITTED,
@@ -135,6 +135,19 @@ fn a_commit_without_a_guard_is_valid_until_the_deadline() {
         world.chain.time = time;
         let call = world.committing(0b11);
         check(world.commit(&call), expected, &format!("at {time}"));
+    }
+}
+
+/// No manifest passes with a grace and no guard; if one is locked nevertheless, nobody's signature stands for nobody.
+#[test]
+fn without_a_guard_no_grace_counts() {
+    let mut world = World::with(|manifest| manifest.grace = Span::from_seconds(GRACE_END - DEADLINE));
+    world.chain.time = DEADLINE + 1;
+    let nobodys = [&[0; 64][..], &[27]].concat().into();
+    for signature in [Bytes::new(), good_permission(&world), nobodys] {
+        let mut call = world.committing(0b11);
+        call.guardSignature = signature;
+        check(world.commit(&call), Err(too_late(DEADLINE, DEADLINE + 1)), "no guard");
     }
 }
 
