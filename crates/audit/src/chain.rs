@@ -5,8 +5,10 @@ use sofie_model::{Digest, Timestamp};
 
 use crate::record::{Draft, MAX_DETAIL, MAX_NAME, Record, link};
 
-/// Most links in an extract.
-pub const MAX_LINKS: usize = 4096;
+/// Most links in an extract that is read. One of up to 120 records fits, whatever lies between them.
+pub const MAX_LINKS: usize = 16 * 1024;
+/// A longer stretch of records about others is left out of an extract, but for its end.
+pub const MAX_HIDDEN: usize = 128;
 
 /// The end of the chain: what the next record is linked to.
 ///
@@ -51,7 +53,7 @@ impl Chain {
     /// Goes on after `newest`.
     #[must_use]
     pub fn after(newest: &Record) -> Self {
-        Self { next: newest.seq + 1, head: newest.hash() }
+        Self { next: newest.seq.saturating_add(1), head: newest.hash() }
     }
 
     /// Links one record. Store it before the next one is linked.
@@ -122,6 +124,10 @@ pub enum Link {
     /// [`Record::body`] of a record about something else, which stays private.
     #[n(1)]
     Hidden(#[n(0)] Digest),
+    /// More than [`MAX_HIDDEN`] records about others: how many, and the hash of the last. That nothing else lies
+    /// between is the signer's word, until somebody shows the log.
+    #[n(2)]
+    Gap(#[n(0)] u64, #[n(1)] Digest),
 }
 
 /// The records about one subject, with what links them: between them, only the others' bodies' digests.
@@ -149,18 +155,29 @@ impl Extract {
         else {
             return Self { first: 0, before: Digest::ZERO, links: Vec::new() };
         };
-        let links = records[first..=last].iter().map(|record| {
-            if concerns(record) { Link::Shown(record.clone()) } else { Link::Hidden(record.body()) }
-        });
-        Self { first: records[first].seq, before: records[first].previous, links: links.collect() }
+        let mut links = Vec::new();
+        for run in records[first..=last].chunk_by(|a, b| concerns(a) == concerns(b)) {
+            match run {
+                [one, ..] if concerns(one) => links.extend(run.iter().cloned().map(Link::Shown)),
+                [.., end] if run.len() > MAX_HIDDEN => links.push(Link::Gap(run.len() as u64, end.hash())),
+                _ => links.extend(run.iter().map(|other| Link::Hidden(other.body()))),
+            }
+        }
+        Self { first: records[first].seq, before: records[first].previous, links }
     }
 
     /// The records that it shows, in order.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.links.iter().filter_map(|link| match link {
             Link::Shown(record) => Some(record),
-            Link::Hidden(_) => None,
+            Link::Hidden(_) | Link::Gap(..) => None,
         })
+    }
+
+    /// How many stretches were left out.
+    #[must_use]
+    pub fn gaps(&self) -> usize {
+        self.links.iter().filter(|link| matches!(link, Link::Gap(..))).count()
     }
 
     /// How many links there are.
@@ -187,7 +204,12 @@ impl Extract {
                     return Err(Broken { seq: chain.next, why: "it is about something else".into() });
                 }
                 Link::Shown(record) => chain.take(record)?,
-                Link::Hidden(body) => chain = Chain { next: chain.next + 1, head: link(&chain.head, body) },
+                Link::Hidden(body) => {
+                    chain = Chain { next: chain.next.saturating_add(1), head: link(&chain.head, body) };
+                }
+                Link::Gap(count, head) => {
+                    chain = Chain { next: chain.next.saturating_add(*count), head: *head }
+                }
             }
         }
         Ok(chain.head)
@@ -256,6 +278,20 @@ mod tests {
         assert_eq!(verify(&records[..3]).map(|chain| chain.len()), Ok(3), "its end is the head's to know");
     }
 
+    #[test]
+    fn a_busy_log_leaves_an_extract_small() {
+        let mut subjects = vec![1; 3];
+        subjects.extend(vec![2; 5000]);
+        subjects.extend([1, 2, 1]);
+        let records = log(&subjects);
+        let extract = Extract::of(&records, Digest([1; 32]));
+        assert_eq!((extract.len(), extract.gaps(), extract.records().count()), (7, 1, 5));
+        assert_eq!(extract.verify(Digest([1; 32])), Ok(records[5005].hash()));
+        let mut shorter = extract;
+        shorter.links[3] = Link::Gap(4999, records[5002].hash());
+        assert!(shorter.verify(Digest([1; 32])).is_err(), "the count must lead to the next number");
+    }
+
     proptest! {
         /// An extract shows all of its subject, nothing of the others, and leads to the same hash as the log.
         #[test]
@@ -283,6 +319,7 @@ mod tests {
             match (kind, &mut extract.links[at]) {
                 (0, Link::Shown(record)) => record.ok = !record.ok,
                 (0, Link::Hidden(body)) => body.0[0] ^= 1,
+                (0, Link::Gap(..)) => unreachable!("the stretches are short"),
                 (1, _) => drop(extract.links.remove(at)),
                 (2, _) => extract.links.swap(at, (at + 1) % 5),
                 _ => extract.first += 1,

@@ -77,6 +77,17 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// What a check of the evidence found. Only a settlement rests on it: evidence that did not count, late or unsigned
+    /// by the agreed key, does not contradict a refund.
+    fn judge(&self, report: &mut Report, name: &str, result: Result<String, String>) {
+        match result {
+            Err(why) if self.story != Story::Settled => {
+                report.add(name, Outcome::Absent, format!("it did not count: {why}"));
+            }
+            result => report.found(name, result),
+        }
+    }
+
     /// Notes that the story has nothing of this kind, or fails if it should have.
     fn missing(&self, report: &mut Report, name: &str, needed: bool, what: &str) {
         let outcome = if needed { Outcome::Failed } else { Outcome::Absent };

@@ -179,3 +179,26 @@ fn an_unfinished_story_is_told_as_such() {
     assert_eq!((report.verdict(), report.story), (Verdict::Verified, Some(Story::Committed)));
     assert_eq!(outcome(&report, "settlement"), Outcome::Absent);
 }
+
+/// Evidence that came too late, or by a key without authority, does not contradict the refund that it could not stop.
+#[test]
+fn evidence_that_did_not_count_is_told_and_the_refund_stands() {
+    for (name, change) in [
+        ("evidence time", (|t| t.observed_at = EVIDENCE_DEADLINE + 5) as fn(&mut Tale)),
+        ("attestation", |t| t.attestor = key(7)),
+    ] {
+        let (mut tale, mut late) = (Tale::refunded(), Tale::settled());
+        change(&mut late);
+        change(&mut tale);
+        let mut body = tale.body();
+        body.evidence = late.body().evidence;
+        let receipt = body.sign(&operator());
+        let report = verify(&receipt.to_bytes(), Some(&anchors(&receipt)));
+        assert_eq!((report.verdict(), report.story), (Verdict::Verified, Some(Story::Refunded)), "{name}");
+        let check = report.check(name).unwrap();
+        assert!(
+            check.outcome == Outcome::Absent && check.reason.starts_with("it did not count"),
+            "{check:?}"
+        );
+    }
+}

@@ -71,9 +71,9 @@ pub(super) fn evidence(case: &Case<'_>, report: &mut Report) {
         }
         return;
     };
-    report.found("attestation", attested(case, &seen.attestation));
-    report.found("observation", observed(case, seen));
-    report.found("evidence time", timely(case, seen));
+    case.judge(report, "attestation", attested(case, &seen.attestation));
+    case.judge(report, "observation", observed(case, seen));
+    case.judge(report, "evidence time", timely(case, seen));
 }
 
 fn attested(case: &Case<'_>, signed: &SignedAttestation) -> Result<String, String> {
@@ -201,7 +201,7 @@ fn after_apply(case: &Case<'_>, id: LegId, paid: &Evidence) -> Result<(), String
 pub(super) fn notes(case: &Case<'_>, report: &mut Report) {
     match &case.body.evidence {
         None => case.missing(report, "note", case.story == Story::Settled, "evidence that could be noted"),
-        Some(seen) => report.found("note", attestation_noted(case, &seen.attestation)),
+        Some(seen) => case.judge(report, "note", attestation_noted(case, &seen.attestation)),
     }
     for thing in &case.body.things {
         report.found(format!("thing {}", thing.id), described(case, thing));

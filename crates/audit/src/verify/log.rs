@@ -9,9 +9,14 @@ const ORDER: &[(&str, &str)] = &[
     ("accepted", "prepared"),
     ("prepared", "decided"),
     ("decided", "applied"),
+    ("decided", "capability-issued"),
+    ("decided", "asked"),
     ("decided", "actuated"),
+    ("capability-issued", "asked"),
     ("capability-issued", "actuated"),
-    ("actuated", "observed"),
+    ("asked", "actuated"),
+    // Not "actuated" before "observed": the sensor may see the door before the locker's answer arrives.
+    ("asked", "observed"),
     ("observed", "attested"),
     ("attested", "noted"),
     ("noted", "settled"),
@@ -25,7 +30,8 @@ pub(super) fn links(body: &Body) -> Result<String, String> {
         return Err("it shows no record of this transaction".into());
     }
     let head = body.audit.verify(body.txid.0).map_err(|broken| broken.to_string())?;
-    Ok(format!("{} records, linked up to {head}", body.audit.records().count()))
+    let (shown, gaps) = (body.audit.records().count(), body.audit.gaps());
+    Ok(format!("{shown} records, linked up to {head}, {gaps} long stretches about others left out"))
 }
 
 /// The records' times never decrease, and what succeeded did so in the order of the story.
