@@ -119,10 +119,11 @@ function Receipt({ contract }: { contract: Contract }) {
       ? "No receipt was written for this contract."
       : "The receipt is written when the contract has ended. It proves the whole story offline."}</p>;
   }
-  const file = `receipt-${contract.id.slice(0, 8)}.cbor`;
+  // The node gives the file this name.
+  const file = `receipt-${contract.id}.cbor`;
   return (
     <div className="receipt">
-      <a className="button" href={receiptUrl(contract.id)} download={file} data-testid="receipt">Download {file}</a>
+      <a className="button" href={receiptUrl(contract.id)} download={file} data-testid="receipt">Download the receipt</a>
       <p className="quiet">One file that proves the whole story offline, to someone who trusts neither this node nor the network:</p>
       <Command line={`sofie verify ${file}`} />
     </div>

@@ -51,7 +51,6 @@ export function useContract(id: string): Live {
         tell({ contract });
         setFailure(null);
         setHeard(Date.now());
-        if (isEnd(contract.state) && source.readyState === EventSource.CLOSED) setConnection("ended");
       } catch (cause) {
         if (cause instanceof ApiFailure) setFailure(cause);
       }
@@ -64,9 +63,13 @@ export function useContract(id: string): Live {
       tell({ step: JSON.parse(event.data as string) as Step });
       void refresh();
     });
-    source.addEventListener("end", () => {
+    source.addEventListener("end", (event) => {
       source.close();
-      setConnection("ended");
+      const told = JSON.parse(event.data as string) as Partial<Contract>;
+      const over = told.state !== undefined && isEnd(told.state);
+      setConnection(over ? "ended" : "lost");
+      // A stream that ended before its contract did is taken up again.
+      if (!over) timer = setTimeout(retry, RETRY_MS);
       void refresh();
     });
     source.addEventListener("error", () => {

@@ -8,6 +8,9 @@ const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 export const listUrl = (base) => `${base}/console/`;
 export const contractUrl = (base, id) => `${base}/console/#/contracts/${id}`;
 
+/** The steps that happen neither on a ledger nor among the parties. */
+const AT_THE_THINGS = ["capability-issued", "actuated", "observed", "attested"];
+
 /** Waits until the page shows the contract in `state`. */
 export async function showsState(page, state) {
   await page.getByTestId("state").filter({ hasText: new RegExp(`^${state}$`, "i") }).waitFor();
@@ -30,8 +33,8 @@ export async function showsTheStory(page, contract) {
   );
   contract.steps.forEach((step, at) => {
     const lane = shown[at][1];
-    if (step.ledger) assert.equal(lane, `ledger:${step.ledger}`, step.name);
-    else assert.ok(["parties", "things"].includes(lane), `${step.name} is in ${lane}`);
+    const expected = step.ledger ? `ledger:${step.ledger}` : AT_THE_THINGS.includes(step.name) ? "things" : "parties";
+    assert.equal(lane, expected, step.name);
   });
   const heads = await page.getByTestId("lane").locator("b").allTextContents();
   assert.equal(heads[0], "Parties");
@@ -48,6 +51,7 @@ export async function offersTheReceipt(page, base, contract) {
   assert.equal(await page.getByTestId("verify").textContent(), `sofie verify ${file}`);
   const answer = await page.request.get(base + (await link.getAttribute("href")));
   assert.equal(answer.status(), 200);
+  assert.match(answer.headers()["content-disposition"] ?? "", new RegExp(`"${file}"`), "the file has another name");
   assert.ok((await answer.body()).length > 0, `the receipt of ${contract.id} is empty`);
 }
 

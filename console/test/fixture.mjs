@@ -32,6 +32,8 @@ const LEDGERS = [
   { id: "calendar", kind: "calendar", classes: ["record"], height: 7, time: "2026-01-01T00:00:00.000Z", single_operator: true, ok: true, error: null },
 ];
 
+const ENDS = ["settled", "refunded", "aborted", "refused"];
+
 export class Fixture {
   id = "ab".repeat(32);
   #streams = new Set();
@@ -89,7 +91,7 @@ export class Fixture {
 
   end(state, next, reason = null) {
     Object.assign(this.contract, { state, next, reason });
-    for (const stream of this.#streams) stream.end("event: end\ndata: {}\n\n");
+    for (const stream of this.#streams) stream.end(`event: end\ndata: ${JSON.stringify(this.contract)}\n\n`);
     this.#streams.clear();
   }
 
@@ -110,7 +112,10 @@ export class Fixture {
       return json({ type: "urn:sofie:problem:not-found", title: "No such contract", status: 404, detail: `The node knows no contract ${id}`, next: "List them with GET /api/v1/contracts" }, 404, "application/problem+json");
     }
     if (part === "events") return this.#stream(request, response);
-    if (part === "receipt") return response.writeHead(200, { "content-type": "application/vnd.sofie.receipt" }).end("fixture");
+    if (part === "receipt") return response.writeHead(200, {
+      "content-type": "application/vnd.sofie.receipt",
+      "content-disposition": `attachment; filename="receipt-${this.id}.cbor"`,
+    }).end("fixture");
     return json(this.contract);
   }
 
@@ -120,6 +125,7 @@ export class Fixture {
     response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
     response.write("retry: 200\n\n");
     for (const step of this.contract.steps) if (step.seq > after) send(response, step);
+    if (ENDS.includes(this.contract.state)) return response.end(`event: end\ndata: ${JSON.stringify(this.contract)}\n\n`);
     this.#streams.add(response);
     response.on("close", () => this.#streams.delete(response));
   }

@@ -83,7 +83,6 @@ test("a good run arrives step by step, each in its lane, and ends with the recei
     fixture.end("settled", "Nothing more happens: locker-co is paid.");
     await page.getByTestId("connection").getByText("Complete").waitFor();
     await showsTheStory(page, fixture.contract);
-    assert.equal((await steps(page, 9))[8][1], "things");
     await offersTheReceipt(page, base, fixture.contract);
     assert.equal(await page.title(), "settled · open · SOFIE console");
     await isAccessible(page);
@@ -146,6 +145,17 @@ test("a lost connection is told, and after it no step is missing or doubled", as
     await page.getByTestId("lost").waitFor({ state: "detached" });
     assert.equal(fixture.last_event_id, "3", "the stream goes on where it broke");
     await showsTheStory(page, fixture.contract);
+  });
+});
+
+test("a contract that has ended is shown whole to whoever comes later", async () => {
+  await withPage({}, async ({ fixture, base, page }) => {
+    play(fixture, GOOD_RUN.length);
+    fixture.end("settled", "Nothing more happens: locker-co is paid.");
+    await page.goto(contractUrl(base, fixture.id));
+    await page.getByTestId("connection").getByText("Complete").waitFor();
+    await showsTheStory(page, fixture.contract);
+    await offersTheReceipt(page, base, fixture.contract);
   });
 });
 
