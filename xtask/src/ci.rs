@@ -3,7 +3,7 @@
 use std::{process::Command, time::Instant};
 
 use crate::{
-    console, contracts, peers,
+    console, contracts, fuzz, peers,
     shell::{self, Done},
 };
 
@@ -20,15 +20,16 @@ const STEPS: &[Step] = &[
     ("contracts", contracts::check),
     ("console assets", console::check),
     ("console in Chromium", console::test),
+    ("fuzz targets", fuzz::briefly),
     ("tests", tests),
 ];
 
+/// Says how long it has taken before each step, so that the last step's own summary is the last thing on the terminal.
 pub(crate) fn run() -> Done {
+    let began = Instant::now();
     for (name, step) in STEPS {
-        eprintln!("xtask: {name} …");
-        let began = Instant::now();
+        eprintln!("xtask: [{:>4} s] {name}", began.elapsed().as_secs());
         step().map_err(|failure| failure.during(name))?;
-        eprintln!("xtask: {name}: {} s", began.elapsed().as_secs());
     }
     Ok(())
 }

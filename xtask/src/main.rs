@@ -4,6 +4,7 @@
 mod ci;
 mod console;
 mod contracts;
+mod fuzz;
 mod peers;
 mod shell;
 
@@ -17,6 +18,8 @@ cargo xtask CHORE
   console build|check|test [NODE]
                        the console page: build the committed assets, compare them, try them in Chromium
                        (against a fixture, or against the running node at the address NODE)
+  fuzz [--seconds N [TARGET]]
+                       every fuzz target for a short while, with a fixed seed
   contracts build|check
                        the Solidity contracts: compile the committed artefacts, compare them
 ";
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(),
         ["peers", rest @ ..] => peers::run(rest),
         ["console", rest @ ..] => console::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["contracts", rest @ ..] => contracts::run(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

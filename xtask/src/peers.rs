@@ -51,9 +51,10 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
     }
 }
 
-/// Where peers live.
+/// Where peers live, as an absolute path: tests run in other folders.
 pub(crate) fn folder() -> PathBuf {
-    env::var_os("SOFIE_PEERS").map_or_else(|| shell::root().join(".peers"), PathBuf::from)
+    let folder = env::var_os("SOFIE_PEERS").map_or_else(|| shell::root().join(".peers"), PathBuf::from);
+    std::path::absolute(&folder).unwrap_or(folder)
 }
 
 /// Installs what is not there yet.

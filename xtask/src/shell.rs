@@ -68,14 +68,23 @@ pub(crate) fn run(command: &mut Command) -> Done {
 
 /// Runs to the end silently; on failure its output becomes the message.
 pub(crate) fn quietly(command: &mut Command) -> Result<String, Failure> {
+    silently(command).map(|(stdout, _)| stdout)
+}
+
+/// As [`quietly`], for a program that says on stderr what it found.
+pub(crate) fn quietly_told(command: &mut Command) -> Result<String, Failure> {
+    silently(command).map(|(_, stderr)| stderr)
+}
+
+fn silently(command: &mut Command) -> Result<(String, String), Failure> {
     let shown = shown(command);
     let output = command.output().map_err(|error| cannot_start(&shown, &error))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     if output.status.success() {
-        return Ok(text);
+        return Ok((stdout, stderr));
     }
-    let errors = String::from_utf8_lossy(&output.stderr);
-    Err(Failure::found(format!("{} from: {shown}\n{}{}", output.status, text, errors)))
+    Err(Failure::found(format!("{} from: {shown}\n{stdout}{stderr}", output.status)))
 }
 
 /// Whether a program of this name is on the path.

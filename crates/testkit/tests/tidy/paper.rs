@@ -20,11 +20,15 @@ const PATHS: &[&str] =
 
 /// Parsers of what a stranger sends, and the fuzz target of each (fuzz/fuzz_targets/NAME.rs).
 const PARSERS: &[(&str, &str)] = &[
+    ("crates/access/src/token.rs", "capability"),
     ("crates/adapters/src/coap/codec.rs", "coap_codec"),
     ("crates/adapters/src/coap/link_format.rs", "link_format"),
     ("crates/adapters/src/mqtt/codec.rs", "mqtt_codec"),
     ("crates/audit/src/receipt.rs", "receipt_decode"),
-    ("crates/directory/src/json.rs", "td_parse"),
+    ("crates/directory/src/thing.rs", "td_parse"),
+    ("crates/model/src/manifest.rs", "manifest"),
+    ("crates/model/src/proof.rs", "proof"),
+    ("crates/model/src/proof/calendar/checkpoint.rs", "checkpoint"),
 ];
 
 /// Lines of `text` that name a host or hold an absolute path of a machine.
@@ -116,9 +120,45 @@ fn every_page_that_is_named_or_linked_exists() {
     tree::none(&offences, "these lead nowhere:");
 }
 
+/// Paths in backquotes that begin with a folder of the tree.
+fn quoted_paths(text: &str) -> Vec<&str> {
+    let inside = text.split('`').skip(1).step_by(2);
+    let folders = ["crates/", "contracts/", "console/", "xtask/", "docs/", "fuzz/", "examples/", "tests/"];
+    inside
+        .filter(|quoted| folders.iter().any(|folder| quoted.starts_with(folder)))
+        .filter(|quoted| {
+            !quoted.contains(char::is_whitespace) && !quoted.contains('*') && !quoted.contains("ROOM")
+        })
+        .collect()
+}
+
+#[test]
+fn the_code_map_leads_to_files_that_exist() {
+    let map = tree::read("ARCHITECTURE.md");
+    let paths = quoted_paths(&map);
+    assert!(paths.len() > 20, "the map names {} paths", paths.len());
+    let gone = paths.iter().filter(|path| !tree::root().join(path).exists());
+    tree::none(
+        &gone.map(|path| format!("ARCHITECTURE.md: {path}")).collect::<Vec<_>>(),
+        "these lead nowhere:",
+    );
+    assert_eq!(
+        quoted_paths("`crates/a.rs` and `cargo` and `crates/*/src` and `crates/ROOM/tests`"),
+        ["crates/a.rs"]
+    );
+}
+
 #[test]
 fn every_listed_parser_has_its_fuzz_target() {
     let files = tree::files();
+    let stem = |name: &str| name.strip_prefix("fuzz/fuzz_targets/")?.strip_suffix(".rs").map(str::to_owned);
+    let targets: Vec<String> = files.iter().filter_map(|name| stem(name)).collect();
+    assert!(targets.len() >= PARSERS.len(), "a target stands for one parser: {targets:?}");
+    for codec in
+        files.iter().filter(|name| name.starts_with("crates/adapters/") && name.ends_with("/codec.rs"))
+    {
+        assert!(PARSERS.iter().any(|(parser, _)| parser == codec), "{codec} is not in the list");
+    }
     for (parser, target) in PARSERS {
         assert!(files.iter().any(|name| name == parser), "{parser} is gone: mend the list");
         let path = format!("fuzz/fuzz_targets/{target}.rs");
@@ -150,4 +190,27 @@ fn a_leak_is_found() {
     for (line, expected) in cases {
         assert_eq!(leaks("x", line).len(), expected, "{line}");
     }
+}
+
+/// Names of tests in backquotes: at least three words joined by underscores.
+fn named_tests(text: &str) -> Vec<&str> {
+    let is_name = |quoted: &&str| {
+        quoted.matches('_').count() >= 2 && quoted.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
+    };
+    text.split('`').skip(1).step_by(2).filter(is_name).collect()
+}
+
+#[test]
+fn every_test_that_a_threat_names_exists() {
+    let threats = tree::read("docs/security/threats.md");
+    let names = named_tests(&threats);
+    assert!(names.len() > 20, "the table names {} tests", names.len());
+    let sources: String = tree::files_ending(&[".rs"])
+        .iter()
+        .filter(|name| name.starts_with("crates/"))
+        .map(|name| tree::read(name))
+        .collect();
+    let gone = names.iter().filter(|name| !sources.contains(&format!("fn {name}(")));
+    tree::none(&gone.map(|name| format!("no test is called {name}")).collect::<Vec<_>>(), "threats.md:");
+    assert_eq!(named_tests("`a_b` `a_b_c` and `x y_z_`"), ["a_b_c"]);
 }
