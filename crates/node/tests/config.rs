@@ -312,3 +312,34 @@ proptest::proptest! {
         }
     }
 }
+
+/// The guide names every key, and its example is read.
+#[test]
+fn the_guide_is_complete_and_its_example_is_good() {
+    let guide = include_str!("../../../docs/guide/configuration.md");
+    let example: Vec<_> = guide
+        .lines()
+        .skip_while(|line| !line.starts_with("    "))
+        .take_while(|line| line.is_empty() || line.starts_with("    "))
+        .collect();
+    let config = Config::parse(&example.join("\n"), Path::new("sofie.toml")).expect("the guide's example");
+    assert_eq!(config.ledgers.len(), 2);
+
+    let ledger = |kind: &str| format!("[[ledger]]\nid = \"x\"\nkind = \"{kind}\"\nzzzzzz = 1");
+    for section in [
+        "[node]\nzzzzzz = 1".to_owned(),
+        "[[party]]\nname = \"x\"\nzzzzzz = 1".to_owned(),
+        ledger("evm-embedded"),
+        ledger("evm-rpc"),
+        ledger("calendar"),
+        "[[platform]]\nzzzzzz = 1".to_owned(),
+        "[limits]\nzzzzzz = 1".to_owned(),
+    ] {
+        let told = faults(&section);
+        let (_, known) = told.split_once("\"zzzzzz\"; known are ").expect("the unknown key is told");
+        for key in known.lines().next().expect("a line").split(", ") {
+            let named = guide.contains(&format!("`{key}`")) || guide.contains(&format!("`{key}."));
+            assert!(named, "the guide does not name {key} of {section}");
+        }
+    }
+}
