@@ -133,7 +133,7 @@ pub enum Refusal {
         index: usize,
     },
     /// The door's revocation list is too old, from the future, or of another owner: nobody is let in.
-    #[error("the revocation list of {issued_at:?} cannot be relied on at {now:?}: {why}; fetch a new one")]
+    #[error("the owner's revocation list cannot be relied on: {why}; fetch a new one")]
     StaleRevocations {
         /// When it was issued.
         issued_at: Timestamp,
@@ -143,7 +143,7 @@ pub enum Refusal {
         why: &'static str,
     },
     /// Too early.
-    #[error("the capability is valid from {not_before:?}, it is {now:?}")]
+    #[error("the capability is valid only in {} from now", .not_before.since(*.now))]
     NotYet {
         /// When it starts.
         not_before: Timestamp,
@@ -151,7 +151,7 @@ pub enum Refusal {
         now: Timestamp,
     },
     /// Too late.
-    #[error("the capability expired at {expires:?}, it is {now:?}")]
+    #[error("the capability expired {} ago; ask the owner for a new one", .now.since(*.expires))]
     Expired {
         /// When it ended: from this instant on it is void.
         expires: Timestamp,
@@ -197,7 +197,7 @@ pub enum Refusal {
         holder: PublicKey,
     },
     /// A proof of another time.
-    #[error("the proof was made at {at:?}, it is {now:?}, {window} of difference are allowed")]
+    #[error("the proof is {} away from the door's clock, at most {window} are allowed; sign the request anew", apart(*.at, *.now))]
     ProofStale {
         /// When it was made.
         at: Timestamp,
@@ -254,4 +254,9 @@ impl Refusal {
             Self::Checks { .. } => "checks",
         }
     }
+}
+
+/// The time between two instants, whichever is first.
+fn apart(one: Timestamp, other: Timestamp) -> Span {
+    one.since(other).max(other.since(one))
 }

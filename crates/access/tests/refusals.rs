@@ -125,6 +125,21 @@ fn each_refusal_for_its_reason() {
 }
 
 #[test]
+fn a_refusal_is_a_sentence_for_people() {
+    let (now, earlier, later) = (at(200), at(188), at(212));
+    let (not_before, expires, window) = (later, earlier, Span::from_seconds(5));
+    for (refusal, sentence) in [
+        (Refusal::NotYet { not_before, now }, "valid only in 12 s from now"),
+        (Refusal::Expired { expires, now }, "expired 12 s ago"),
+        (Refusal::ProofStale { at: earlier, now, window }, "12 s away from the door's clock, at most 5 s"),
+        (Refusal::ProofStale { at: later, now, window }, "12 s away from the door's clock, at most 5 s"),
+    ] {
+        let text = refusal.to_string();
+        assert!(text.contains(sentence) && !text.contains("Timestamp"), "{text}");
+    }
+}
+
+#[test]
 fn a_request_without_proof_is_refused() {
     let mut world = World::new(issued(&grant()));
     assert_eq!(world.ask_with(None), Err(Refusal::ProofMissing { holder: renter().public() }));
