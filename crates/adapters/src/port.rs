@@ -269,8 +269,8 @@ pub trait Adapter: Send + Sync {
     /// [`AdapterError::Transient`], [`AdapterError::Permanent`].
     async fn introspect(&self) -> Result<Vec<Description>, AdapterError>;
 
-    /// Asks the gate, then has the action done. A request whose name this adapter has seen is not sent again: the first
-    /// outcome is returned.
+    /// Asks the gate, then has the action done. A request whose name this adapter has seen is not sent again, and the gate
+    /// is not asked again: the first outcome is returned. (A request that the gate refused has left no name.)
     ///
     /// # Errors
     /// Nothing was sent: [`AdapterError::NotThere`], [`AdapterError::Permanent`], [`AdapterError::Transient`].

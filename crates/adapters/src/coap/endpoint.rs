@@ -126,9 +126,7 @@ impl Endpoint {
 
     pub(super) fn silent(&self, silence: &Silence) -> AdapterError {
         match silence {
-            Silence::NotSent(reason) => {
-                self.platform.permanent(reason, "shorten the request or free resources")
-            }
+            Silence::Unsayable(reason) => self.platform.permanent(reason, "shorten the request"),
             other => self.platform.transient(other),
         }
     }
@@ -224,6 +222,10 @@ impl Adapter for CoapAdapter {
     async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError> {
         let action = self.0.action(request)?;
         let coap = self.0.encode(&action, &request.input)?;
+        // Before the gate: a door that lets nobody in twice must not call refused what was done.
+        if let Some(outcome) = self.0.remembered().get(&request.message) {
+            return Ok(outcome.clone());
+        }
         if let Err(refusal) = self.0.gate.admit(request) {
             return Ok(Outcome::Refused(Refuser::Gate(refusal)));
         }

@@ -8,6 +8,21 @@ use crate::{
 
 struct Open;
 
+/// Lets each request in once, as a door that remembers proofs does.
+#[derive(Default)]
+struct Once(Mutex<Vec<Digest>>);
+
+impl Gate for Once {
+    fn admit(&self, request: &Request) -> Result<(), Refusal> {
+        let mut seen = self.0.lock().expect("nobody panics");
+        if seen.contains(&request.message) {
+            return Err(Refusal::Forged { reason: "shown before".into() });
+        }
+        seen.push(request.message);
+        Ok(())
+    }
+}
+
 impl Gate for Open {
     fn admit(&self, _: &Request) -> Result<(), Refusal> {
         Ok(())
@@ -44,7 +59,7 @@ async fn it_passes_the_suite() {
 
 #[tokio::test]
 async fn an_unanswered_request_is_never_sent_twice() {
-    let lamp = lamp(Arc::new(Open));
+    let lamp = lamp(Arc::new(Once::default()));
     lamp.set_weather(Weather::AnswersLost);
     let first = lamp.invoke(&request(&lamp, "a")).await;
     assert!(matches!(first, Ok(Outcome::Unknown { .. })), "{first:?}");

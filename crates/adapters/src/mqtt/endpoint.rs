@@ -115,6 +115,8 @@ pub(super) struct Endpoint {
     credentials: Option<Credentials>,
     gate: Arc<dyn Gate>,
     clock: Clock,
+    /// Held by the observer that uses the client identifier: a broker lets in one at a time (3.1.4).
+    named: Arc<tokio::sync::Mutex<()>>,
     /// Held while a request is under way.
     one_at_a_time: tokio::sync::Mutex<()>,
     /// What became of each request by name: written as unknown before the first byte leaves.
@@ -127,6 +129,8 @@ const DEFAULT_PORT: u16 = 1883;
 const READ_TIME: Span = Span::from_millis(2_000);
 /// How long a broker may take to confirm a message.
 const CONFIRM_TIME: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long an observer that ends may take to leave its name to the next.
+const HANDOVER: std::time::Duration = std::time::Duration::from_secs(2);
 /// How many filters one subscription has.
 const MAX_FILTERS: usize = 1024;
 
@@ -155,6 +159,7 @@ impl MqttAdapter {
             credentials: config.credentials,
             gate: config.gate,
             clock: config.clock,
+            named: Arc::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
             outcomes: Mutex::new(Recent::new(REMEMBERED)),
         })))
@@ -270,6 +275,10 @@ impl Adapter for MqttAdapter {
 
     async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError> {
         let (topic, payload) = self.0.encode(request)?;
+        // Before the gate: a door that lets nobody in twice must not call refused what was done.
+        if let Some(outcome) = self.0.outcomes(|outcomes| outcomes.get(&request.message).cloned()) {
+            return Ok(outcome);
+        }
         if let Err(refusal) = self.0.gate.admit(request) {
             return Ok(Outcome::Refused(Refuser::Gate(refusal)));
         }
@@ -314,10 +323,13 @@ impl Adapter for MqttAdapter {
                 .platform
                 .permanent("nothing of it is bound to a property", "introspect it first"));
         }
-        let options = self.0.options(self.0.client_id.as_deref());
+        // A second observer has no name, and no queue at the broker.
+        let name = timeout(HANDOVER, Arc::clone(&self.0.named).lock_owned()).await.ok();
+        let client_id = self.0.client_id.as_deref().filter(|_| name.is_some());
+        let options = self.0.options(client_id);
         let session = Session::open(&self.0.platform, options, filters, &self.0.tally).await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(Watch::new(Arc::clone(&self.0), session, sender).run());
+        tokio::spawn(Watch::new(Arc::clone(&self.0), session, sender, name).run());
         Ok(receiver)
     }
 

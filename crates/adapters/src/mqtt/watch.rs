@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rumqttc::ConnectionError;
 use sofie_model::Digest;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use super::{
     codec::Publish,
@@ -33,15 +33,22 @@ pub(super) struct Watch {
     /// Messages that found the queue full.
     lost: u64,
     heard: u64,
+    /// The right to the client identifier, as long as this lives.
+    name: Option<OwnedMutexGuard<()>>,
 }
 
 /// How many notes wait for the next message; further ones are counted only.
 const MAX_NOTES: usize = 16;
 
 impl Watch {
-    pub(super) const fn new(adapter: Arc<Endpoint>, session: Session, sender: mpsc::Sender<Message>) -> Self {
+    pub(super) const fn new(
+        adapter: Arc<Endpoint>,
+        session: Session,
+        sender: mpsc::Sender<Message>,
+        name: Option<OwnedMutexGuard<()>>,
+    ) -> Self {
         let seen = Recent::new(REPEATS);
-        Self { adapter, session, sender, seen, notes: Vec::new(), lost: 0, heard: 0 }
+        Self { adapter, session, sender, seen, notes: Vec::new(), lost: 0, heard: 0, name }
     }
 
     /// Passes messages on until nobody listens.
@@ -50,7 +57,8 @@ impl Watch {
         loop {
             let sender = self.sender.clone();
             let happened = tokio::select! {
-                () = sender.closed() => return self.session.close().await,
+                biased;
+                () = sender.closed() => return self.leave().await,
                 happened = self.session.next(&self.adapter.tally) => happened,
             };
             match happened {
@@ -68,6 +76,14 @@ impl Watch {
                     }
                 }
             }
+        }
+    }
+
+    /// Says goodbye, unless the broker keeps what comes from now on: then nothing more may be taken, and acknowledged,
+    /// that nobody reads.
+    async fn leave(self) {
+        if self.name.is_none() {
+            self.session.close().await;
         }
     }
 

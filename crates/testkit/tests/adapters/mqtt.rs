@@ -93,10 +93,56 @@ async fn the_story(address: &str) {
     assert!(open.observed_at <= live.arrived);
 }
 
+/// With a client identifier, what comes while nobody listens is kept for us; and two observers do not chase each other.
+async fn the_absence(address: &str) {
+    publish(address, TOPIC, true, br#"{"open":false,"seq":1}"#.to_vec()).await;
+    let config = MqttConfig { client_id: Some("sofie-test".into()), ..config(address) };
+    let adapter = MqttAdapter::open(config).expect("a good address");
+    door_thing(&adapter).await;
+    let mut first = adapter.observe().await.expect("it can be observed");
+    let mut second = adapter.observe().await.expect("it can be observed twice");
+    publish(address, TOPIC, false, br#"{"open":true,"seq":2}"#.to_vec()).await;
+    for messages in [&mut first, &mut second] {
+        let live = loop {
+            let message = next(messages).await;
+            if !message.retained {
+                break message;
+            }
+        };
+        assert_eq!(is_open(&live), Some(true));
+        assert!(live.deviations.is_empty(), "{live:?}");
+    }
+    drop((first, second));
+    // The name is free when the broker has let it go.
+    let named = adapter.observe().await.expect("it can be observed again");
+    drop(named);
+    publish(address, TOPIC, false, br#"{"open":true,"seq":3}"#.to_vec()).await;
+    let mut back = adapter.observe().await.expect("it can be observed again");
+    let third = loop {
+        let message = next(&mut back).await;
+        if message.raw == br#"{"open":true,"seq":3}"# {
+            break message;
+        }
+    };
+    assert!(!third.retained, "{third:?}");
+}
+
 #[tokio::test]
 async fn the_story_through_the_embedded_broker() {
     let broker = broker().await;
     the_story(&broker.address()).await;
+}
+
+#[tokio::test]
+async fn the_absence_at_the_embedded_broker() {
+    let broker = broker().await;
+    the_absence(&broker.address()).await;
+}
+
+#[tokio::test]
+async fn the_absence_at_mosquitto() {
+    let Some((_peer, address)) = mosquitto(peer::free_tcp_port()).await else { return };
+    the_absence(&address).await;
 }
 
 #[tokio::test]
