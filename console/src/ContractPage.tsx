@@ -113,11 +113,11 @@ function Announcer({ contract }: { contract: Contract | null }) {
 }
 
 function Receipt({ contract }: { contract: Contract }) {
-  const ready = contract.steps.some((step) => step.name === "receipt" && step.ok);
-  if (!ready) {
-    return <p className="quiet">{isEnd(contract.state)
-      ? "No receipt was written for this contract."
-      : "The receipt is written when the contract has ended. It proves the whole story offline."}</p>;
+  if (contract.state === "refused") {
+    return <p className="quiet">A refused contract has no receipt: nothing was prepared.</p>;
+  }
+  if (!isEnd(contract.state)) {
+    return <p className="quiet">The receipt can be had when the contract has ended. It proves the whole story offline.</p>;
   }
   // The node gives the file this name.
   const file = `receipt-${contract.id}.cbor`;

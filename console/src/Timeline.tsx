@@ -2,7 +2,7 @@
 // that crosses them all. To a screen reader it is an ordered list that names the lane of each step.
 import type { Contract, LedgerStatus, Step } from "./api";
 import { laneOf, lanes, stepTitle, type Lane } from "./lanes";
-import { span, timeOfDay } from "./time";
+import { offset, timeOfDay } from "./time";
 
 export function Timeline({ contract, ledgers }: { contract: Contract; ledgers: readonly LedgerStatus[] }) {
   const all = lanes(ledgers, contract.steps);
@@ -42,7 +42,7 @@ function Item({ step, all, began }: { step: Step; all: readonly Lane[]; began: n
   return (
     <li className={`step ${lane?.kind ?? ""}${step.ok ? "" : " failed"}${crossing}`}
       data-testid="step" data-name={step.name} data-lane={key} data-ok={step.ok}>
-      <time dateTime={step.at} title={timeOfDay(step.at)}>{Number.isNaN(after) ? "" : `+${span(after)}`}</time>
+      <time dateTime={step.at} title={timeOfDay(step.at)}>{Number.isNaN(after) ? "" : `+${offset(after)}`}</time>
       {all.map((one) => <span key={one.key} className={`rail ${one.key === key ? "here" : ""}`} aria-hidden="true" />)}
       <div className="what" style={{ gridColumn: column + 2 }}>
         <b>{stepTitle(step.name)}</b>

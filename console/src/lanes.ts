@@ -9,7 +9,9 @@ export interface Lane {
 }
 
 /** Steps that happen at the things, whatever the node writes beside them. */
-const AT_THE_THINGS: readonly string[] = ["capability-issued", "actuated", "observed", "attested"];
+const AT_THE_THINGS: readonly string[] = [
+  "capability-issued", "asked", "admitted", "denied", "actuated", "fate-unknown", "observed", "attested",
+];
 
 const LEDGER = "ledger:";
 

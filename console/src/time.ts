@@ -14,6 +14,10 @@ export function span(milliseconds: number): string {
   return `${days} d ${hours % 24} h`;
 }
 
+/** How long after the beginning: to the millisecond in the first second, for a whole story may take less. */
+export const offset = (milliseconds: number): string =>
+  milliseconds >= 0 && milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : span(milliseconds);
+
 const clock = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false,
 });

@@ -9,7 +9,9 @@ export const listUrl = (base) => `${base}/console/`;
 export const contractUrl = (base, id) => `${base}/console/#/contracts/${id}`;
 
 /** The steps that happen neither on a ledger nor among the parties. */
-const AT_THE_THINGS = ["capability-issued", "actuated", "observed", "attested"];
+const AT_THE_THINGS = [
+  "capability-issued", "asked", "admitted", "denied", "actuated", "fate-unknown", "observed", "attested",
+];
 
 /** Waits until the page shows the contract in `state`. */
 export async function showsState(page, state) {

@@ -122,7 +122,7 @@ test("a refusal by the second ledger is shown where it happened, with its reason
     await showsTheStory(page, fixture.contract);
     assert.deepEqual((await steps(page, 4))[3], ["prepared", "ledger:calendar", false]);
     await page.getByTestId("reason").getByText("ledger calendar refuses").waitFor();
-    await page.getByText("No receipt was written for this contract.").waitFor();
+    await offersTheReceipt(page, base, fixture.contract);
     await screenshot(page, "aborted");
   });
 });
@@ -156,6 +156,16 @@ test("a contract that has ended is shown whole to whoever comes later", async ()
     await page.getByTestId("connection").getByText("Complete").waitFor();
     await showsTheStory(page, fixture.contract);
     await offersTheReceipt(page, base, fixture.contract);
+  });
+});
+
+test("a refused contract offers no receipt", async () => {
+  await withPage({}, async ({ fixture, base, page }) => {
+    play(fixture, 1);
+    fixture.end("refused", "Nothing more happens.", "locker-co does not offer this action");
+    await page.goto(contractUrl(base, fixture.id));
+    await page.getByText("A refused contract has no receipt").waitFor();
+    assert.equal(await page.getByTestId("receipt").count(), 0);
   });
 });
 
