@@ -84,7 +84,7 @@ const CONNECTION: Record<Connection, string> = {
 };
 
 function LiveDot({ connection }: { connection: Connection }) {
-  return <span className={`live ${connection}`} data-testid="connection"><i aria-hidden="true" />{CONNECTION[connection]}</span>;
+  return <span className={`link ${connection}`} data-testid="connection"><i aria-hidden="true" />{CONNECTION[connection]}</span>;
 }
 
 function ConnectionNote({ live }: { live: Live }) {

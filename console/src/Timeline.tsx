@@ -46,7 +46,8 @@ function Item({ step, all, began }: { step: Step; all: readonly Lane[]; began: n
       {all.map((one) => <span key={one.key} className={`rail ${one.key === key ? "here" : ""}`} aria-hidden="true" />)}
       <div className="what" style={{ gridColumn: column + 2 }}>
         <b>{stepTitle(step.name)}</b>
-        <span className="where">{step.ok ? "" : "failed · "}{lane?.title}</span>
+        {!step.ok && <span className="failure">failed</span>}
+        <span className="where">{lane?.title}</span>
         <p>{step.detail}</p>
       </div>
     </li>
