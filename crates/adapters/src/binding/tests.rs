@@ -122,6 +122,17 @@ fn the_brokers_word_for_a_dead_device_is_no_reading() {
 }
 
 #[test]
+fn the_guides_example_is_read() {
+    let page = include_str!("../../../../docs/guide/mapping.md");
+    let example = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let binding: Binding = toml::from_str(example).expect("the guide is right");
+    let thing = &binding.things[0];
+    assert_eq!(thing.properties["temperature"].scale, -1);
+    assert_eq!(thing.actions["open"].method, ActionMethod::Post);
+    assert!(thing.properties["open"].time.is_some());
+}
+
+#[test]
 fn an_owners_file_is_read_strictly() {
     let text = r#"{"things":[{"thing":"urn:x:1","properties":{"t":{"source":"a/b","pointer":"/t","kind":"number","unit":"Cel","scale":-1}}}]}"#;
     let binding: Binding = serde_json::from_str(text).expect("it is one");

@@ -184,6 +184,23 @@ async fn nobody_at_the_address_is_a_transient_error() {
     assert!(matches!(adapter.introspect().await, Err(AdapterError::Transient { .. })));
 }
 
+#[tokio::test]
+async fn an_answer_in_blocks_is_refused_by_name() {
+    let server = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    let address = server.local_addr().expect("it is bound").to_string();
+    tokio::spawn(async move {
+        let mut buffer = [0; 2048];
+        while let Ok((_, client)) = server.recv_from(&mut buffer).await {
+            // 2.05 with the request's id and its token of 8 bytes, Block2 (23): number 0, more, 1024 bytes.
+            let answer = [&[0x68, 0x45], &buffer[2..12], b"\xd1\x0a\x0e\xff</a>"].concat();
+            let _ = server.send_to(&answer, client).await;
+        }
+    });
+    let error = adapter(&address).await.introspect().await.expect_err("a part is not the whole");
+    assert!(matches!(error, AdapterError::Permanent { .. }), "{error:?}");
+    assert!(error.to_string().contains("RFC 7959"), "{error}");
+}
+
 /// libcoap 4.3.1: another implementation of the RFCs, in C.
 #[tokio::test]
 async fn libcoaps_server_is_described_read_and_observed() {

@@ -7,7 +7,7 @@ use sofie_adapters::{
     Adapter, AdapterError, Binding,
     conformance::{self, Scene},
     mqtt::{MqttAdapter, MqttConfig, codec::MAX_PAYLOAD},
-    port::{Description, Message},
+    port::{Description, Message, QUEUE},
 };
 use sofie_model::Value;
 use sofie_testkit::devices::door::{Door, Mode};
@@ -169,6 +169,34 @@ async fn a_payload_over_the_limit_is_refused_and_counted_and_the_connection_stay
     assert_eq!(is_open(&next(&mut messages).await), Some(true));
     let counters = adapter.counters();
     assert_eq!((counters.oversize, counters.reconnects), (1, 0), "{counters:?}");
+}
+
+#[tokio::test]
+async fn a_slow_reader_loses_the_newest_and_is_told() {
+    let broker = broker().await;
+    let address = broker.address();
+    publish(&address, TOPIC, true, br#"{"seq":0}"#.to_vec()).await;
+    let adapter = adapter(&address);
+    door_thing(&adapter).await;
+    let mut messages = adapter.observe().await.expect("it can be observed");
+    let extra = 44;
+    for seq in 1..=QUEUE + extra {
+        publish(&address, TOPIC, false, format!(r#"{{"seq":{seq}}}"#).into_bytes()).await;
+    }
+    let full = timeout(PATIENCE, async {
+        // The kept message took one place.
+        while usize::try_from(adapter.counters().dropped).expect("few") < extra + 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    full.await.expect("the queue is bounded");
+    for _ in 0..QUEUE {
+        let message = next(&mut messages).await;
+        assert!(message.deviations.is_empty(), "{message:?}");
+    }
+    publish(&address, TOPIC, false, br#"{"seq":1000}"#.to_vec()).await;
+    let told = next(&mut messages).await;
+    assert!(told.deviations.iter().any(|d| d.got.starts_with("45 were lost")), "{told:?}");
 }
 
 #[tokio::test]
