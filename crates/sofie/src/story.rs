@@ -4,6 +4,7 @@
 mod funding;
 mod locker;
 mod node;
+mod peers;
 mod process;
 mod report;
 mod setup;

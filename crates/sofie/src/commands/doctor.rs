@@ -89,12 +89,15 @@ fn peer(name: &'static str, mend: &'static str) -> Finding {
 /// A peer's program: in `SOFIE_PEERS`, else in the user's cache, else on the PATH.
 pub(crate) fn find_peer(name: &str) -> Option<PathBuf> {
     let named = std::env::var_os("SOFIE_PEERS").map(PathBuf::from);
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = named
-        .into_iter()
-        .chain(cache.map(|cache| cache.join("sofie/peers")))
-        .chain(std::env::split_paths(&path));
+    let folders = named.into_iter().chain(peers_cache()).chain(std::env::split_paths(&path));
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Where peers are installed at first use.
+pub(crate) fn peers_cache() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache")));
+    cache.map(|cache| cache.join("sofie/peers"))
 }

@@ -12,7 +12,7 @@ use sofie_node::keys::PartyKeys;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::commands::doctor::find_peer;
+use super::peers;
 use crate::failure::Failure;
 
 /// What each party is given: 0.1 ether.
@@ -31,11 +31,15 @@ pub(crate) async fn prepare(config: &Config, folder: &Path) -> Result<Vec<Child>
         {
             started.push(start_anvil(address, folder).await?);
         }
+        let mut accounts = Vec::new();
         for party in &config.parties {
             let keys = PartyKeys::load_or_create(party)
                 .map_err(|e| Failure::lacking("make the parties' keys", e, ""))?;
-            fund(url.reveal().as_str(), &keys.account().to_string()).await?;
+            accounts.push(keys.account().to_string());
         }
+        // All at once: they share a block.
+        let gifts = accounts.iter().map(|account| fund(url.reveal().as_str(), account));
+        futures::future::try_join_all(gifts).await?;
     }
     Ok(started)
 }
@@ -47,8 +51,9 @@ fn loopback(url: &url::Url) -> Option<SocketAddr> {
 
 async fn start_anvil(address: SocketAddr, folder: &Path) -> Result<Child, Failure> {
     let tried = format!("start a development chain at {address}");
-    let next = "install it with `cargo xtask peers install`, or put anvil on the PATH";
-    let program = find_peer("anvil").ok_or_else(|| Failure::lacking(&tried, "there is no anvil", next))?;
+    let next =
+        "see whether the program is whole: remove it from the peers' folder to have it installed again";
+    let program = peers::anvil().await?;
     let log = std::fs::File::create(folder.join("anvil.log")).map_err(|e| Failure::lacking(&tried, e, ""))?;
     let child = Command::new(program)
         .args(["--host", &address.ip().to_string(), "--port", &address.port().to_string()])

@@ -76,7 +76,7 @@ pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Supervised),
     }
     let (before, from) = held(&mut node, &setup).await?;
     let contract = rent(&mut node, &setup, &things).await?;
-    let contract = follow(&mut node, args.fault, contract, &mut teller).await?;
+    let contract = follow(&mut node, &setup, args.fault, contract, &mut teller).await?;
     let (after, to) = held(&mut node, &setup).await?;
     let fees: Fees = {
         let path = format!("/api/v1/ledgers/{}/fees?from={}&to={to}", setup.value, from + 1);
@@ -245,6 +245,7 @@ async fn rent(node: &mut Node, setup: &Setup, things: &Things) -> Result<Contrac
 
 async fn follow(
     node: &mut Node,
+    setup: &Setup,
     fault: Option<Fault>,
     contract: Contract,
     teller: &mut Teller,
@@ -284,7 +285,7 @@ async fn follow(
         match ended {
             None => {
                 forged = true;
-                forge(node, &id).await?;
+                forge(node, setup.chain_id, &id).await?;
             }
             Some(true) => break,
             // The node went away in the middle: it is asked again.
@@ -302,12 +303,10 @@ async fn follow(
 }
 
 /// Somebody signs what the sensor has not seen, with a key of their own, and brings it to the node.
-async fn forge(node: &mut Node, id: &str) -> Result<(), Failure> {
+async fn forge(node: &mut Node, chain_id: u64, id: &str) -> Result<(), Failure> {
     let name = Name::try_from("mallory".to_owned()).map_err(|e| Failure::refused("forge", e, ""))?;
     let mallory = PartyKeys::generate(&name).map_err(|e| Failure::lacking("make a forger's key", e, ""))?;
-    let path = format!("/api/v1/transactions/{id}");
-    let transaction: Value = node.ask(async |client: Client| client.get(&path).await).await?;
-    let forged = forgery(&transaction, id, &mallory)?;
+    let forged = forgery(chain_id, id, &mallory)?;
     let path = format!("/api/v1/contracts/{id}/evidence");
     let refused = node.ask(async |client: Client| client.post::<Value>(&path, &forged).await).await;
     match refused {
@@ -317,10 +316,10 @@ async fn forge(node: &mut Node, id: &str) -> Result<(), Failure> {
     }
 }
 
-fn forgery(_transaction: &Value, id: &str, mallory: &PartyKeys) -> Result<BringEvidence, Failure> {
+fn forgery(chain_id: u64, id: &str, mallory: &PartyKeys) -> Result<BringEvidence, Failure> {
     let txid = id.parse().map_err(|e| Failure::refused("forge", e, ""))?;
     let attestation = Attestation {
-        chain_id: 1337,
+        chain_id,
         contract: sofie_ledgers::evm::contracts::ESCROW.address,
         txid,
         leg: LegId(0),

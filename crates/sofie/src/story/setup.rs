@@ -9,29 +9,8 @@ use toml::{Table, Value};
 use crate::commands::up;
 use crate::failure::Failure;
 
-/// Two embedded ledgers and four parties. The operator pays for both contracts and all that anyone may send.
-const EMBEDDED: &str = r#"
-[node]
-name = "locker-story"
-
-[[party]]
-name = "renter"
-[[party]]
-name = "locker-co"
-[[party]]
-name = "sensor-co"
-[[party]]
-name = "operator"
-
-[[ledger]]
-id = "evm"
-kind = "evm-embedded"
-genesis = { renter = "5000000000000000", operator = "100000000000000000" }
-
-[[ledger]]
-id = "calendar"
-kind = "calendar"
-"#;
+/// Two embedded ledgers and four parties.
+const EMBEDDED: &str = include_str!("../../../../examples/locker/embedded.toml");
 
 /// The parties that the story needs.
 pub(crate) const PARTIES: [&str; 4] = ["renter", "locker-co", "sensor-co", "operator"];
@@ -43,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) config: Config,
     /// The ledger that holds the money and decides.
     pub(crate) value: String,
+    /// That ledger's EIP-155 chain id.
+    pub(crate) chain_id: u64,
     /// The ledger that records.
     pub(crate) record: String,
     /// Seconds: for the decision, for the evidence, and to bring it.
@@ -105,8 +86,12 @@ fn setup(config: Config) -> Result<Setup, Failure> {
         LedgerKind::EvmRpc { .. } => [3 * slack.max(2), 4 * slack.max(2) + 2, 2],
         _ => [6, 8, 1],
     };
+    let chain_id = match value.kind {
+        LedgerKind::EvmEmbedded { chain_id, .. } | LedgerKind::EvmRpc { chain_id, .. } => chain_id,
+        LedgerKind::Calendar { .. } => 0,
+    };
     let (value, record) = (value.id.to_string(), record.id.to_string());
-    Ok(Setup { config, value, record, times })
+    Ok(Setup { config, value, chain_id, record, times })
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
