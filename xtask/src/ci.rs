@@ -20,6 +20,7 @@ const STEPS: &[Step] = &[
     ("contracts", contracts::check),
     ("console assets", console::check),
     ("console in Chromium", console::test),
+    ("console on a real node", console::on_a_story),
     ("fuzz targets", fuzz::briefly),
     ("tests", tests),
 ];

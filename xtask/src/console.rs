@@ -3,8 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
 use crate::{
@@ -60,6 +62,30 @@ pub(crate) fn test() -> Done {
     peers::install_locked(&sources())?;
     let mut node = shell::command("node", &["--test", "--test-reporter=spec", "test/page.test.mjs"]);
     shell::run(node.current_dir(sources()))
+}
+
+/// The same assertions on a real node that has just run the locker's story, and still holds it.
+pub(crate) fn on_a_story() -> Done {
+    let folder = shell::root().join("target/console-story");
+    fs::create_dir_all(&folder).map_err(|error| at(&folder, &error))?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["run", "--quiet", "--locked", "-p", "sofie", "--", "try", "locker", "--json", "--hold"];
+    let mut story = shell::command(cargo, &arguments);
+    story.arg("--receipt-dir").arg(&folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut story =
+        story.spawn().map_err(|error| Failure::lacks(format!("the story does not start: {error}")))?;
+    let mut report = String::new();
+    let told = story.stdout.take().map(|stdout| BufReader::new(stdout).read_line(&mut report));
+    let base = report.split("\"console\":\"").nth(1).and_then(|rest| rest.split("/console/").next());
+    let tested = match (told, base) {
+        (Some(Ok(_)), Some(base)) => against(base),
+        _ => Err(Failure::found(format!("the story told no console: {report:?}"))),
+    };
+    // Its standard input ends: so does the story.
+    drop(story.stdin.take());
+    let ended = story.wait().map_err(|error| Failure::found(format!("the story is lost: {error}")))?;
+    tested?;
+    if ended.success() { Ok(()) } else { Err(Failure::found(format!("the story ended with {ended}"))) }
 }
 
 /// The same assertions against a running node, by its address.

@@ -93,6 +93,7 @@ pub struct Contract {
     agreement: Agreement,
     phase: Phase,
     told_at: Option<Timestamp>,
+    receipt: Option<Digest>,
     /// Set after a restart between telling the device and its answer.
     interrupted: bool,
 }
@@ -113,6 +114,7 @@ impl Contract {
             agreement,
             phase: Phase::Recording,
             told_at: None,
+            receipt: None,
             interrupted: false,
         })
     }
@@ -141,13 +143,21 @@ impl Contract {
         &self.phase
     }
 
-    /// Whether anything can still happen to it.
+    /// Whether nothing will ever happen to it any more: the money is where it belongs, and the receipt is kept.
     #[must_use]
     pub const fn ended(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. } | Phase::Stuck { .. }
-        )
+        self.closed() && self.receipt.is_some()
+    }
+
+    /// Whether the money is where it belongs.
+    const fn closed(&self) -> bool {
+        matches!(self.phase, Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. })
+    }
+
+    /// The digest of the receipt, once it is kept.
+    #[must_use]
+    pub const fn receipt(&self) -> Option<Digest> {
+        self.receipt
     }
 
     /// When the device was about to be told.
@@ -223,6 +233,10 @@ impl Contract {
             (Phase::Refunding { reason }, Input::RefundRefused(why)) => {
                 Phase::Stuck { reason: format!("{reason}; the escrow refuses the refund: {why}") }
             }
+            (phase, Input::Receipted(digest)) if self.closed() => {
+                self.receipt = Some(*digest);
+                phase
+            }
             (phase, Input::Woken) => self.woken(phase, now),
             (phase, _) => phase,
         };
@@ -252,7 +266,10 @@ impl Contract {
             }
             Phase::Waiting { .. } => vec![wake],
             Phase::Refunding { .. } => vec![Effect::Refund { leg: self.leg }],
-            Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. } => Vec::new(),
+            Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. } if self.receipt.is_some() => {
+                Vec::new()
+            }
+            Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. } => vec![Effect::Receipt],
             Phase::Stuck { reason } => vec![Effect::Alarm(reason.clone())],
         }
     }

@@ -49,6 +49,8 @@ pub enum Effect {
         /// The escrow leg.
         leg: LegId,
     },
+    /// Make the receipt of the whole story and keep it. Answered by `Receipted`.
+    Receipt,
     /// Answered by `Woken` at this time or soon after.
     Wake(Timestamp),
     /// Tell the operator. Needs no answer.
@@ -109,4 +111,7 @@ pub enum Input {
     /// The record ledger takes no note. The payee's money does not depend on it.
     #[n(16)]
     NoteRefused(#[n(0)] String),
+    /// The receipt is kept: its digest.
+    #[n(17)]
+    Receipted(#[n(0)] Digest),
 }

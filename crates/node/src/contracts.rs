@@ -20,11 +20,13 @@ use tokio::sync::mpsc;
 
 use crate::auditor::Note;
 use crate::clock;
+use crate::config;
 use crate::drive::{self, Actor, Asked, Handle, Keeper, Machine};
 use crate::executor::{Ended, Executor, Key};
 use crate::journal::{self, Entry, JournalError, Record};
 use crate::parties::{Parties, capability_key};
 use crate::platforms::Platforms;
+use crate::receipts;
 use crate::transactions::Transactions;
 
 pub use open::Refused;
@@ -32,6 +34,8 @@ pub use open::Refused;
 /// How often a refund is asked for again while the ledger's clock has not passed the deadline.
 const REFUND_TRIES: u32 = 120;
 const REFUND_PAUSE: Duration = Duration::from_millis(500);
+/// How long to wait before a receipt that could not be made is tried again.
+const RECEIPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the contracts stand on a chain that can decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,7 @@ pub struct Contracts {
     parties: Parties,
     platforms: Platforms,
     deployments: Arc<BTreeMap<LedgerId, Deployment>>,
+    operator: config::Name,
     live: Arc<Mutex<HashMap<Txid, Handle<Driven>>>>,
 }
 
@@ -113,8 +118,35 @@ impl Contracts {
         parties: Parties,
         platforms: Platforms,
         deployments: Arc<BTreeMap<LedgerId, Deployment>>,
+        operator: config::Name,
     ) -> Self {
-        Self { executor, keeper, transactions, parties, platforms, deployments, live: Arc::default() }
+        Self {
+            executor,
+            keeper,
+            transactions,
+            parties,
+            platforms,
+            deployments,
+            operator,
+            live: Arc::default(),
+        }
+    }
+
+    pub(crate) const fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    pub(crate) const fn parties(&self) -> &Parties {
+        &self.parties
+    }
+
+    pub(crate) const fn platforms(&self) -> &Platforms {
+        &self.platforms
+    }
+
+    /// Who runs the node, and signs its receipts.
+    pub(crate) const fn operator(&self) -> &config::Name {
+        &self.operator
     }
 
     /// Continues what the journal holds unfinished. The transactions must have been recovered before.
@@ -296,6 +328,29 @@ impl Contracts {
         }
     }
 
+    /// Makes the receipt and keeps it, before the contract ends; a ledger that is away is waited for.
+    async fn receipt(&self, driven: &Driven) -> Result<Input, JournalError> {
+        // An aborted contract is over at once, but its locks are still being undone: the receipt shows that they were.
+        if self.transaction(driven.contract.txid(), Machine::ended).await.is_none() {
+            // The node stops, or the transaction has halted.
+            return std::future::pending().await;
+        }
+        let bytes = loop {
+            match receipts::make(self, driven).await {
+                Ok(bytes) => break bytes,
+                Err(why) => {
+                    tracing::warn!(contract = %driven.contract.txid(), %why, "no receipt yet");
+                    tokio::time::sleep(RECEIPT_PAUSE).await;
+                }
+            }
+        };
+        let digest = Digest::sha256(&bytes);
+        let fact =
+            Entry::Fact { group: receipts::KEPT, key: driven.contract.txid().to_string(), value: bytes };
+        self.executor.journal().keep(vec![fact], clock::now()).await?;
+        Ok(Input::Receipted(digest))
+    }
+
     /// Has the escrow contract itself judge an attestation that was rejected here; nothing is sent.
     async fn escrow_says(&self, driven: &Driven, attestation: &SignedAttestation) -> String {
         let (leg, _) = driven.contract.escrow();
@@ -382,6 +437,7 @@ impl Machine for Driven {
             Effect::Note { .. } => "note",
             Effect::Settle { .. } => "settle",
             Effect::Refund { .. } => "refund",
+            Effect::Receipt => "receipt",
             Effect::Wake(at) => return Some(Name::Wake(*at)),
             Effect::Alarm(_) => return None,
         }))
@@ -392,7 +448,7 @@ impl Machine for Driven {
     }
 
     fn ended(&self) -> bool {
-        self.contract.ended() && !self.halted()
+        self.contract.ended()
     }
 
     fn halted(&self) -> bool {
@@ -427,6 +483,7 @@ impl Actor<Driven> for Contracts {
                 }
             }
             Effect::Refund { .. } => self.refund(&driven).await?,
+            Effect::Receipt => self.receipt(&driven).await?,
             Effect::Wake(at) => {
                 tokio::time::sleep(Duration::from(at.since(clock::now()))).await;
                 Input::Woken

@@ -289,6 +289,17 @@ impl Reader {
             .map_err(|source| self.read_error(source))
     }
 
+    /// One fact of a group.
+    ///
+    /// # Errors
+    /// [`JournalError::Read`].
+    pub fn fact(&self, group: &str, key: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        self.connection
+            .query_row("SELECT value FROM facts WHERE grp = ?1 AND key = ?2", [group, key], |r| r.get(0))
+            .optional()
+            .map_err(|source| self.read_error(source))
+    }
+
     /// When the journal was last written; the clock must not be behind it.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! Makes the receipt of an ended contract: everything is taken from the journal and proven by the ledgers anew.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use sofie_audit::receipt::{self, Actuation, Capability, LedgerProof, Party, Sealed, Seen, Thing};
 use sofie_audit::{Body, Extract, topic};
@@ -10,18 +9,20 @@ use sofie_market::Input;
 use sofie_model::{Evidence, LedgerId, Manifest, Operation, ThingId, Timestamp, canonical};
 
 use crate::auditor;
-use crate::contracts::Driven;
+use crate::contracts::{Contracts, Driven};
 use crate::drive::{MAX_BYTES, Machine};
 use crate::gate::VERDICTS;
 use crate::journal::{JournalError, Reader};
-use crate::runtime::Runtime;
+
+/// Facts of this group hold the receipts, by transaction.
+pub(crate) const KEPT: &str = "receipt";
 
 /// The receipt's bytes.
 ///
 /// # Errors
 /// In words: which ledger or part cannot be had now.
-pub(crate) async fn make(runtime: &Runtime, driven: &Driven) -> Result<Vec<u8>, String> {
-    let reader = runtime.journal().reader().map_err(|e| e.to_string())?;
+pub(crate) async fn make(node: &Contracts, driven: &Driven) -> Result<Vec<u8>, String> {
+    let reader = node.executor().journal().reader().map_err(|e| e.to_string())?;
     let inputs: Vec<(Input, Timestamp)> = inputs(&reader, driven).map_err(|e| e.to_string())?;
     let mut facts = transaction_facts(&reader, driven).map_err(|e| e.to_string())?;
     facts.extend(inputs.iter().filter_map(|(input, _)| match input {
@@ -33,19 +34,19 @@ pub(crate) async fn make(runtime: &Runtime, driven: &Driven) -> Result<Vec<u8>, 
     let agreement = driven.contract.agreement();
     let mut things = Vec::new();
     for id in [&agreement.thing, &agreement.evidence.thing] {
-        let thing = thing(runtime, id)?;
-        facts.extend(anchored(runtime, &driven.plan.record_ledger, &thing).await);
+        let thing = thing(node, id)?;
+        facts.extend(anchored(node, &driven.plan.record_ledger, &thing).await);
         things.push(thing);
     }
-    let operator = runtime.config().node.operator.to_string();
-    let keys = runtime.parties().named(&operator).ok_or("the operator's keys are not on this node")?;
+    let operator = node.operator().to_string();
+    let keys = node.parties().named(&operator).ok_or("the operator's keys are not on this node")?;
     let body = Body {
         version: receipt::VERSION,
         txid: driven.contract.txid(),
         manifest: driven.plan.manifest.clone(),
-        parties: parties(runtime, driven, &operator),
+        parties: parties(node, driven, &operator),
         operator,
-        proofs: proofs(runtime, &driven.plan.manifest, facts).await?,
+        proofs: proofs(node, &driven.plan.manifest, facts).await?,
         things,
         agreement: Some(Sealed { payload: canonical::encode(agreement), salt: driven.plan.salt }),
         capability: capability(&reader, driven, &inputs).map_err(|e| e.to_string())?,
@@ -84,8 +85,8 @@ fn transaction_facts(reader: &Reader, driven: &Driven) -> Result<Vec<Evidence>, 
     Ok(facts)
 }
 
-fn thing(runtime: &Runtime, id: &ThingId) -> Result<Thing, String> {
-    runtime.platforms().directory(|directory| {
+fn thing(node: &Contracts, id: &ThingId) -> Result<Thing, String> {
+    node.platforms().directory(|directory| {
         let record = directory.get(id).ok_or_else(|| format!("{id} is no longer in the directory"))?;
         let text = sofie_directory::canonical::text(record.thing.document());
         Ok(Thing { id: id.clone(), description: record.thing.hash(), text: Some(text) })
@@ -93,9 +94,9 @@ fn thing(runtime: &Runtime, id: &ThingId) -> Result<Thing, String> {
 }
 
 /// The note that anchors a description; none when the ledger does not hold it, for a reader to see.
-async fn anchored(runtime: &Runtime, ledger: &LedgerId, thing: &Thing) -> Option<Evidence> {
+async fn anchored(node: &Contracts, ledger: &LedgerId, thing: &Thing) -> Option<Evidence> {
     let operation = Operation::Note { topic: topic::thing(&thing.id), commitment: thing.description };
-    match runtime.ledgers().get(ledger)?.status(&operation, None).await {
+    match node.executor().ledgers().get(ledger)?.status(&operation, None).await {
         Ok(Status::Final(evidence)) => Some(evidence),
         Ok(_) => None,
         Err(error) => {
@@ -106,7 +107,7 @@ async fn anchored(runtime: &Runtime, ledger: &LedgerId, thing: &Thing) -> Option
 }
 
 async fn proofs(
-    runtime: &Runtime,
+    node: &Contracts,
     manifest: &Manifest,
     facts: Vec<Evidence>,
 ) -> Result<Vec<LedgerProof>, String> {
@@ -120,25 +121,22 @@ async fn proofs(
     let mut proofs = Vec::new();
     for (id, mut facts) in by_ledger {
         facts.sort_by_key(|fact| (fact.position.height, fact.position.index));
-        let ledger = runtime
-            .ledgers()
-            .get(&id)
-            .map(Arc::clone)
-            .ok_or_else(|| format!("this node has no ledger {id}"))?;
+        let ledger =
+            node.executor().ledgers().get(&id).ok_or_else(|| format!("this node has no ledger {id}"))?;
         let proof = ledger.prove(manifest, &facts).await.map_err(|error| error.to_string())?;
         proofs.push(LedgerProof { ledger: id, proof });
     }
     Ok(proofs)
 }
 
-fn parties(runtime: &Runtime, driven: &Driven, operator: &str) -> Vec<Party> {
+fn parties(node: &Contracts, driven: &Driven, operator: &str) -> Vec<Party> {
     let agreement = driven.contract.agreement();
     let (_, terms) = driven.contract.escrow();
     let mut parties: Vec<Party> = Vec::new();
-    let operator = runtime.parties().named(operator).map(crate::keys::PartyKeys::account);
+    let operator = node.parties().named(operator).map(crate::keys::PartyKeys::account);
     for account in [agreement.renter, agreement.owner, terms.evidence_key].into_iter().chain(operator) {
         if parties.iter().all(|party| party.account != account) {
-            parties.push(Party { name: runtime.parties().name_of(account), account });
+            parties.push(Party { name: node.parties().name_of(account), account });
         }
     }
     parties
@@ -154,7 +152,7 @@ fn capability(
         _ => None,
     });
     let name = driven.contract.txid().to_string();
-    let verdict = reader.facts(VERDICTS)?.into_iter().find(|(key, _)| *key == name).map(|(_, bytes)| bytes);
+    let verdict = reader.fact(VERDICTS, &name)?;
     Ok(token.zip(verdict).map(|(token, verdict)| Capability { token, verdict }))
 }
 

@@ -104,6 +104,7 @@ impl Runtime {
             parties.clone(),
             platforms.clone(),
             Arc::new(deployments),
+            config.node.operator.clone(),
         );
         let (resumed, continued) = (transactions.recover()?, contracts.recover()?);
         tracing::info!(

@@ -160,6 +160,9 @@ pub(crate) struct Try {
     /// Kill the node after so many journal writes and start it again (for tests of crashes)
     #[arg(long, value_name = "N", hide = true)]
     pub(crate) kill_at_write: Option<u64>,
+    /// Print the report, then keep everything running until standard input ends (for tests of the console)
+    #[arg(long, hide = true)]
+    pub(crate) hold: bool,
     /// End at once, also at a terminal, where otherwise the console stays until Ctrl-C
     #[arg(long)]
     pub(crate) no_wait: bool,

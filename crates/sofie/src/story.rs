@@ -27,6 +27,9 @@ pub(crate) async fn run(args: Try) -> Result<ExitCode, Failure> {
     } else {
         tell(&report, &node.console());
     }
+    if args.hold {
+        sofie_testkit::devices::told_to_stop().await;
+    }
     if stay {
         output::say("the console stays until you press Ctrl-C");
         // Without a handler the first Ctrl-C ends the process, which is what it is for.
@@ -49,6 +52,7 @@ fn tell(report: &Report, console: &str) {
             }
         }
     }
+    output::line(&format!("label     {}", report.label));
     output::line(&format!("console   {console}"));
     output::line(&format!("receipt   {}", report.receipt));
     output::line(&format!("verify    {}", report.verify));

@@ -14,7 +14,8 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
     let about = |kind, ok, detail: String| vec![Note::about(id, kind, ok, detail)];
     let on = |kind, evidence: &Evidence| vec![Note::on_ledger(id, kind, evidence)];
     // A late answer that moves nothing is no step; its words, if it has any, are in the program's log.
-    if before.contract.phase() == after.contract.phase() && !matches!(input, Input::FateUnknown(_)) {
+    let tells = matches!(input, Input::FateUnknown(_) | Input::Receipted(_));
+    if before.contract.phase() == after.contract.phase() && !tells {
         return Vec::new();
     }
     match input {
@@ -55,6 +56,7 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
         Input::SettleRefused(reason) => about("settle-refused", false, reason.clone()),
         Input::Refunded(evidence) => on("refunded", evidence),
         Input::RefundRefused(reason) => about("refund-refused", false, reason.clone()),
+        Input::Receipted(digest) => about("receipt", true, format!("kept, its digest is {digest}")),
         Input::Woken => match after.contract.phase() {
             Phase::Refunding { reason } => about("deadline", false, reason.clone()),
             _ => Vec::new(),

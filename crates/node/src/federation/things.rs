@@ -139,7 +139,5 @@ const fn change(kind: EventKind) -> ThingChange {
 }
 
 fn parse(description: &str) -> Result<ThingDescription, ApiError> {
-    ThingDescription::parse(description.as_bytes()).map_err(|errors| {
-        ApiError::new(ErrorKind::Invalid, "the Thing Description is not valid", errors.to_string())
-    })
+    ThingDescription::parse(description.as_bytes()).map_err(|errors| ApiError::from(&errors))
 }

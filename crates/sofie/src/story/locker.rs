@@ -392,7 +392,7 @@ async fn receipt(
         Verdict::ConsistentUnanchored => ("consistent, anchors not pinned".to_owned(), false),
         Verdict::Refused(reasons) => (format!("refused: {}", reasons.join("; ")), false),
     };
-    let mut step = ReportStep::own("receipt", format!("{verdict}, {passed} checks passed"));
+    let mut step = ReportStep::own("verified", format!("{verdict}, {passed} checks passed"));
     step.ok = good;
     teller.step(step);
     Ok(Files { receipt: files.0, anchors: files.1, verdict, good })
