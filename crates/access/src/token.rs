@@ -1,7 +1,7 @@
 //! The token: a biscuit (version 3.3 of its specification) in a closed profile.
 //!
 //! A part of a token says the same twice: as a canonical record, in the block's `context`, and as the Datalog checks
-//! that [`Part`] generates from it. A reader builds the blocks anew from the records and compares the bytes: Datalog of
+//! that `Part` generates from it. A reader builds the blocks anew from the records and compares the bytes: Datalog of
 //! any other shape is refused *before* it is evaluated, so that no token can make a door work hard or print one thing
 //! and mean another. An independent biscuit library verifies the same token from its Datalog alone.
 //!
