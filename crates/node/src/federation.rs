@@ -1,5 +1,6 @@
 //! The node's answers: [`Federation`], made of the rooms that run inside it.
 
+mod measures;
 mod things;
 mod view;
 
@@ -194,16 +195,7 @@ impl Federation for Runtime {
     }
 
     fn write_metrics(&self, out: &mut dyn Write) -> std::fmt::Result {
-        let (transactions, contracts) = (self.transactions().running(), self.contracts().running());
-        writeln!(out, "# HELP sofie_transactions_running Transactions that have not ended.")?;
-        writeln!(out, "# TYPE sofie_transactions_running gauge\nsofie_transactions_running {transactions}")?;
-        writeln!(out, "# HELP sofie_contracts_running Contracts that have not ended.")?;
-        writeln!(out, "# TYPE sofie_contracts_running gauge\nsofie_contracts_running {contracts}")?;
-        writeln!(out, "# HELP sofie_audit_records Records in the audit log.")?;
-        writeln!(out, "# TYPE sofie_audit_records counter\nsofie_audit_records {}", self.auditor().len())?;
-        writeln!(out, "# HELP sofie_things Things in the directory.")?;
-        let things = self.platforms().directory(sofie_directory::store::Directory::len);
-        writeln!(out, "# TYPE sofie_things gauge\nsofie_things {things}")
+        measures::write(self, out)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sofie_adapters::port::{Adapter, AdapterError, Description};
+use sofie_adapters::port::{Adapter, AdapterError, Counters, Description};
 use sofie_directory::store::{Change, Directory, DirectoryError};
 use sofie_model::{LedgerId, ThingId, Timestamp};
 
@@ -164,6 +164,12 @@ impl Platforms {
     #[must_use]
     pub fn list(&self) -> Vec<api::Platform> {
         self.joined().into_iter().map(|joined| joined.kept.platform).collect()
+    }
+
+    /// What each platform's adapter has counted, by the platform's id.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(String, Counters)> {
+        self.joined().into_iter().map(|joined| (joined.kept.platform.id, joined.adapter.counters())).collect()
     }
 
     /// The adapter of the platform that has `thing`.

@@ -1,0 +1,46 @@
+//! The runtime's own measures, beside those of the HTTP door.
+
+use std::fmt::{Result, Write};
+
+use sofie_adapters::port::Counters;
+use sofie_directory::store::Directory;
+
+use crate::http::metrics::{Kind, family, sample};
+use crate::runtime::Runtime;
+
+/// A counter of an adapter: its name, and where it is found.
+type Counted = (&'static str, fn(&Counters) -> u64);
+
+/// What an adapter counts.
+const COUNTED: [Counted; 8] = [
+    ("received", |c| c.received),
+    ("oversize", |c| c.oversize),
+    ("malformed", |c| c.malformed),
+    ("duplicate", |c| c.duplicates),
+    ("unbound", |c| c.unbound),
+    ("dropped", |c| c.dropped),
+    ("reconnect", |c| c.reconnects),
+    ("retransmission", |c| c.retransmissions),
+];
+
+pub(super) fn write(runtime: &Runtime, out: &mut dyn Write) -> Result {
+    let running = [
+        ("sofie_transactions_running", "Transactions that have not ended.", runtime.transactions().running()),
+        ("sofie_contracts_running", "Contracts that have not ended.", runtime.contracts().running()),
+        ("sofie_things", "Things in the directory.", runtime.platforms().directory(Directory::len)),
+    ];
+    for (name, help, value) in running {
+        family(out, name, Kind::Gauge, help)?;
+        sample(out, name, &[], value)?;
+    }
+    family(out, "sofie_audit_records_total", Kind::Counter, "Records in the audit log.")?;
+    sample(out, "sofie_audit_records_total", &[], runtime.auditor().len())?;
+    let name = "sofie_adapter_messages_total";
+    family(out, name, Kind::Counter, "What each platform's adapter has counted since it was opened.")?;
+    for (platform, counters) in runtime.platforms().counters() {
+        for (what, value) in COUNTED {
+            sample(out, name, &[("platform", &platform), ("what", what)], value(&counters))?;
+        }
+    }
+    Ok(())
+}
