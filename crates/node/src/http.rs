@@ -1,7 +1,7 @@
 //! The HTTP door: the node's API, the directory of things, health, measures, and the console (docs/adr/0005-http.md).
 //!
 //! HTTP/1.1 (RFC 9112) without TLS, by default on this machine alone. What stands at the door, in this order, is in
-//! [`guard`]: names for each request, a guard against foreign Host headers (DNS rebinding) and against foreign pages
+//! `guard.rs`: names for each request, a guard against foreign Host headers (DNS rebinding) and against foreign pages
 //! (CSRF), a bearer token for every change if one is configured, and bounds on bodies, time, requests and connections.
 //! Reading needs no token: whoever reaches the port may read. TLS, users and quotas a user are left out; a node that
 //! others shall reach stands behind a proxy that has them.

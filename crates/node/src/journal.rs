@@ -2,7 +2,7 @@
 //!
 //! One thread owns the connection. Writers queue their [`Entry`] lists; the thread takes all that wait, writes them in
 //! one SQLite transaction, and only then answers each writer (group commit). A list is atomic: all of it or none.
-//! After a restart [`Journal::machines`] gives back every unfinished machine's inputs in order, and what was intended.
+//! After a restart [`Reader::machines`] gives back every unfinished machine's inputs in order, and what was intended.
 
 mod error;
 mod schema;
