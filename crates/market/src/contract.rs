@@ -221,11 +221,11 @@ impl Contract {
             }
             (Phase::Settling { .. }, Input::SettleRefused(reason)) => self.waiting(reason),
             // Whoever brought it: what the escrow says stands.
-            (phase, Input::Settled(evidence)) if !matches!(phase, Phase::Refunded { .. }) => {
+            (phase, Input::Settled(evidence)) if !self.closed() => {
                 self.check(evidence, &Fact::Settled(self.txid, self.leg))?;
                 Phase::Settled
             }
-            (phase, Input::Refunded(evidence)) if phase != Phase::Settled => {
+            (phase, Input::Refunded(evidence)) if !self.closed() => {
                 self.check(evidence, &Fact::Refunded(self.txid, self.leg))?;
                 let reason = self.reason(&phase);
                 Phase::Refunded { reason }
@@ -297,10 +297,13 @@ impl Contract {
                 self.rejected(format!("{signer} signed the attestation, only {expected} has authority"))
             );
         }
+        // Its word counts once, while it is waited for: neither before the device was told nor after all is over.
         match phase {
-            _ if !said.fulfilled => Ok(self.waiting("the sensor's owner attests that it was not fulfilled")),
-            Phase::Attesting { .. } | Phase::Acting | Phase::Watching => {
+            Phase::Attesting { .. } | Phase::Acting | Phase::Watching if said.fulfilled => {
                 Ok(Phase::Noting { attestation: signed.clone() })
+            }
+            Phase::Attesting { .. } | Phase::Acting | Phase::Watching => {
+                Ok(self.waiting("the sensor's owner attests that it was not fulfilled"))
             }
             other => Ok(other),
         }
