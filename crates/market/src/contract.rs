@@ -221,7 +221,7 @@ impl Contract {
             }
             (Phase::Settling { .. }, Input::SettleRefused(reason)) => self.waiting(reason),
             // Whoever brought it: what the escrow says stands.
-            (phase, Input::Settled(evidence)) if !self.closed() => {
+            (_, Input::Settled(evidence)) if !self.closed() => {
                 self.check(evidence, &Fact::Settled(self.txid, self.leg))?;
                 Phase::Settled
             }

@@ -8,29 +8,29 @@ use sofie_model::{
     Rule, Salt, SignedAttestation, Span, Terms, Timestamp, Txid, Value,
 };
 
-pub const NOW: Timestamp = Timestamp::from_seconds(1_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_seconds(1_000);
 /// T_E.
-pub const EVIDENCE_DEADLINE: Timestamp = Timestamp::from_seconds(1_600);
+pub(crate) const EVIDENCE_DEADLINE: Timestamp = Timestamp::from_seconds(1_600);
 /// A second after T_E and the submission window.
-pub const REFUND_AT: Timestamp = Timestamp::from_seconds(1_631);
-pub const LEG: LegId = LegId(0);
-pub const CHAIN: u64 = 1337;
-pub const TOKEN: &[u8] = b"capability";
+pub(crate) const REFUND_AT: Timestamp = Timestamp::from_seconds(1_631);
+pub(crate) const LEG: LegId = LegId(0);
+pub(crate) const CHAIN: u64 = 1337;
+pub(crate) const TOKEN: &[u8] = b"capability";
 
-pub fn account(byte: u8) -> Account {
+pub(crate) fn account(byte: u8) -> Account {
     Account([byte; 20])
 }
 
 /// The key that the escrow names, or another one.
-pub fn key(byte: u8) -> SigningKey {
+pub(crate) fn key(byte: u8) -> SigningKey {
     SigningKey::from_slice(&[byte; 32]).unwrap()
 }
 
-pub fn evidence_key() -> SigningKey {
+pub(crate) fn evidence_key() -> SigningKey {
     key(3)
 }
 
-pub fn agreement() -> Agreement {
+pub(crate) fn agreement() -> Agreement {
     Agreement {
         thing: "urn:locker:7".parse().unwrap(),
         action: "open".into(),
@@ -48,7 +48,7 @@ pub fn agreement() -> Agreement {
     }
 }
 
-pub fn manifest() -> Manifest {
+pub(crate) fn manifest() -> Manifest {
     let terms = EscrowTerms {
         contract: account(0xe5),
         payer: account(1),
@@ -87,33 +87,33 @@ pub fn manifest() -> Manifest {
     }
 }
 
-pub fn begin() -> Contract {
+pub(crate) fn begin() -> Contract {
     Contract::begin(agreement(), &manifest()).unwrap()
 }
 
-pub fn txid() -> Txid {
+pub(crate) fn txid() -> Txid {
     manifest().txid()
 }
 
-pub fn seen(fact: Fact) -> Evidence {
+pub(crate) fn seen(fact: Fact) -> Evidence {
     let position = Position { height: 1, index: 0, reference: Digest::ZERO };
     Evidence { ledger: "evm".parse().unwrap(), fact, position, at: NOW }
 }
 
-pub fn settled() -> Input {
+pub(crate) fn settled() -> Input {
     Input::Settled(seen(Fact::Settled(txid(), LEG)))
 }
 
-pub fn refunded() -> Input {
+pub(crate) fn refunded() -> Input {
     Input::Refunded(seen(Fact::Refunded(txid(), LEG)))
 }
 
-pub fn noted() -> Input {
+pub(crate) fn noted() -> Input {
     Input::Noted(seen(Fact::Noted(Digest::ZERO, Digest::ZERO)))
 }
 
 /// The door stands open, as the sensor saw it at `at`.
-pub fn reading(at: Timestamp) -> Observation {
+pub(crate) fn reading(at: Timestamp) -> Observation {
     Observation {
         thing: "urn:door:7".parse().unwrap(),
         property: "open".into(),
@@ -124,26 +124,26 @@ pub fn reading(at: Timestamp) -> Observation {
     }
 }
 
-pub fn salt() -> Salt {
+pub(crate) fn salt() -> Salt {
     Salt::new([9; 32])
 }
 
-pub fn observed(observation: Observation) -> Input {
+pub(crate) fn observed(observation: Observation) -> Input {
     Input::Observed(observation, salt())
 }
 
 /// The word of the sensor's owner, or of whoever has `by`.
-pub fn attested(by: &SigningKey, fulfilled: bool) -> SignedAttestation {
+pub(crate) fn attested(by: &SigningKey, fulfilled: bool) -> SignedAttestation {
     let said = begin().attestation(&reading(NOW), &salt());
     sofie_model::Attestation { fulfilled, ..said }.sign(by)
 }
 
-pub fn run(contract: Contract, inputs: impl IntoIterator<Item = Input>) -> Contract {
+pub(crate) fn run(contract: Contract, inputs: impl IntoIterator<Item = Input>) -> Contract {
     inputs.into_iter().fold(contract, |contract, input| contract.next(&input, NOW).unwrap())
 }
 
 /// The inputs of a good run, in order.
-pub fn good_run() -> Vec<Input> {
+pub(crate) fn good_run() -> Vec<Input> {
     vec![
         Input::Committed(NOW),
         Input::Armed,
@@ -159,12 +159,12 @@ pub fn good_run() -> Vec<Input> {
 }
 
 /// A contract after the first `steps` inputs of a good run.
-pub fn after(steps: usize) -> Contract {
+pub(crate) fn after(steps: usize) -> Contract {
     run(begin(), good_run().into_iter().take(steps))
 }
 
 /// Names a phase without its contents.
-pub fn name(phase: &Phase) -> &'static str {
+pub(crate) fn name(phase: &Phase) -> &'static str {
     match phase {
         Phase::Recording => "recording",
         Phase::Committed => "committed",
