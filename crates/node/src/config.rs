@@ -11,6 +11,7 @@ mod tables;
 
 use std::{
     collections::BTreeMap,
+    io::Read,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -201,11 +202,13 @@ impl Config {
     /// [`ConfigError`], which names the file and all faults in it.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
         let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), source };
-        let size = std::fs::metadata(file).map_err(unreadable)?.len();
-        if size > MAX_CONFIG as u64 {
-            return Err(ConfigError::TooLarge { file: file.to_owned(), size, limit: MAX_CONFIG });
+        // A pipe or a device does not tell its size: no more than one byte too many is read.
+        let mut opened = std::fs::File::open(file).map_err(unreadable)?.take(MAX_CONFIG as u64 + 1);
+        let mut text = String::new();
+        opened.read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() > MAX_CONFIG {
+            return Err(ConfigError::TooLarge { file: file.to_owned(), limit: MAX_CONFIG });
         }
-        let text = std::fs::read_to_string(file).map_err(unreadable)?;
         Self::parse(&text, file)
     }
 

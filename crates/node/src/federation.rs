@@ -2,7 +2,7 @@
 
 mod measures;
 mod things;
-mod view;
+pub(crate) mod view;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -149,12 +149,12 @@ impl Federation for Runtime {
     async fn transactions(&self) -> Result<Vec<Transaction>, ApiError> {
         let records = self.journal().reader()?.machines(<sofie_transaction::State as Machine>::KIND, true)?;
         let states = records.iter().rev().map(crate::transactions::replay);
-        states.map(|state| view::transaction(self, &state?)).collect()
+        states.map(|state| self.transaction_shown(&state?)).collect()
     }
 
     async fn transaction(&self, id: Txid) -> Result<Transaction, ApiError> {
         let state = self.transactions().state(id)?.ok_or_else(|| no_such("transaction", id))?;
-        view::transaction(self, &state)
+        self.transaction_shown(&state)
     }
 
     async fn resume(&self, id: Txid) -> Result<Transaction, ApiError> {
@@ -200,6 +200,11 @@ impl Federation for Runtime {
 }
 
 impl Runtime {
+    fn transaction_shown(&self, state: &sofie_transaction::State) -> Result<Transaction, ApiError> {
+        let steps = self.steps(state.txid().0, None)?;
+        Ok(view::transaction(state, self.label(state.manifest()), steps))
+    }
+
     async fn ledgers_shown(&self) -> Vec<LedgerStatus> {
         let mut shown = Vec::new();
         for configured in &self.config().ledgers {
@@ -274,7 +279,9 @@ impl From<Refused> for ApiError {
 impl From<PlatformError> for ApiError {
     fn from(error: PlatformError) -> Self {
         use sofie_adapters::AdapterError;
-        use sofie_directory::store::DirectoryError;
+        if let PlatformError::Directory(error) = &error {
+            return error.into();
+        }
         let kind = match &error {
             PlatformError::NoOwner { .. } => ErrorKind::NotFound,
             PlatformError::Joined { .. } => ErrorKind::Conflict,
@@ -283,8 +290,6 @@ impl From<PlatformError> for ApiError {
                 ErrorKind::Unavailable
             }
             PlatformError::Adapter(_) => ErrorKind::Invalid,
-            PlatformError::Directory(DirectoryError::NotFound { .. }) => ErrorKind::NotFound,
-            PlatformError::Directory(DirectoryError::OtherOwner { .. }) => ErrorKind::Refused,
             PlatformError::Directory(_) => ErrorKind::Invalid,
             PlatformError::Journal(_) => ErrorKind::Unavailable,
         };

@@ -13,6 +13,7 @@ pub mod gate;
 pub mod http;
 pub mod journal;
 pub mod keys;
+pub mod offline;
 pub mod opening;
 pub mod parties;
 pub mod platforms;

@@ -1,7 +1,7 @@
 //! Opens the configured ledgers. Replacing one by another is a line of the configuration.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sofie_ledgers::calendar::{self, Calendar};
@@ -23,6 +23,9 @@ use crate::parties::Parties;
 /// How long a chain's node may take for one answer.
 const RPC_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// The embedded ledgers' folder in the data folder.
+const FOLDER: &str = "ledgers";
+
 /// Why a ledger does not open. Each text names the ledger and the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -30,7 +33,7 @@ pub enum OpenError {
     #[error("{path}: cannot be made; check data_dir and the rights on it")]
     Folder {
         /// The folder.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the system says.
         source: std::io::Error,
     },
@@ -82,7 +85,7 @@ pub struct Opened {
 /// # Errors
 /// [`OpenError`] for the first that does not open.
 pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenError> {
-    let folder = config.node.data_dir.join("ledgers");
+    let folder = config.node.data_dir.join(FOLDER);
     std::fs::create_dir_all(&folder).map_err(|source| OpenError::Folder { path: folder.clone(), source })?;
     let no_operator = || OpenError::NoOperator { operator: config.node.operator.clone() };
     let operator = parties.named(config.node.operator.as_str()).ok_or_else(no_operator)?;
@@ -109,7 +112,7 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
             }
             LedgerKind::Calendar { read_only } => {
                 let origin = format!("{}/{id}", config.node.name);
-                let path = folder.join(format!("{id}.log"));
+                let path = folder.join(calendar_file(&id));
                 let own = calendar::Config::new(id.clone(), origin, path);
                 let settings = calendar::Config {
                     refuse: *read_only,
@@ -128,6 +131,20 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
         }
     }
     Ok(opened)
+}
+
+fn chain_file(id: &LedgerId) -> String {
+    format!("{id}.sqlite")
+}
+
+fn calendar_file(id: &LedgerId) -> String {
+    format!("{id}.log")
+}
+
+/// Where the state of ledger `id` may be, if it is an embedded one.
+pub(crate) fn embedded_state(data_dir: &Path, id: &LedgerId) -> impl Iterator<Item = PathBuf> {
+    let folder = data_dir.join(FOLDER);
+    [chain_file(id), calendar_file(id)].into_iter().map(move |file| folder.join(file))
 }
 
 impl Opened {
@@ -161,7 +178,7 @@ fn embedded_chain(
     let account = |name: &Name| parties.named(name.as_str()).map_or(Account::ZERO, PartyKeys::account);
     let balances = genesis.iter().map(|(name, amount)| (account(name), *amount)).collect();
     let genesis = Genesis { chain_id, base_fee: embedded::DEFAULT_BASE_FEE, balances };
-    let path = folder.join(format!("{}.sqlite", ledger.id));
+    let path = folder.join(chain_file(&ledger.id));
     EmbeddedChain::open(&path, &genesis, clock::clock())
         .map_err(|source| OpenError::Embedded { ledger: ledger.id.clone(), source })
 }

@@ -1,6 +1,7 @@
 //! A node, open: its keys, ledgers, journal and platforms, and everything that the journal held unfinished, running
 //! again.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use sofie_model::{Class, LedgerId, Timestamp};
@@ -26,7 +27,7 @@ pub enum StartError {
     #[error("data_dir {path}: cannot be made; check the path and the rights on it")]
     Folder {
         /// The folder.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the system says.
         source: std::io::Error,
     },
@@ -82,7 +83,7 @@ impl Runtime {
         let folder = config.node.data_dir.clone();
         std::fs::create_dir_all(&folder)
             .map_err(|source| StartError::Folder { path: folder.clone(), source })?;
-        let journal = Journal::open(&folder.join("journal.sqlite"), pause)?;
+        let journal = Journal::open(&journal_in(&folder), pause)?;
         let started_at = clock::now();
         if let Some(last) = journal.reader()?.last_written()? {
             clock::check(started_at, last)?;
@@ -195,6 +196,11 @@ impl Runtime {
     pub fn started_at(&self) -> Timestamp {
         self.0.started_at
     }
+}
+
+/// The journal of the node whose data folder this is.
+pub(crate) fn journal_in(folder: &Path) -> PathBuf {
+    folder.join("journal.sqlite")
 }
 
 /// Where hashes of descriptions are anchored: the first configured ledger that records.

@@ -7,9 +7,15 @@ use clap_complete::Shell;
 
 use crate::output::Format;
 
+/// A configuration that is enough, for the help.
+const MINIMAL: &str =
+    concat!("The smallest useful sofie.toml:\n\n", include_str!("../../../examples/node/sofie.toml"));
+
 /// SOFIE: a secure open federation of IoT platforms.
+///
+/// Example: sofie try locker
 #[derive(Debug, Parser)]
-#[command(name = "sofie", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "sofie", version, about, arg_required_else_help = true, verbatim_doc_comment)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -42,6 +48,50 @@ pub(crate) struct Node {
     pub(crate) output: Output,
 }
 
+/// Where to read a journal whose node is down.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Offline {
+    /// Read the journal in this data folder, without a node
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Read the journal of the node with this configuration, without the node
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// A transaction's or contract's id, or its beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Id(String);
+
+impl Id {
+    /// The digits of a whole id.
+    const DIGITS: usize = 64;
+    /// A shorter beginning says too little.
+    const LEAST: usize = 4;
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id, if it is whole.
+    pub(crate) fn whole(&self) -> Option<&str> {
+        (self.0.len() == Self::DIGITS).then_some(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Id {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if digits && (Self::LEAST..=Self::DIGITS).contains(&text.len()) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(format!("an id is {} hexadecimal digits; its first {} are enough", Self::DIGITS, Self::LEAST))
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a whole story on embedded ledgers and real device processes
@@ -52,7 +102,7 @@ pub(crate) enum Command {
     /// Run a node
     ///
     /// Example: sofie up -c sofie.toml
-    #[command(verbatim_doc_comment)]
+    #[command(verbatim_doc_comment, after_long_help = MINIMAL)]
     Up(Up),
     /// Join platforms and see them
     ///
@@ -203,6 +253,9 @@ pub(crate) struct Up {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlatformVerb {
     /// Join a platform by introspection
+    ///
+    /// Example: sofie platform add --owner locker-co --kind coap coap://127.0.0.1:5683 --allow lock
+    #[command(verbatim_doc_comment)]
     Add {
         /// coap://HOST:PORT or mqtt://HOST:PORT
         url: String,
@@ -217,8 +270,14 @@ pub(crate) enum PlatformVerb {
         allow: Vec<String>,
     },
     /// List the joined platforms
+    ///
+    /// Example: sofie platform ls -o json
+    #[command(verbatim_doc_comment)]
     Ls,
     /// Show one platform
+    ///
+    /// Example: sofie platform show locker-co-1
+    #[command(verbatim_doc_comment)]
     Show {
         /// Its id
         id: String,
@@ -228,13 +287,22 @@ pub(crate) enum PlatformVerb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ThingVerb {
     /// List the things in the directory
+    ///
+    /// Example: sofie thing ls
+    #[command(verbatim_doc_comment)]
     Ls,
     /// Print a Thing Description
+    ///
+    /// Example: sofie thing show urn:uuid:0804d572-cce8-422a-bb7c-4412fcd56f06
+    #[command(verbatim_doc_comment)]
     Show {
         /// Its id
         id: String,
     },
     /// Check Thing Descriptions against TD 1.1; needs no node
+    ///
+    /// Example: sofie thing check lamp.td.json lock.td.json
+    #[command(verbatim_doc_comment)]
     Check {
         /// The files
         #[arg(required = true)]
@@ -245,35 +313,61 @@ pub(crate) enum ThingVerb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TxVerb {
     /// List the transactions, the newest first
-    Ls,
-    /// Show one transaction
+    ///
+    /// Example: sofie tx ls --data-dir sofie-data
+    #[command(verbatim_doc_comment)]
+    Ls {
+        #[command(flatten)]
+        offline: Offline,
+    },
+    /// Show one transaction: its legs, its steps, the time left until its deadline
+    ///
+    /// Example: sofie tx show 5f0c71
+    #[command(verbatim_doc_comment)]
     Show {
-        /// Its id
-        id: String,
+        /// Its id, or how it begins
+        id: Id,
+        #[command(flatten)]
+        offline: Offline,
     },
     /// Ask the decision ledger again and drive every leg that is not done
+    ///
+    /// Example: sofie tx resume 5f0c71
+    #[command(verbatim_doc_comment)]
     Resume {
-        /// Its id
-        id: String,
+        /// Its id, or how it begins
+        id: Id,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContractVerb {
     /// List the contracts, the newest first
+    ///
+    /// Example: sofie contract ls -o json
+    #[command(verbatim_doc_comment)]
     Ls,
-    /// Show one contract and its steps
+    /// Show one contract: its parties, its deadlines, its steps, what happens next
+    ///
+    /// Example: sofie contract show 5f0c71
+    #[command(verbatim_doc_comment)]
     Show {
-        /// Its id
-        id: String,
+        /// Its id, or how it begins
+        id: Id,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LedgerVerb {
     /// List the ledgers
+    ///
+    /// Example: sofie ledger ls
+    #[command(verbatim_doc_comment)]
     Ls,
-    /// Exit 1 when a ledger does not answer
+    /// Ask each ledger; exit 1 when one does not answer
+    ///
+    /// Example: sofie ledger check -o json
+    #[command(verbatim_doc_comment)]
     Check,
 }
 
@@ -312,8 +406,11 @@ pub(crate) enum BenchName {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Device {
     /// A smart locker: CoAP (RFC 7252)
+    ///
+    /// Example: sofie device locker --door door.json --listen 127.0.0.1:5683
+    #[command(verbatim_doc_comment)]
     Locker {
-        /// The door simulator's state file
+        /// The door simulator's state file; a closed door is hung there if there is none
         #[arg(long, value_name = "FILE")]
         door: PathBuf,
         /// Where to listen
@@ -321,6 +418,9 @@ pub(crate) enum Device {
         listen: std::net::SocketAddr,
     },
     /// A door sensor: MQTT
+    ///
+    /// Example: sofie device door-sensor --door door.json --broker 127.0.0.1:1883
+    #[command(verbatim_doc_comment)]
     DoorSensor {
         /// The door simulator's state file
         #[arg(long, value_name = "FILE")]
@@ -330,6 +430,9 @@ pub(crate) enum Device {
         broker: std::net::SocketAddr,
     },
     /// An MQTT broker
+    ///
+    /// Example: sofie device broker --listen 127.0.0.1:1883
+    #[command(verbatim_doc_comment)]
     Broker {
         /// Where to listen
         #[arg(long, default_value = "127.0.0.1:0")]

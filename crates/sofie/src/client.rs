@@ -7,12 +7,17 @@ use futures::StreamExt;
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sofie_model::Txid;
 use sofie_node::api::{Problem, Step};
 
+use crate::cli::Id;
 use crate::failure::Failure;
+use crate::input;
 
 /// A node that does not answer a question within this time is away.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest file with a token.
+const MAX_TOKEN: usize = 4_096;
 /// The longest line of an event stream.
 const MAX_EVENT: usize = 256 * 1024;
 
@@ -38,15 +43,10 @@ impl Client {
 
     /// The node that the flags name.
     pub(crate) fn of(node: &crate::cli::Node) -> Result<Self, Failure> {
-        let token = node.token_file.as_ref().map(|file| {
-            std::fs::read_to_string(file).map(|text| text.trim().to_owned()).map_err(|e| {
-                Failure::usage(
-                    &format!("read the token file {}", file.display()),
-                    e,
-                    "name the node's token file",
-                )
-            })
-        });
+        let read = |file: &std::path::PathBuf| {
+            input::text(file, MAX_TOKEN, "name the node's token file").map(|text| text.trim().to_owned())
+        };
+        let token = node.token_file.as_ref().map(read);
         Self::new(&node.node, token.transpose()?)
     }
 
@@ -96,8 +96,7 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        let path = response.url().path().to_owned();
-        let tried = format!("have {path} of the node at {}", self.base);
+        let tried = format!("have {} from the node at {}", response.url().path(), self.base);
         match response.json::<Problem>().await {
             Ok(problem) => {
                 Err(Failure::refused(&tried, format!("{}: {}", problem.title, problem.detail), &problem.next))
@@ -115,7 +114,36 @@ impl Client {
 
     fn away(&self, path: &str, error: reqwest::Error) -> Failure {
         let tried = format!("ask the node at {} for {path}", self.base);
-        Failure::lacking(&tried, error, "start one with `sofie up`, or name another with --node")
+        if error.is_builder() {
+            let next = "name the node as http://HOST:PORT with --node";
+            return Failure::usage(&tried, "that is no address of a node", next);
+        }
+        let next = "start one with `sofie up`, or name another with --node";
+        if error.is_decode() {
+            return Failure::lacking(
+                &tried,
+                "what answers there is no SOFIE node, or one of another version",
+                next,
+            );
+        }
+        if error.is_timeout() {
+            let why = format!("no answer within {} s", TIMEOUT.as_secs());
+            return Failure::lacking(&tried, why, "see whether the node is overloaded, and its log");
+        }
+        Failure::lacking(&tried, deepest(&error), next)
+    }
+
+    /// The whole id of which the user gave the beginning.
+    pub(crate) async fn whole(&self, what: &str, path: &str, id: &Id) -> Result<Txid, Failure> {
+        #[derive(serde::Deserialize)]
+        struct Identified {
+            id: Txid,
+        }
+        if let Some(whole) = id.whole() {
+            return whole.parse().map_err(|e| Failure::usage("read the id", e, ""));
+        }
+        let all: Vec<Identified> = self.get(path).await?;
+        one_of(what, id, all.into_iter().map(|one| one.id))
     }
 
     /// A contract's steps after number `after`, each given to `seen`; returns once the contract has ended, or the
@@ -161,6 +189,30 @@ impl Client {
         }
         Ok(false)
     }
+}
+
+/// The one of `all` that begins as `id` does.
+pub(crate) fn one_of(what: &str, id: &Id, all: impl Iterator<Item = Txid>) -> Result<Txid, Failure> {
+    let mut found = all.filter(|one| one.to_string().starts_with(id.as_str()));
+    let tried = format!("find {what} {}", id.as_str());
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => {
+            Err(Failure::refused(&tried, "there is none whose id begins so", "list them with the verb ls"))
+        }
+        (Some(_), Some(_)) => {
+            Err(Failure::refused(&tried, "more than one id begins so", "give more of its digits"))
+        }
+    }
+}
+
+/// The innermost cause: what the system said. The outer ones repeat the address.
+fn deepest(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// A thing's id is a URI; in a path its reserved characters are escaped (RFC 3986, section 2.1).

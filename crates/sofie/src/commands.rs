@@ -5,6 +5,7 @@ mod device;
 pub(crate) mod doctor;
 mod nouns;
 mod thing;
+mod tx;
 pub(crate) mod up;
 pub(crate) mod verify;
 
@@ -19,11 +20,21 @@ use crate::story;
 /// Runs the command.
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
-        Command::Try(args) => story::run(args).await,
+        Command::Try(args) => {
+            if !args.receipt_dir.is_dir() {
+                let why = format!("{} is no folder", args.receipt_dir.display());
+                return Err(Failure::usage(
+                    "write a receipt",
+                    why,
+                    "make it, or name another with --receipt-dir",
+                ));
+            }
+            story::run(args).await
+        }
         Command::Up(args) => up::run(args).await,
         Command::Platform { verb, node } => nouns::platform(verb, &node).await,
         Command::Thing { verb, node } => thing::run(verb, &node).await,
-        Command::Tx { verb, node } => nouns::tx(verb, &node).await,
+        Command::Tx { verb, node } => tx::run(verb, &node).await,
         Command::Contract { verb, node } => nouns::contract(verb, &node).await,
         Command::Ledger { verb, node } => nouns::ledger(verb, &node).await,
         Command::Verify(args) => verify::run(&args),

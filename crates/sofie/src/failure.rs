@@ -44,14 +44,12 @@ impl Failure {
         let mut text = format!("cannot {tried}");
         let why = why.into();
         let mut cause: Option<&dyn Error> = Some(why.as_ref());
-        let mut last = String::new();
         while let Some(error) = cause {
             let said = error.to_string();
             // Some errors repeat their source's words in their own.
-            if !last.ends_with(&said) {
+            if !text.contains(&said) {
                 let _ = write!(text, ": {said}");
             }
-            last = said;
             cause = error.source();
         }
         Self { kind, text, next: next.to_owned() }

@@ -56,6 +56,42 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
     }
 }
 
+/// So many digits of a transaction's id are shown in a table; any unique beginning names it again.
+const SHOWN: usize = 12;
+
+/// The beginning of an id.
+pub(crate) fn short_id(id: &impl ToString) -> String {
+    id.to_string().chars().take(SHOWN).collect()
+}
+
+/// A text for people: each UUID in it loses its middle, so that a line fits. Data keeps it whole.
+pub(crate) fn shorten(text: &str) -> String {
+    let (mut short, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(UUID) {
+        let from = at + UUID.len();
+        short.push_str(&rest[..from]);
+        rest = &rest[from..];
+        if let Some(uuid) = rest.get(..UUID_LEN).filter(|uuid| is_uuid(uuid)) {
+            short.push_str(&uuid[..8]);
+            short.push('…');
+            short.push_str(&uuid[UUID_LEN - 4..]);
+            rest = &rest[UUID_LEN..];
+        }
+    }
+    short + rest
+}
+
+/// RFC 9562, section 4: 8-4-4-4-12 hexadecimal digits.
+const UUID: &str = "urn:uuid:";
+const UUID_LEN: usize = 36;
+
+fn is_uuid(text: &str) -> bool {
+    text.bytes().enumerate().all(|(at, byte)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    })
+}
+
 /// Says something to the person at the terminal.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
@@ -73,4 +109,26 @@ pub(crate) fn fail(failure: &Failure) -> ExitCode {
         say(&format!("next:  {}", failure.next));
     }
     ExitCode::from(failure.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_lose_their_middle_and_nothing_else() {
+        let id = "urn:uuid:779921a6-485a-84fe-93af-a4b0ccf9eae2";
+        for (text, short) in [
+            (String::new(), String::new()),
+            (id.to_owned(), "urn:uuid:779921a6…eae2".to_owned()),
+            (
+                format!("lock on {id}, {id}é"),
+                "lock on urn:uuid:779921a6…eae2, urn:uuid:779921a6…eae2é".to_owned(),
+            ),
+            ("urn:uuid:779921a6".to_owned(), "urn:uuid:779921a6".to_owned()),
+            ("urn:uuid:éééééééééééééééééé".to_owned(), "urn:uuid:éééééééééééééééééé".to_owned()),
+        ] {
+            assert_eq!(shorten(&text), short);
+        }
+    }
 }

@@ -14,12 +14,10 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is no configuration.
-    #[error("{}: {size} bytes, and a configuration has at most {limit}; is it the right file?", file.display())]
+    #[error("{}: it has more than {limit} bytes, as no configuration has; is it the right file?", file.display())]
     TooLarge {
         /// Which file.
         file: PathBuf,
-        /// Its size.
-        size: u64,
         /// [`super::MAX_CONFIG`].
         limit: usize,
     },

@@ -129,9 +129,9 @@ fn log_filter(value: &toml::de::DeValue<'_>) -> scalar::Read<String> {
     let text = scalar::text(value)?;
     match tracing_subscriber::EnvFilter::builder().parse(&text) {
         Ok(_) => Ok(text),
-        Err(error) => {
-            Err(format!("is not a log filter such as \"info\" or \"info,sofie_node=debug\": {error}"))
-        }
+        Err(error) => Err(format!(
+            "{text:?} is not a log filter such as \"info\" or \"info,sofie_node=debug\": {error}"
+        )),
     }
 }
 

@@ -5,26 +5,33 @@ use sofie_market::Phase;
 use sofie_model::{Decision, Digest, Evidence, Txid};
 use sofie_transaction::{Leg, State};
 
-use crate::api::{
-    Amount, ApiError, At, Contract, ContractState, Deadlines, LegStatus, Step, Transaction, Verdict,
-};
+use crate::api::{Amount, At, Contract, ContractState, Deadlines, LegStatus, Step, Transaction, Verdict};
 use crate::auditor;
 use crate::contracts::Driven;
-use crate::journal::JournalError;
+use crate::journal::{JournalError, Reader};
 use crate::runtime::Runtime;
 
 impl Runtime {
     /// What the audit log says about `subject`, numbered from 1; only what comes after number `after`.
     pub(super) fn steps(&self, subject: Digest, after: Option<u64>) -> Result<Vec<Step>, JournalError> {
-        let records = self.journal().reader()?.audit_of(subject)?;
-        let steps = (1..).zip(records).filter(|(seq, _)| *seq > after.unwrap_or(0));
-        steps.map(|(seq, bytes)| Ok(step(seq, auditor::decode(&bytes)?))).collect()
+        steps(&self.journal().reader()?, subject, after)
     }
 
     pub(super) fn label(&self, manifest: &sofie_model::Manifest) -> String {
         let single = |id: &_| self.ledgers().get(id).is_none_or(|ledger| ledger.profile().single_operator);
         sofie_transaction::label(manifest, single).to_string()
     }
+}
+
+/// What a journal's audit log says about `subject`, numbered from 1; only what comes after number `after`.
+pub(crate) fn steps(
+    journal: &Reader,
+    subject: Digest,
+    after: Option<u64>,
+) -> Result<Vec<Step>, JournalError> {
+    let records = journal.audit_of(subject)?;
+    let steps = (1..).zip(records).filter(|(seq, _)| *seq > after.unwrap_or(0));
+    steps.map(|(seq, bytes)| Ok(step(seq, auditor::decode(&bytes)?))).collect()
 }
 
 fn step(seq: u64, record: auditor::Record) -> Step {
@@ -133,7 +140,7 @@ pub(super) fn next(driven: &Driven) -> String {
     }
 }
 
-pub(super) fn transaction(runtime: &Runtime, state: &State) -> Result<Transaction, ApiError> {
+pub(crate) fn transaction(state: &State, label: String, steps: Vec<Step>) -> Transaction {
     use sofie_transaction::Phase;
     let phase = match state.phase() {
         Phase::Preparing => "preparing",
@@ -150,10 +157,10 @@ pub(super) fn transaction(runtime: &Runtime, state: &State) -> Result<Transactio
         }),
         _ => None,
     };
-    Ok(Transaction {
+    Transaction {
         id: state.txid(),
         phase: phase.into(),
-        label: runtime.label(state.manifest()),
+        label,
         decision,
         deadline: At(state.manifest().deadline),
         legs: state
@@ -162,8 +169,8 @@ pub(super) fn transaction(runtime: &Runtime, state: &State) -> Result<Transactio
             .zip(state.legs())
             .map(|((id, leg), known)| leg_status(id, leg, known))
             .collect(),
-        steps: runtime.steps(state.txid().0, None)?,
-    })
+        steps,
+    }
 }
 
 fn leg_status(id: sofie_model::LegId, leg: &sofie_model::Leg, known: &Leg) -> LegStatus {

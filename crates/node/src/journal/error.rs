@@ -15,6 +15,12 @@ pub enum JournalError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// There is none to read.
+    #[error("there is no journal {path}; name the data_dir of a node that has run")]
+    Absent {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another process holds it.
     #[error(
         "journal {path}: another process holds it; stop the other node, or give this one its own data_dir"

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use sofie_testkit::devices::door::{Door, Mode};
 use sofie_testkit::devices::{broker, door_sensor, locker, told_to_stop};
 
 use crate::cli::Device;
@@ -17,6 +18,9 @@ pub(crate) async fn run(device: Device) -> Result<ExitCode, Failure> {
     let stop = told_to_stop();
     let ended = match device {
         Device::Locker { door, listen } => {
+            if !door.exists() {
+                Door::create(&door, Mode::Normal).map_err(|e| Failure::lacking("hang a door", e, ""))?;
+            }
             locker::run(locker::Args { listen, door, clock, separate: false }, output::line, stop).await
         }
         Device::DoorSensor { door, broker } => {

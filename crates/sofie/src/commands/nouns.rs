@@ -1,12 +1,12 @@
-//! The nouns that a node answers for: platforms, transactions, contracts, ledgers.
+//! The nouns that a node answers for: platforms, contracts, ledgers.
 
 use std::process::ExitCode;
 
 use serde::Serialize;
-use sofie_node::api::{Contract, JoinPlatform, LedgerStatus, Platform, PlatformKind, Step, Transaction};
+use sofie_node::api::{Contract, JoinPlatform, LedgerStatus, Platform, PlatformKind, Step};
 
-use crate::cli::{ContractVerb, LedgerVerb, Node, PlatformVerb, TxVerb};
-use crate::client::Client;
+use crate::cli::{ContractVerb, LedgerVerb, Node, PlatformVerb};
+use crate::client::{Client, url_segment};
 use crate::failure::Failure;
 use crate::output::{self, Format};
 
@@ -32,50 +32,13 @@ pub(crate) async fn platform(verb: PlatformVerb, node: &Node) -> Result<ExitCode
             show(node, &all, || output::table(&head, &all.iter().map(row).collect::<Vec<_>>()));
         }
         PlatformVerb::Show { id } => {
-            let one: Platform = client.get(&format!("/api/v1/platforms/{id}")).await?;
+            let one: Platform = client.get(&format!("/api/v1/platforms/{}", url_segment(&id))).await?;
             show(node, &one, || {
                 output::table(&head, &[row(&one)]);
                 one.things.iter().for_each(|thing| output::line(thing.as_str()));
             });
         }
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) async fn tx(verb: TxVerb, node: &Node) -> Result<ExitCode, Failure> {
-    let client = Client::of(node)?;
-    let one: Transaction = match verb {
-        TxVerb::Ls => {
-            let all: Vec<Transaction> = client.get("/api/v1/transactions").await?;
-            let row = |one: &Transaction| {
-                let decision =
-                    one.decision.map_or("-".into(), |verdict| format!("{verdict:?}").to_lowercase());
-                vec![
-                    one.id.to_string(),
-                    one.phase.clone(),
-                    decision,
-                    one.label.clone(),
-                    one.deadline.to_string(),
-                ]
-            };
-            let head = ["ID", "PHASE", "DECISION", "LABEL", "DEADLINE"];
-            show(node, &all, || output::table(&head, &all.iter().map(row).collect::<Vec<_>>()));
-            return Ok(ExitCode::SUCCESS);
-        }
-        TxVerb::Show { id } => client.get(&format!("/api/v1/transactions/{id}")).await?,
-        TxVerb::Resume { id } => {
-            client.post(&format!("/api/v1/transactions/{id}/resume"), &serde_json::json!({})).await?
-        }
-    };
-    show(node, &one, || {
-        let decision =
-            one.decision.map_or("none yet".into(), |verdict| format!("{verdict:?}").to_lowercase());
-        output::line(&format!("{}  {}  decision {decision}  {}", one.id, one.phase, one.label));
-        for leg in &one.legs {
-            output::line(&format!("  {}  {} ({}): {}", leg.leg, leg.ledger, leg.class, leg.state));
-        }
-        one.steps.iter().for_each(|step| output::line(&step_line(step)));
-    });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -87,7 +50,7 @@ pub(crate) async fn contract(verb: ContractVerb, node: &Node) -> Result<ExitCode
             let all: Vec<Contract> = client.get("/api/v1/contracts").await?;
             let row = |one: &Contract| {
                 vec![
-                    one.id.to_string(),
+                    output::short_id(&one.id),
                     state(one),
                     one.renter.clone(),
                     one.owner.clone(),
@@ -99,15 +62,33 @@ pub(crate) async fn contract(verb: ContractVerb, node: &Node) -> Result<ExitCode
             show(node, &all, || output::table(&head, &all.iter().map(row).collect::<Vec<_>>()));
         }
         ContractVerb::Show { id } => {
+            let id = client.whole("contract", "/api/v1/contracts", &id).await?;
             let one: Contract = client.get(&format!("/api/v1/contracts/{id}")).await?;
             show(node, &one, || {
-                output::line(&format!("{}  {}  {}", one.id, state(&one), one.label));
-                one.steps.iter().for_each(|step| output::line(&step_line(step)));
-                output::line(&format!("next: {}", one.next));
+                print_contract(&one, &state(&one));
             });
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_contract(one: &Contract, state: &str) {
+    let because = one.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let thing = output::shorten(&format!("{} on {}", one.action, one.thing));
+    for (name, value) in [
+        ("contract", one.id.to_string()),
+        ("state", format!("{state}{because}")),
+        ("for", thing),
+        ("pays", format!("{} pays {} to {}", one.renter, one.price, one.owner)),
+        ("label", one.label.clone()),
+        ("decided by", one.deadlines.decision.to_string()),
+        ("evidence by", one.deadlines.evidence.to_string()),
+        ("refund from", one.deadlines.refund.to_string()),
+        ("next", one.next.clone()),
+    ] {
+        output::line(&format!("{name:<12} {value}"));
+    }
+    one.steps.iter().for_each(|step| output::line(&step_line(step)));
 }
 
 pub(crate) async fn ledger(verb: LedgerVerb, node: &Node) -> Result<ExitCode, Failure> {
@@ -128,10 +109,11 @@ pub(crate) async fn ledger(verb: LedgerVerb, node: &Node) -> Result<ExitCode, Fa
 pub(crate) fn step_line(step: &Step) -> String {
     let mark = if step.ok { "✓" } else { "✗" };
     let ledger = step.ledger.as_ref().map(|ledger| format!(" ({ledger})")).unwrap_or_default();
-    format!("{mark} {:<28} {}", format!("{}{ledger}", step.name), step.detail)
+    format!("{mark} {:<28} {}", format!("{}{ledger}", step.name), output::shorten(&step.detail))
 }
 
-fn show(node: &Node, data: &impl Serialize, text: impl FnOnce()) {
+/// Prints data as the flags ask.
+pub(crate) fn show(node: &Node, data: &impl Serialize, text: impl FnOnce()) {
     match node.output.output {
         Format::Json => output::json(data),
         Format::Text => text(),

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use sofie_directory::Problem;
 use sofie_directory::json::Limits;
 
 use crate::cli::{Node, ThingVerb};
 use crate::client::{Client, url_segment};
 use crate::failure::Failure;
+use crate::input;
 use crate::output::{self, Format};
 
 /// As many as a page of the directory has.
@@ -23,8 +26,9 @@ pub(crate) async fn run(verb: ThingVerb, node: &Node) -> Result<ExitCode, Failur
             match node.output.output {
                 Format::Json => output::json(&all),
                 Format::Text => {
-                    let rows: Vec<_> =
+                    let mut rows: Vec<_> =
                         all.iter().map(|thing| vec![text(thing, "id"), text(thing, "title")]).collect();
+                    rows.sort_by(|one, other| one.iter().rev().cmp(other.iter().rev()));
                     output::table(&["ID", "TITLE"], &rows);
                 }
             }
@@ -51,36 +55,33 @@ async fn all(client: &Client) -> Result<Vec<Value>, Failure> {
     }
 }
 
+/// What is said of one file.
+#[derive(Debug, Serialize)]
+struct Checked {
+    file: String,
+    valid: bool,
+    problems: Vec<Problem>,
+    /// How many more there are.
+    left_out: usize,
+}
+
 fn check(files: &[PathBuf], format: Format) -> Result<ExitCode, Failure> {
-    let mut good = true;
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for file in files {
-        let tried = format!("check {}", file.display());
-        let size = std::fs::metadata(file).map_err(|e| Failure::usage(&tried, e, "name a file"))?.len();
-        let limit = Limits::THING.bytes;
-        if size > limit as u64 {
-            return Err(Failure::refused(
-                &tried,
-                format!("{size} bytes, at most {limit} are read"),
-                "shorten it",
-            ));
+        let bytes = input::read(file, Limits::THING.bytes, "name a Thing Description")?;
+        let found = sofie_directory::parse(&bytes).err();
+        if format == Format::Text {
+            match &found {
+                None => output::line(&format!("{}: valid", file.display())),
+                Some(errors) => output::line(&format!("{}: not valid\n{errors}", file.display())),
+            }
         }
-        let bytes =
-            std::fs::read(file).map_err(|e| Failure::usage(&tried, e, "name a file that can be read"))?;
-        let verdict = sofie_directory::parse(&bytes);
-        good &= verdict.is_ok();
-        match (format, &verdict) {
-            (Format::Json, _) => found.push(json!({
-                "file": file.display().to_string(),
-                "valid": verdict.is_ok(),
-                "problems": verdict.err().map(|errors| errors.to_string()),
-            })),
-            (Format::Text, Ok(_)) => output::line(&format!("{}: valid", file.display())),
-            (Format::Text, Err(errors)) => output::line(&format!("{}: not valid\n{errors}", file.display())),
-        }
+        let valid = found.is_none();
+        let (problems, left_out) = found.map_or((Vec::new(), 0), |errors| (errors.problems, errors.left_out));
+        all.push(Checked { file: file.display().to_string(), valid, problems, left_out });
     }
     if format == Format::Json {
-        output::json(&found);
+        output::json(&all);
     }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if all.iter().all(|one| one.valid) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -61,14 +61,17 @@ pub(crate) async fn run(args: Up) -> Result<ExitCode, Failure> {
 
 /// Reads the configuration.
 pub(crate) fn load(file: &std::path::Path) -> Result<Config, Failure> {
-    Config::load(file).map_err(|error| {
-        let next = match &error {
-            ConfigError::Unreadable { .. } => {
-                "name the configuration with -c; docs/guide/configuration.md shows one"
-            }
-            _ => "correct the file; docs/guide/configuration.md lists every key",
-        };
-        Failure::usage("start", error, next)
+    Config::load(file).map_err(|error| match error {
+        ConfigError::Unreadable { ref source, .. } => {
+            let tried = format!("read the configuration {}", file.display());
+            let next = "name another file with -c, or write one: `sofie up --help` shows the smallest";
+            Failure::usage(&tried, source.to_string(), next)
+        }
+        error => Failure::usage(
+            "start",
+            error.to_string(),
+            "correct the file; docs/guide/configuration.md lists every key",
+        ),
     })
 }
 

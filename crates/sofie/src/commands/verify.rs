@@ -12,13 +12,16 @@ use sofie_model::canonical;
 
 use crate::cli::Verify;
 use crate::failure::Failure;
+use crate::input;
 use crate::output::{self, Format};
 
+/// The largest file of anchors.
+const MAX_ANCHORS: usize = 1024 * 1024;
 /// The check that this program adds: audit does not know what a capability is.
 const CAPABILITY: &str = "capability";
 
 pub(crate) fn run(args: &Verify) -> Result<ExitCode, Failure> {
-    let bytes = read(&args.receipt, MAX_RECEIPT)?;
+    let bytes = input::read(&args.receipt, MAX_RECEIPT, "name the receipt's file")?;
     let anchors = args.anchors.as_deref().map(anchors).transpose()?;
     let report = verify(&bytes, anchors.as_ref());
     match args.output.output {
@@ -108,27 +111,11 @@ fn as_agreed(receipt: &Receipt, verdict: &DoorVerdict, view: &sofie_access::View
     Ok(())
 }
 
-/// Reads a file of at most `limit` bytes.
-fn read(file: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
-    let tried = format!("read {}", file.display());
-    let size =
-        std::fs::metadata(file).map_err(|e| Failure::usage(&tried, e, "name the receipt's file"))?.len();
-    if size > limit as u64 {
-        return Err(Failure::refused(
-            &tried,
-            format!("{size} bytes, at most {limit} are read"),
-            "name a receipt",
-        ));
-    }
-    std::fs::read(file).map_err(|e| Failure::usage(&tried, e, "name a file that can be read"))
-}
-
 fn anchors(file: &Path) -> Result<Anchors, Failure> {
-    let tried = format!("read the anchors {}", file.display());
-    let text =
-        std::fs::read_to_string(file).map_err(|e| Failure::usage(&tried, e, "name the anchors' file"))?;
+    let text = input::text(file, MAX_ANCHORS, "name the anchors' file")?;
+    let next = "docs/adr/0004-receipt-format.md shows the format";
     Anchors::parse(&text)
-        .map_err(|e| Failure::usage(&tried, e, "docs/adr/0004-receipt-format.md shows the format"))
+        .map_err(|e| Failure::usage(&format!("read the anchors {}", file.display()), e, next))
 }
 
 fn print(report: &Report) {
