@@ -393,6 +393,9 @@ pub(crate) struct Bench {
     /// How many at once
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=4_096))]
     pub(crate) concurrency: u64,
+    /// How many accounts pay; COMMIT and apply are always sent by one account, the operator's
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=4_096))]
+    pub(crate) payers: u64,
     #[command(flatten)]
     pub(crate) output: Output,
 }

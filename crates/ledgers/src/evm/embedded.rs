@@ -29,13 +29,17 @@ use super::chain::{At, Block, Call, Chain, ChainError, Logged, Mined, Tip, Wante
 use super::contracts::PROXY_CODE;
 use super::signed::Signed;
 use crate::Clock;
-use builder::{Builder, Parked, Submission, prague};
+use builder::{Builder, Parked, Submission, Taken, prague};
 use execute::Env;
 use store::{NewBlock, Store};
 use world::{Changes, World};
 
 pub use builder::{BLOCK_GAS_LIMIT, COINBASE, MAX_AHEAD, MAX_BLOCK_TRANSACTIONS, MAX_PARKED, MAX_QUEUED};
 pub use store::OpenError;
+
+/// How long `submit` waits for a transaction whose nonce lies ahead: usually the ones before it are on their way too,
+/// and who has waited need not poll.
+const PARKED_WAIT: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// One gwei.
 pub const DEFAULT_BASE_FEE: u64 = 1_000_000_000;
@@ -213,7 +217,13 @@ impl Chain for EmbeddedChain {
         queue.send(Submission { signed, reply }).await.map_err(|_| stopped())?;
         match answer.await.map_err(|_| stopped())? {
             Err(ChainError::NonceUsed(_)) if self.mined(hash).await?.is_some() => Err(ChainError::Known),
-            answer => answer,
+            Err(error) => Err(error),
+            Ok(Taken::Mined) => Ok(()),
+            Ok(Taken::Parked(waits)) => {
+                // Taken it is, mined or not: the caller looks.
+                let _ = tokio::time::timeout(PARKED_WAIT, waits).await;
+                Ok(())
+            }
         }
     }
 

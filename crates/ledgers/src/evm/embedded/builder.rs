@@ -34,10 +34,21 @@ pub const MAX_PARKED: usize = 65_536;
 /// Who gets the priority fees.
 pub const COINBASE: Address = address!("0x0000000000000000000000000000000000000fee");
 
+/// How a transaction was taken.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// It is in a block that is on the disk.
+    Mined,
+    /// It waits for an earlier nonce. The other end is dropped once it waits no longer: mined or not.
+    Parked(oneshot::Receiver<()>),
+}
+
+type Reply = oneshot::Sender<Result<Taken, ChainError>>;
+
 /// One transaction on its way.
 pub(super) struct Submission {
     pub(super) signed: Signed,
-    pub(super) reply: oneshot::Sender<Result<(), ChainError>>,
+    pub(super) reply: Reply,
 }
 
 /// What the builder thread owns.
@@ -53,10 +64,16 @@ pub(super) struct Builder {
 /// Transactions that wait for an earlier nonce.
 #[derive(Default)]
 pub(super) struct Parked {
-    of: HashMap<Address, BTreeMap<u64, Signed>>,
+    of: HashMap<Address, BTreeMap<u64, Waiting>>,
     count: usize,
     /// Whose turn it is, but the last block was full.
     ready: BTreeSet<Address>,
+}
+
+/// One of them, and whoever wants to know when it waits no longer.
+struct Waiting {
+    signed: Signed,
+    told: oneshot::Sender<()>,
 }
 
 /// A block that was run and is not yet written.
@@ -66,7 +83,9 @@ struct Built {
     transactions: Vec<Ran>,
     changes: Changes,
     sum: U256,
-    replies: Vec<oneshot::Sender<Result<(), ChainError>>>,
+    replies: Vec<Reply>,
+    /// Of those that were parked: dropped once the block is on the disk.
+    unparked: Vec<oneshot::Sender<()>>,
 }
 
 impl Builder {
@@ -96,9 +115,9 @@ impl Builder {
         let world = shared.read().expect("no holder of this lock panics");
         let env = self.env(&world.head);
         let mut run = Run::new(&world, env);
-        let (mut transactions, mut replies) = (Vec::new(), Vec::new());
+        let (mut transactions, mut replies, mut unparked) = (Vec::new(), Vec::new(), Vec::new());
         for sender in std::mem::take(&mut self.parked.ready) {
-            self.parked.follow(sender, &mut run, &mut transactions);
+            self.parked.follow(sender, &mut run, &mut transactions, &mut unparked);
         }
         while let Some(Submission { signed, reply }) = waiting.pop_front() {
             if transactions.len() >= MAX_BLOCK_TRANSACTIONS || !run.has_room(&signed) {
@@ -119,7 +138,7 @@ impl Builder {
                 Ok(ran) => {
                     transactions.push(ran);
                     replies.push(reply);
-                    self.parked.follow(sender, &mut run, &mut transactions);
+                    self.parked.follow(sender, &mut run, &mut transactions, &mut unparked);
                 }
                 Err(error) => answer(reply, Err(error)),
             }
@@ -132,10 +151,10 @@ impl Builder {
         let (sum, state_root) = world.state_digest(&changes);
         let header = header(&world, env, state_root, gas_used, &transactions);
         let hash = header.hash_slow();
-        Some(Built { header, hash, transactions, changes, sum, replies })
+        Some(Built { header, hash, transactions, changes, sum, replies, unparked })
     }
 
-    fn out_of_turn(&mut self, signed: Signed, next: u64) -> Result<(), ChainError> {
+    fn out_of_turn(&mut self, signed: Signed, next: u64) -> Result<Taken, ChainError> {
         let nonce = signed.transaction.nonce;
         if nonce < next {
             return Err(ChainError::NonceUsed(format!("{nonce} of {}, next is {next}", signed.sender)));
@@ -148,7 +167,7 @@ impl Builder {
     }
 
     fn write(&mut self, built: Built) {
-        let Built { header, hash, transactions, changes, sum, replies } = built;
+        let Built { header, hash, transactions, changes, sum, replies, unparked } = built;
         let block = NewBlock { header: &header, hash, transactions: &transactions, changes: &changes };
         let written = self.store.append(&block).map_err(|error| {
             tracing::error!(%error, block = header.number, "the embedded chain cannot write a block");
@@ -158,8 +177,10 @@ impl Builder {
             self.world.write().expect("no holder of this lock panics").apply(changes, sum, header, hash);
         }
         for reply in replies {
-            answer(reply, written.clone());
+            answer(reply, written.clone().map(|()| Taken::Mined));
         }
+        // Who waits for these looks at the chain now.
+        drop(unparked);
     }
 
     fn env(&self, parent: &Header) -> Env {
@@ -175,42 +196,52 @@ impl Builder {
 }
 
 impl Parked {
-    fn park(&mut self, signed: Signed) -> Result<(), ChainError> {
+    fn park(&mut self, signed: Signed) -> Result<Taken, ChainError> {
         if self.count >= MAX_PARKED {
             return Err(ChainError::Away("too many transactions wait for earlier ones".into()));
         }
         let nonce = signed.transaction.nonce;
         let waiting = self.of.entry(signed.sender).or_default();
         match waiting.get(&nonce) {
-            Some(there) if there.hash == signed.hash => Err(ChainError::Known),
+            Some(there) if there.signed.hash == signed.hash => Err(ChainError::Known),
             Some(_) => Err(ChainError::Away(format!("another transaction waits with nonce {nonce}"))),
             None => {
-                waiting.insert(nonce, signed);
+                let (told, parked) = oneshot::channel();
+                waiting.insert(nonce, Waiting { signed, told });
                 self.count += 1;
-                Ok(())
+                Ok(Taken::Parked(parked))
             }
         }
     }
 
     /// Runs what waited for the transaction that `sender` just got into the block.
-    fn follow(&mut self, sender: Address, run: &mut Run<'_>, transactions: &mut Vec<Ran>) {
+    fn follow(
+        &mut self,
+        sender: Address,
+        run: &mut Run<'_>,
+        transactions: &mut Vec<Ran>,
+        unparked: &mut Vec<oneshot::Sender<()>>,
+    ) {
         let Some(waiting) = self.of.get_mut(&sender) else { return };
         while let Some(entry) = waiting.first_entry() {
             let next = run.nonce(&sender);
             if *entry.key() > next {
                 break;
             }
-            if transactions.len() >= MAX_BLOCK_TRANSACTIONS || !run.has_room(entry.get()) {
+            if transactions.len() >= MAX_BLOCK_TRANSACTIONS || !run.has_room(&entry.get().signed) {
                 self.ready.insert(sender);
                 break;
             }
             self.count -= 1;
-            let signed = entry.remove();
+            let Waiting { signed, told } = entry.remove();
             if signed.transaction.nonce < next {
                 continue;
             }
             match run.run(signed) {
-                Ok(ran) => transactions.push(ran),
+                Ok(ran) => {
+                    transactions.push(ran);
+                    unparked.push(told);
+                }
                 // It was taken long ago: nobody waits for this answer, and its nonce stays free.
                 Err(error) => tracing::warn!(%sender, %error, "a parked transaction was dropped"),
             }
@@ -222,7 +253,7 @@ impl Parked {
 }
 
 /// The one who asked may have gone: that is no fault.
-fn answer(reply: oneshot::Sender<Result<(), ChainError>>, result: Result<(), ChainError>) {
+fn answer(reply: Reply, result: Result<Taken, ChainError>) {
     drop(reply.send(result));
 }
 

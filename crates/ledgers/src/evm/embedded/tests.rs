@@ -127,13 +127,21 @@ async fn time_stands_or_goes_on_and_never_goes_back() {
     assert_eq!(chain.tip().await.unwrap(), Tip { number: 4, time: 2_000, base_fee: DEFAULT_BASE_FEE });
 }
 
+/// Submits all at once: each waits for a while, and then is answered all the same.
+async fn park(chain: &Arc<EmbeddedChain>, nonces: std::ops::Range<u64>) {
+    let mut parked = tokio::task::JoinSet::new();
+    for nonce in nonces.rev() {
+        let chain = Arc::clone(chain);
+        parked.spawn(async move { chain.submit(plain(nonce)).await });
+    }
+    assert!(parked.join_all().await.into_iter().all(|answer| answer == Ok(())));
+}
+
 #[tokio::test]
 async fn what_comes_too_early_waits_and_then_shares_a_block() {
     let place = Place::new();
-    let chain = place.chain();
-    for nonce in (1..300).rev() {
-        chain.submit(plain(nonce)).await.unwrap();
-    }
+    let chain = Arc::new(place.chain());
+    park(&chain, 1..300).await;
     assert_eq!(chain.tip().await.unwrap().number, 0);
     assert_eq!(chain.submit(plain(7)).await, Err(ChainError::Known));
     let other = transfer(7, |transaction| transaction.value = U256::from(6));
@@ -146,13 +154,22 @@ async fn what_comes_too_early_waits_and_then_shares_a_block() {
 }
 
 #[tokio::test]
-async fn more_than_a_block_holds_goes_on_in_the_next_without_being_asked() {
+async fn who_came_too_early_is_answered_as_the_others_are() {
     let place = Place::new();
     let chain = place.chain();
+    // Queued in this order.
+    let answers = tokio::join!(chain.submit(plain(1)), chain.submit(plain(0)));
+    assert_eq!(answers, (Ok(()), Ok(())));
+    let mined = chain.mined(keccak256(plain(1))).await.unwrap();
+    assert!(mined.as_ref().is_some_and(|mined| mined.success && mined.block == 1), "{mined:?}");
+}
+
+#[tokio::test]
+async fn more_than_a_block_holds_goes_on_in_the_next_without_being_asked() {
+    let place = Place::new();
+    let chain = Arc::new(place.chain());
     let count = MAX_BLOCK_TRANSACTIONS as u64 + 10;
-    for nonce in (1..count).rev() {
-        chain.submit(plain(nonce)).await.unwrap();
-    }
+    park(&chain, 1..count).await;
     chain.submit(plain(0)).await.unwrap();
     // One more of the sender: it is answered only after those that waited before it.
     chain.submit(plain(count)).await.unwrap();

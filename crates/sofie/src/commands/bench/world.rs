@@ -1,0 +1,251 @@
+//! What is measured: both embedded ledgers and the node's own journal, auditor and executor, in a folder of their own
+//! that is gone afterwards. Keys are fixed: nothing here is worth stealing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sofie_ledgers::calendar::{self, Calendar, SigningKey};
+use sofie_ledgers::evm::{EmbeddedChain, EvmLedger, Genesis, Keyring, embedded, embedded_profile};
+use sofie_ledgers::{Ledger, Status};
+use sofie_model::manifest::{DecisionSite, EscrowTerms, Participant};
+use sofie_model::{
+    Account, Class, Decide, Digest, Fact, Leg, LegId, Manifest, Operation, Rule, Span, Step, Terms, Timestamp,
+};
+use sofie_node::auditor::Auditor;
+use sofie_node::clock;
+use sofie_node::drive::Keeper;
+use sofie_node::executor::{Executor, Ledgers};
+use sofie_node::journal::{Journal, JournalError};
+use sofie_node::transactions::{Secrets, Transactions};
+use sofie_transaction::State;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+
+const CHAIN_ID: u64 = 424_242;
+/// What every account begins with, in wei: enough for a million transactions.
+const BALANCE: u128 = 1_000_000_000_000_000_000_000_000;
+/// What a transaction locks, in wei.
+const AMOUNT: u128 = 1_000;
+/// From the manifest to T_D: no transaction of a run may wait so long.
+const DECISION_WITHIN: Span = Span::from_seconds(3_600);
+/// From T_D to T_E, and the submission window after it: nobody settles here.
+const EVIDENCE_WITHIN: Span = Span::from_seconds(3_600);
+
+const TRIED: &str = "open the ledgers to measure";
+
+/// The ledgers, and the node's parts over them. Clones share it.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) evm: Arc<EvmLedger>,
+    pub(super) calendar: Arc<Calendar>,
+    pub(super) transactions: Transactions,
+    payers: Arc<Vec<Account>>,
+    payee: Account,
+    evidence_key: Account,
+    nonces: Arc<std::sync::atomic::AtomicU64>,
+    /// The journal's failure ends a node; here the transaction that waits for it says so.
+    _failed: Arc<mpsc::Receiver<JournalError>>,
+    _folder: Arc<tempfile::TempDir>,
+}
+
+/// Each participant's secret follows from its account and the manifest's nonce.
+#[derive(Debug)]
+struct Fixed;
+
+impl Fixed {
+    fn secret(account: Account, nonce: Digest) -> Digest {
+        Digest::of("sofie.bench.secret", &[&account.0, nonce.as_bytes()])
+    }
+}
+
+impl Secrets for Fixed {
+    fn preimage(&self, state: &State, who: u16) -> Option<Digest> {
+        let manifest = state.manifest();
+        let participant = manifest.participants.get(usize::from(who))?;
+        Some(Self::secret(participant.account, manifest.nonce))
+    }
+}
+
+fn wrong(why: impl Into<Box<dyn std::error::Error>>) -> Failure {
+    Failure::refused(TRIED, why, "look at the folder for temporary files (TMPDIR) and its disk")
+}
+
+impl World {
+    /// Opens new ledgers and a new journal, with so many accounts that pay.
+    pub(super) async fn open(payers: u64) -> Result<Self, Failure> {
+        let folder = tempfile::tempdir().map_err(wrong)?;
+        let mut keyring = Keyring::default();
+        let mut account = |name: String| {
+            let secret = Zeroizing::new(Digest::of("sofie.bench.key", &[name.as_bytes()]).0);
+            keyring.insert(&secret).map_err(wrong)
+        };
+        let operator = account("operator".into())?;
+        let (payee, evidence_key) = (account("payee".into())?, account("sensor".into())?);
+        let payers = (0..payers).map(|who| account(format!("payer {who}"))).collect::<Result<Vec<_>, _>>()?;
+        let balances = payers.iter().chain([&operator]).map(|who| (*who, BALANCE)).collect();
+        let evm = Arc::new(open_evm(folder.path(), keyring, operator, balances).await?);
+        let calendar = Arc::new(open_calendar(folder.path())?);
+        let mut ledgers = Ledgers::new();
+        ledgers.insert(evm.profile().id.clone(), evm.clone());
+        ledgers.insert(calendar.profile().id.clone(), calendar.clone());
+        let journal = Journal::open(&folder.path().join("journal.sqlite"), None).map_err(wrong)?;
+        let (fatal, failed) = mpsc::channel(1);
+        let keeper = Keeper { auditor: Auditor::open(journal.clone()).map_err(wrong)?, fatal };
+        let executor = Executor::new(Arc::new(ledgers), journal);
+        let transactions = Transactions::new(executor, keeper, Arc::new(Fixed));
+        Ok(Self {
+            evm,
+            calendar,
+            transactions,
+            payers: Arc::new(payers),
+            payee,
+            evidence_key,
+            nonces: Arc::default(),
+            _failed: Arc::new(failed),
+            _folder: Arc::new(folder),
+        })
+    }
+
+    /// The longest time that D needs.
+    pub(super) fn decision_time(&self) -> Span {
+        let profile = self.evm.profile();
+        profile.inclusion + profile.finalises
+    }
+
+    /// So many new transactions, checked.
+    pub(super) fn manifests(&self, count: u64) -> Result<Vec<Arc<Manifest>>, Failure> {
+        let now = clock::now();
+        let manifest = |_| {
+            let manifest = self.manifest(Timestamp::from_seconds(now.as_seconds() + 1));
+            manifest.check(now).map_err(|fault| wrong(format!("{}: {}", fault.path, fault.why)))?;
+            Ok(Arc::new(manifest))
+        };
+        (0..count).map(manifest).collect()
+    }
+
+    fn manifest(&self, from: Timestamp) -> Manifest {
+        let number = self.nonces.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let nonce = Digest::of("sofie.bench.nonce", &[&number.to_be_bytes()]);
+        let payer = self.payers[usize::try_from(number).unwrap_or_default() % self.payers.len()];
+        let deadline = from + DECISION_WITHIN;
+        let escrow = EscrowTerms {
+            contract: self.evm.escrow_address(),
+            payer,
+            payee: self.payee,
+            amount: AMOUNT,
+            evidence_key: self.evidence_key,
+            evidence_deadline: deadline + EVIDENCE_WITHIN,
+            submission_window: EVIDENCE_WITHIN,
+        };
+        let leg = |ledger: &dyn Ledger, class, terms| {
+            let profile = ledger.profile();
+            Leg { ledger: profile.id.clone(), class, finality: profile.finality, required: true, terms }
+        };
+        let participant = |account| Participant {
+            account,
+            hashlock: Digest::sha256(Fixed::secret(account, nonce).as_bytes()),
+        };
+        Manifest {
+            version: 1,
+            legs: vec![
+                leg(self.evm.as_ref(), Class::Verifying, Terms::Escrow(escrow)),
+                leg(self.calendar.as_ref(), Class::Record, Terms::Record(nonce)),
+            ],
+            rule: Rule::All,
+            decision: DecisionSite {
+                ledger: self.evm.profile().id.clone(),
+                chain_id: self.evm.chain_id(),
+                contract: self.evm.decision_address(),
+                finality: self.evm.profile().finality,
+            },
+            deadline,
+            grace: Span::ZERO,
+            guard: Account::ZERO,
+            participants: [payer, self.payee].map(participant).to_vec(),
+            nonce,
+        }
+    }
+
+    /// COMMIT of both legs.
+    pub(super) fn commit(&self, manifest: &Arc<Manifest>, evidence_root: Digest) -> Operation {
+        let secret = |one: &Participant| Fixed::secret(one.account, manifest.nonce);
+        let preimages = manifest.participants.iter().map(secret).collect();
+        let decide = Decide::Commit { included: 0b11, evidence_root, preimages };
+        Operation::Decide { manifest: manifest.clone(), decide }
+    }
+
+    /// Asks the ledgers themselves: each transaction is prepared, committed and applied, and the money is locked.
+    pub(super) async fn verify(&self, manifests: &[Arc<Manifest>]) -> Result<(), Failure> {
+        for manifest in manifests {
+            let txid = manifest.txid();
+            for id in [LegId(0), LegId(1)] {
+                for (step, fact) in
+                    [(Step::Prepare, Fact::Prepared(txid, id)), (Step::Apply, Fact::Applied(txid, id))]
+                {
+                    let operation = Operation::Leg { manifest: manifest.clone(), leg: id, step };
+                    let ledger: &dyn Ledger =
+                        if id == LegId(0) { self.evm.as_ref() } else { self.calendar.as_ref() };
+                    self.stands(ledger, &operation, |found| *found == fact).await?;
+                }
+            }
+            let decision = self.commit(manifest, Digest::ZERO);
+            let is_commit = |fact: &Fact| {
+                matches!(fact, Fact::Decided(of, decision) if *of == txid && decision.includes(LegId(0))
+                    && decision.includes(LegId(1)))
+            };
+            self.stands(self.evm.as_ref(), &decision, is_commit).await?;
+        }
+        self.check_balance(manifests.len()).await
+    }
+
+    async fn stands(
+        &self,
+        ledger: &dyn Ledger,
+        operation: &Operation,
+        expected: impl Fn(&Fact) -> bool,
+    ) -> Result<(), Failure> {
+        let wrong = |why| Failure::refused("verify what was measured", why, "");
+        match ledger.status(operation, None).await {
+            Ok(Status::Final(evidence)) if expected(&evidence.fact) => Ok(()),
+            Ok(other) => Err(wrong(format!(
+                "{} of {:?} on {}: {other:?}",
+                operation.verb(),
+                operation.txid(),
+                ledger.profile().id
+            ))),
+            Err(error) => Err(wrong(error.to_string())),
+        }
+    }
+
+    async fn check_balance(&self, count: usize) -> Result<(), Failure> {
+        let wrong = |why: String| Failure::refused("verify the escrowed sum", why, "");
+        let Some(treasury) = self.evm.treasury() else { return Err(wrong("no treasury".into())) };
+        let locked = treasury.balance(self.evm.escrow_address()).await.map_err(|e| wrong(e.to_string()))?;
+        let expected = AMOUNT * count as u128;
+        if locked == expected {
+            return Ok(());
+        }
+        Err(wrong(format!("the escrow holds {locked} wei, {expected} are expected")))
+    }
+}
+
+async fn open_evm(
+    folder: &Path,
+    keyring: Keyring,
+    operator: Account,
+    balances: Vec<(Account, u128)>,
+) -> Result<EvmLedger, Failure> {
+    let genesis = Genesis { chain_id: CHAIN_ID, base_fee: embedded::DEFAULT_BASE_FEE, balances };
+    let chain = EmbeddedChain::open(&folder.join("evm.sqlite"), &genesis, clock::clock()).map_err(wrong)?;
+    let profile = embedded_profile("evm".parse().map_err(|_| wrong("evm is no ledger's name"))?);
+    EvmLedger::open(Arc::new(chain), profile, keyring, operator).await.map_err(wrong)
+}
+
+fn open_calendar(folder: &Path) -> Result<Calendar, Failure> {
+    let id = "calendar".parse().map_err(|_| wrong("calendar is no ledger's name"))?;
+    let settings = calendar::Config::new(id, "bench.example/calendar".into(), folder.join("calendar.log"));
+    let key = SigningKey::from_bytes(&Digest::of("sofie.bench.key", &[b"calendar"]).0);
+    tokio::task::block_in_place(|| Calendar::open(settings, key, clock::clock())).map_err(wrong)
+}

@@ -1,0 +1,43 @@
+//! `sofie bench tx` as a process: a short run prints every field, and only after the ledgers hold every transaction.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn bench(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sofie")).arg("bench").args(args).output().expect("the binary is built")
+}
+
+#[test]
+fn a_short_run_prints_one_object_with_every_field() {
+    let ran = bench(&["tx", "--count", "20", "--concurrency", "4", "-o", "json"]);
+    let stderr = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{stderr}");
+    let measure: Value = serde_json::from_slice(&ran.stdout).expect("one JSON object");
+    assert_eq!(measure["name"], "tx-two-leg");
+    assert_eq!(measure["unit"], "atomic transactions/s");
+    assert_eq!(measure["peer"], "raw submits to the same ledgers");
+    assert_eq!((&measure["count"], &measure["concurrency"]), (&20.into(), &4.into()));
+    for field in ["ours", "theirs", "ratio", "p50_ms", "p99_ms", "peer_p50_ms", "peer_p99_ms"] {
+        assert!(measure[field].as_f64().is_some_and(|value| value > 0.0), "{field} in {measure}");
+    }
+    assert!(measure["p50_ms"].as_f64() <= measure["p99_ms"].as_f64(), "{measure}");
+    assert!(measure["bound"].as_str().is_some_and(|bound| !bound.is_empty()), "{measure}");
+}
+
+#[test]
+fn people_get_a_table_and_what_bounds_it() {
+    let ran = bench(&["tx", "--count", "3", "--concurrency", "2", "--payers", "1"]);
+    let stdout = String::from_utf8_lossy(&ran.stdout);
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    for expected in ["tx-two-leg", "ours", "raw submits to the same ledgers", "ratio", "bound", "all 6 "] {
+        assert!(stdout.contains(expected), "{expected} in {stdout}");
+    }
+}
+
+#[test]
+fn counts_outside_the_limits_are_wrong_use() {
+    for args in [["tx", "--count", "0"], ["tx", "--concurrency", "5000"], ["tx", "--payers", "0"]] {
+        assert_eq!(bench(&args).status.code(), Some(2), "{args:?}");
+    }
+}
