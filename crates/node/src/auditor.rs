@@ -1,5 +1,6 @@
 //! The audit log's keeper: every record is linked to the one before and journaled together with what it is about.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sofie_audit::Chain;
@@ -23,7 +24,8 @@ impl Auditor {
     /// # Errors
     /// [`JournalError`], also when the newest record does not decode.
     pub fn open(journal: Journal) -> Result<Self, JournalError> {
-        let newest = journal.reader()?.audit_head()?.map(|bytes| decode(&bytes)).transpose()?;
+        let newest = journal.reader()?.audit_head()?;
+        let newest = newest.map(|bytes| decode(journal.path(), &bytes)).transpose()?;
         let chain = newest.as_ref().map_or_else(Chain::new, Chain::after);
         Ok(Self {
             journal,
@@ -47,13 +49,15 @@ impl Auditor {
         }
         let (queued, seq) = {
             let mut chain = self.chain.lock().await;
+            let place = self.journal.reserve().await?;
+            // From here on nothing waits: a caller that is dropped half-way would leave a gap in the chain.
             for note in notes {
                 let record = chain.append(note, now);
                 let (seq, subject) = (record.seq, record.subject);
                 entries.push(Entry::Audit { seq, subject, record: record.to_bytes() });
             }
             // Queued under the lock, so that no later record overtakes; waited for without it.
-            (self.journal.queue(entries, now).await?, chain.len())
+            (place.queue(entries, now), chain.len())
         };
         queued.kept().await?;
         self.grown.send_if_modified(|seen| {
@@ -83,11 +87,11 @@ impl Auditor {
     }
 }
 
-/// Reads a record back.
+/// Reads back a record of the journal at `path`.
 ///
 /// # Errors
 /// [`JournalError::Corrupt`].
-pub fn decode(bytes: &[u8]) -> Result<Record, JournalError> {
-    Record::from_bytes(bytes)
-        .map_err(|e| JournalError::Corrupt { path: "journal".into(), what: format!("audit record: {e}") })
+pub fn decode(path: &Path, bytes: &[u8]) -> Result<Record, JournalError> {
+    let corrupt = |e| JournalError::Corrupt { path: path.to_owned(), what: format!("audit record: {e}") };
+    Record::from_bytes(bytes).map_err(corrupt)
 }

@@ -1,6 +1,7 @@
 //! The only place that reads the clock. Everything else takes time as an argument.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sofie_model::{Span, Timestamp};
 
@@ -28,6 +29,21 @@ pub struct ClockBehind {
 pub fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The longest sleep without a look at the clock: a timer of the process stands still while the machine sleeps, and does
+/// not see that somebody set the clock.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+/// Returns once it is `at` or later by the time of day.
+pub async fn until(at: Timestamp) {
+    loop {
+        let left = Duration::from(at.since(now()));
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+    }
 }
 
 /// [`now`] for rooms that are given their clock.

@@ -98,13 +98,10 @@ pub struct Driven {
 }
 
 impl Driven {
-    fn begin(plan: Plan) -> Result<Self, JournalError> {
-        let contract =
-            Contract::begin(plan.agreement.clone(), &plan.manifest).ok_or(JournalError::Corrupt {
-                path: "journal".into(),
-                what: "a contract without an escrow leg".into(),
-            })?;
-        Ok(Self { plan: Arc::new(plan), contract })
+    /// `None` when the plan's manifest has no escrow leg.
+    fn begin(plan: Plan) -> Option<Self> {
+        let contract = Contract::begin(plan.agreement.clone(), &plan.manifest)?;
+        Some(Self { plan: Arc::new(plan), contract })
     }
 }
 
@@ -232,10 +229,11 @@ impl Contracts {
 
     /// The first refusal in the log says it best.
     fn abort_reason(&self, txid: Txid) -> String {
-        let records = self.executor.journal().reader().and_then(|reader| reader.audit_of(txid.0));
-        let records = records.unwrap_or_default();
-        let refused =
-            records.iter().filter_map(|bytes| crate::auditor::decode(bytes).ok()).find(|record| !record.ok);
+        let journal = self.executor.journal();
+        let records = journal.reader().and_then(|reader| reader.audit_of(txid.0)).unwrap_or_default();
+        let mut decoded =
+            records.iter().filter_map(|bytes| crate::auditor::decode(journal.path(), bytes).ok());
+        let refused = decoded.find(|record| !record.ok);
         refused.map_or_else(
             || "a participant aborted".into(),
             |record| match &record.ledger {
@@ -394,7 +392,8 @@ impl Contracts {
 /// # Errors
 /// [`JournalError::Corrupt`].
 pub fn replay(record: &Record) -> Result<Driven, JournalError> {
-    drive::replay(Driven::begin(drive::plan::<Plan>(&record.plan)?)?, &record.inputs)
+    let begun = Driven::begin(drive::plan(record)?);
+    drive::replay(begun.ok_or_else(|| record.corrupt("a contract without an escrow leg"))?, record)
 }
 
 /// Names an effect that runs.
@@ -485,7 +484,7 @@ impl Actor<Driven> for Contracts {
             Effect::Refund { .. } => self.refund(&driven).await?,
             Effect::Receipt => self.receipt(&driven).await?,
             Effect::Wake(at) => {
-                tokio::time::sleep(Duration::from(at.since(clock::now()))).await;
+                clock::until(at).await;
                 Input::Woken
             }
             // Has no name, so it is never run.

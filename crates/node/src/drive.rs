@@ -3,20 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 use sofie_model::{Digest, Timestamp, canonical};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use crate::auditor::{Auditor, Note};
 use crate::clock;
-use crate::journal::{self, Entry, JournalError};
+use crate::journal::{self, Entry, JournalError, Record};
 
 /// Inputs that wait for one machine, besides the answers to its own effects.
 const QUEUE: usize = 16;
+/// The longest wait before an effect whose answers are no use is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The longest journaled plan or input.
-pub(crate) const MAX_BYTES: usize = 256 * 1024;
+const MAX_BYTES: usize = 256 * 1024;
 
 /// A pure machine that can be journaled and driven.
 pub trait Machine: Clone + Send + Sync + 'static {
@@ -127,7 +130,15 @@ pub fn start<M: Machine, A: Actor<M>>(
     let (seen, state) = watch::channel(machine.clone());
     let (inputs, asked) = mpsc::channel(QUEUE);
     let handle = Handle { state, inputs: inputs.clone() };
-    let drive = Drive { actor, keeper, seq, inputs, running: BTreeMap::new(), work: JoinSet::new() };
+    let drive = Drive {
+        actor,
+        keeper,
+        seq,
+        inputs,
+        running: BTreeMap::new(),
+        failed: BTreeMap::new(),
+        work: JoinSet::new(),
+    };
     tokio::spawn(async move {
         drive.run(machine, seen, asked).await;
         at_end();
@@ -139,21 +150,30 @@ pub fn start<M: Machine, A: Actor<M>>(
 ///
 /// # Errors
 /// [`JournalError::Corrupt`] when an input does not decode or does not fit.
-pub fn replay<M: Machine>(begun: M, inputs: &[(Vec<u8>, Timestamp)]) -> Result<M, JournalError> {
-    let corrupt = |what: String| JournalError::Corrupt { path: "journal".into(), what };
-    inputs.iter().try_fold(begun, |state, (bytes, at)| {
-        let input = canonical::decode(bytes, MAX_BYTES).map_err(|e| corrupt(e.to_string()))?;
-        state.next(&input, *at).map_err(corrupt)
-    })
+pub fn replay<M: Machine>(begun: M, record: &Record) -> Result<M, JournalError> {
+    let inputs = inputs::<M::Input>(record)?;
+    inputs.iter().try_fold(begun, |state, (input, at)| state.next(input, *at).map_err(|e| record.corrupt(e)))
+}
+
+/// The inputs of a journaled machine, and when each came.
+///
+/// # Errors
+/// [`JournalError::Corrupt`] when one does not decode.
+pub fn inputs<I: for<'b> Decode<'b, ()> + Encode<()>>(
+    record: &Record,
+) -> Result<Vec<(I, Timestamp)>, JournalError> {
+    let decode = |(bytes, at): &(Vec<u8>, Timestamp)| {
+        Ok((canonical::decode(bytes, MAX_BYTES).map_err(|e| record.corrupt(e))?, *at))
+    };
+    record.inputs.iter().map(decode).collect()
 }
 
 /// Reads a journaled plan.
 ///
 /// # Errors
 /// [`JournalError::Corrupt`].
-pub fn plan<P: Encode<()> + for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<P, JournalError> {
-    canonical::decode(bytes, MAX_BYTES)
-        .map_err(|e| JournalError::Corrupt { path: "journal".into(), what: e.to_string() })
+pub fn plan<P: Encode<()> + for<'b> Decode<'b, ()>>(record: &Record) -> Result<P, JournalError> {
+    canonical::decode(&record.plan, MAX_BYTES).map_err(|e| record.corrupt(e))
 }
 
 type Answer<M> = Result<(<M as Machine>::Name, <M as Machine>::Input), JournalError>;
@@ -164,7 +184,17 @@ struct Drive<M: Machine, A> {
     seq: u64,
     inputs: mpsc::Sender<Asked<M::Input>>,
     running: BTreeMap<M::Name, AbortHandle>,
+    /// Effects whose last answer was no use, and how often in a row: they are tried again after a pause.
+    failed: BTreeMap<M::Name, u32>,
     work: JoinSet<Answer<M>>,
+}
+
+/// What comes next.
+enum Event<M: Machine> {
+    Asked(Asked<M::Input>),
+    Answered(M::Name, M::Input),
+    Nothing,
+    Failed(JournalError),
 }
 
 impl<M: Machine, A: Actor<M>> Drive<M, A> {
@@ -174,20 +204,19 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
             if state.ended() || state.halted() {
                 return;
             }
-            let (input, taken) = tokio::select! {
-                Some(asked) = asked.recv() => (asked.input, asked.taken),
-                Some(done) = self.work.join_next() => match done {
-                    Ok(Ok((name, input))) => {
-                        self.running.remove(&name);
-                        (input, None)
-                    }
-                    Ok(Err(error)) => return self.stop(error),
-                    // Dropped by us, because the state no longer wants it.
-                    Err(_) => continue,
-                },
+            let event = tokio::select! {
+                Some(asked) = asked.recv() => Event::Asked(asked),
+                Some(done) = self.work.join_next_with_id() => self.done(done),
+            };
+            let (input, taken, name) = match event {
+                Event::Asked(asked) => (asked.input, asked.taken, None),
+                Event::Answered(name, input) => (input, None, Some(name)),
+                Event::Nothing => continue,
+                Event::Failed(error) => return self.stop(error),
             };
             match self.take(&state, &input).await {
                 Ok(moved) => {
+                    self.judge(name, moved.is_ok());
                     let answer = moved.as_ref().map(|_| ()).map_err(Clone::clone);
                     if let Ok(next) = moved {
                         state = next;
@@ -203,6 +232,35 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
         }
     }
 
+    /// An effect has ended. Only one that still stands in `running` counts: another was dropped, and may run anew.
+    fn done(&mut self, done: Result<(task::Id, Answer<M>), JoinError>) -> Event<M> {
+        let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(name) = self.running.iter().find(|(_, run)| run.id() == id).map(|(name, _)| name.clone())
+        else {
+            return Event::Nothing;
+        };
+        self.running.remove(&name);
+        match done {
+            Ok((_, Ok((name, input)))) => Event::Answered(name, input),
+            Ok((_, Err(error))) => Event::Failed(error),
+            Err(error) => {
+                tracing::error!(%error, "an effect broke off; it is tried again after a pause");
+                self.judge(Some(name), false);
+                Event::Nothing
+            }
+        }
+    }
+
+    /// An answer that was no use must not make a loop that fills the disk.
+    fn judge(&mut self, name: Option<M::Name>, useful: bool) {
+        let Some(name) = name else { return };
+        if useful {
+            self.failed.remove(&name);
+        } else {
+            *self.failed.entry(name).or_default() += 1;
+        }
+    }
+
     fn stop(&self, error: JournalError) {
         // The node stops on the first; a full channel says that it already does.
         let _ = self.keeper.fatal.try_send(error);
@@ -212,7 +270,13 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
     async fn take(&mut self, state: &M, input: &M::Input) -> Result<Result<M, String>, JournalError> {
         let now = clock::now();
         let id = state.id();
-        let next = match state.clone().next(input, now) {
+        let bytes = canonical::encode(input);
+        let next = if bytes.len() > MAX_BYTES {
+            Err(format!("an input of {} bytes; at most {MAX_BYTES} are kept", bytes.len()))
+        } else {
+            state.clone().next(input, now)
+        };
+        let next = match next {
             Ok(next) => next,
             Err(why) => {
                 let note = Note::about(id, "rejected", false, why.clone());
@@ -220,7 +284,6 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
                 return Ok(Err(why));
             }
         };
-        let bytes = canonical::encode(input);
         let mut entries = vec![Entry::Input { machine: M::KIND, id, seq: self.seq, input: bytes }];
         if next.ended() {
             entries.push(Entry::Ended { machine: M::KIND, id });
@@ -241,16 +304,28 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
             }
             keep
         });
+        self.failed.retain(|name, _| names.contains(name));
         for effect in wanted {
             let Some(name) = M::name(&effect) else { continue };
             if self.running.contains_key(&name) {
                 continue;
             }
+            let pause = self.failed.get(&name).map(|times| pause(*times));
             let (actor, state, inputs) = (self.actor.clone(), state.clone(), self.inputs.clone());
             let answered = name.clone();
-            let running =
-                self.work.spawn(async move { Ok((answered, actor.run(state, effect, inputs).await?)) });
+            let running = self.work.spawn(async move {
+                if let Some(pause) = pause {
+                    tokio::time::sleep(pause).await;
+                }
+                Ok((answered, actor.run(state, effect, inputs).await?))
+            });
             self.running.insert(name, running);
         }
     }
+}
+
+/// Doubles from a second to [`LONGEST_PAUSE`].
+fn pause(times: u32) -> Duration {
+    let seconds = 1_u64.checked_shl(times.saturating_sub(1)).unwrap_or(u64::MAX);
+    Duration::from_secs(seconds).min(LONGEST_PAUSE)
 }

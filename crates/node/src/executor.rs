@@ -2,7 +2,7 @@
 //! the journal's writes is here and nowhere else (`sofie_ledgers::port`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sofie_ledgers::{Intent, Ledger, LedgerError, Status};
@@ -15,6 +15,9 @@ use crate::journal::{Entry, Intended, Journal, JournalError};
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// After so many polls that find nothing, the same intent is submitted again.
 const POLLS_PER_SUBMIT: u32 = 8;
+
+/// At most so many characters of a ledger's refusal are kept.
+const MAX_REASON: usize = 1_024;
 
 /// The ledgers of a node, by name.
 pub type Ledgers = BTreeMap<LedgerId, Arc<dyn Ledger>>;
@@ -42,8 +45,8 @@ pub struct Key {
 pub struct Executor {
     ledgers: Arc<Ledgers>,
     journal: Journal,
-    /// Intents that an earlier run fixed: their operations ask before they submit.
-    earlier: Arc<BTreeMap<Key, Intent>>,
+    /// Intents that an earlier run fixed: their operations ask before they submit. Each is taken out by its operation.
+    earlier: Arc<Mutex<BTreeMap<Key, Intent>>>,
 }
 
 impl std::fmt::Debug for Executor {
@@ -71,6 +74,16 @@ impl Pace {
     }
 }
 
+/// What came of making an intent.
+enum Tried {
+    /// It is written ahead.
+    Fixed(Intent),
+    /// None is needed, or none is possible.
+    Ended(Ended),
+    /// The ledger could not say yet.
+    Again,
+}
+
 impl Executor {
     /// An executor over a journal that holds no unfinished work.
     #[must_use]
@@ -88,12 +101,16 @@ impl Executor {
         for Intended { id, task, ledger, bytes } in reader.intents()? {
             let intent = Intent(bytes);
             let known = self.ledgers.iter().find(|(name, _)| name.as_str() == ledger);
-            if let Some((_, known)) = known {
-                adopt(known.as_ref(), &intent, &task).await;
+            match known {
+                Some((_, known)) => adopt(known.as_ref(), &intent, &task).await,
+                None => tracing::error!(
+                    %ledger, %task, transaction = %id,
+                    "an earlier run was about to use a ledger that is no longer configured; add it again"
+                ),
             }
             earlier.insert(Key { id, task }, intent);
         }
-        self.earlier = Arc::new(earlier);
+        self.earlier = Arc::new(Mutex::new(earlier));
         Ok(self)
     }
 
@@ -125,51 +142,75 @@ impl Executor {
                 "this node has no ledger {ledger}; add it to the configuration"
             )));
         };
-        let profile = ledger.profile();
-        let poll = Duration::from(profile.poll);
+        let poll = Duration::from(ledger.profile().poll);
         let mut pace = Pace { poll, wait: poll };
-        let mut intent = self.earlier.get(&key).cloned();
+        let earlier = self.earlier.lock().expect("no holder of this lock panics").remove(&key);
+        let mut intent = earlier;
         if intent.is_some()
             && let Some(ended) = self.ask(ledger.as_ref(), operation, intent.as_ref(), &mut pace).await
         {
             return Ok(ended);
         }
         loop {
-            let fixed = match intent.take() {
-                Some(fixed) => fixed,
-                None => match ledger.intend(operation).await {
-                    Ok(fixed) => {
-                        self.write_ahead(&key, &profile.id, &fixed).await?;
-                        fixed
-                    }
-                    Err(LedgerError::Refused { reason, .. } | LedgerError::Unsupported { reason, .. }) => {
-                        match self.after_refusal(ledger.as_ref(), operation, None, reason, &mut pace).await {
-                            Some(ended) => return Ok(ended),
-                            None => continue,
-                        }
-                    }
-                    Err(error) => {
-                        pace.back_off(&error).await;
-                        continue;
-                    }
-                },
+            let tried = match intent.take() {
+                Some(fixed) => Tried::Fixed(fixed),
+                None => self.fix(&key, ledger.as_ref(), operation, &mut pace).await?,
             };
-            match ledger.submit(&fixed).await {
-                Ok(()) => {}
-                Err(LedgerError::Refused { reason, .. } | LedgerError::Unsupported { reason, .. }) => {
-                    let refused =
-                        self.after_refusal(ledger.as_ref(), operation, Some(&fixed), reason, &mut pace);
-                    if let Some(ended) = refused.await {
-                        return Ok(ended);
-                    }
-                }
-                Err(error) => pace.back_off(&error).await,
-            }
-            if let Some(ended) = self.watch(ledger.as_ref(), operation, &fixed, &mut pace).await {
+            let fixed = match tried {
+                Tried::Fixed(fixed) => fixed,
+                Tried::Ended(ended) => return Ok(ended),
+                Tried::Again => continue,
+            };
+            if let Some(ended) = self.bring(ledger.as_ref(), operation, &fixed, &mut pace).await {
                 return Ok(ended);
             }
             intent = Some(fixed);
         }
+    }
+
+    /// Makes a new intent and writes it ahead.
+    async fn fix(
+        &self,
+        key: &Key,
+        ledger: &dyn Ledger,
+        operation: &Operation,
+        pace: &mut Pace,
+    ) -> Result<Tried, JournalError> {
+        match ledger.intend(operation).await {
+            Ok(fixed) => {
+                self.write_ahead(key, &ledger.profile().id, &fixed).await?;
+                Ok(Tried::Fixed(fixed))
+            }
+            Err(LedgerError::Refused { reason, .. } | LedgerError::Unsupported { reason, .. }) => {
+                let ended = self.after_refusal(ledger, operation, None, reason, pace).await;
+                Ok(ended.map_or(Tried::Again, Tried::Ended))
+            }
+            Err(error) => {
+                pace.back_off(&error).await;
+                Ok(Tried::Again)
+            }
+        }
+    }
+
+    /// Submits an intent that the journal holds, and watches what becomes of it. `None`: nothing is seen of it.
+    async fn bring(
+        &self,
+        ledger: &dyn Ledger,
+        operation: &Operation,
+        fixed: &Intent,
+        pace: &mut Pace,
+    ) -> Option<Ended> {
+        match ledger.submit(fixed).await {
+            Ok(()) => {}
+            Err(LedgerError::Refused { reason, .. } | LedgerError::Unsupported { reason, .. }) => {
+                let ended = self.after_refusal(ledger, operation, Some(fixed), reason, pace).await;
+                if ended.is_some() {
+                    return ended;
+                }
+            }
+            Err(error) => pace.back_off(&error).await,
+        }
+        self.watch(ledger, operation, fixed, pace).await
     }
 
     async fn write_ahead(&self, key: &Key, ledger: &LedgerId, intent: &Intent) -> Result<(), JournalError> {
@@ -193,7 +234,7 @@ impl Executor {
         loop {
             match ledger.status(operation, intent).await {
                 Ok(Status::Final(evidence)) => return Some(Ended::Final(evidence)),
-                Ok(Status::Refused { reason }) => return Some(Ended::Refused(reason)),
+                Ok(Status::Refused { reason }) => return Some(refused(&reason)),
                 Ok(Status::Pending) => pace.poll().await,
                 Ok(Status::Absent) | Err(LedgerError::Unsupported { .. } | LedgerError::Refused { .. }) => {
                     return None;
@@ -214,14 +255,12 @@ impl Executor {
     ) -> Option<Ended> {
         match ledger.status(operation, intent).await {
             Ok(Status::Final(evidence)) => Some(Ended::Final(evidence)),
-            Ok(Status::Absent | Status::Refused { .. }) => Some(Ended::Refused(reason)),
+            Ok(Status::Absent | Status::Refused { .. }) => Some(refused(&reason)),
             Ok(Status::Pending) => {
                 pace.poll().await;
                 None
             }
-            Err(LedgerError::Unsupported { .. } | LedgerError::Refused { .. }) => {
-                Some(Ended::Refused(reason))
-            }
+            Err(LedgerError::Unsupported { .. } | LedgerError::Refused { .. }) => Some(refused(&reason)),
             Err(error) => {
                 pace.back_off(&error).await;
                 None
@@ -241,7 +280,7 @@ impl Executor {
         while unseen < POLLS_PER_SUBMIT {
             match ledger.status(operation, Some(intent)).await {
                 Ok(Status::Final(evidence)) => return Some(Ended::Final(evidence)),
-                Ok(Status::Refused { reason }) => return Some(Ended::Refused(reason)),
+                Ok(Status::Refused { reason }) => return Some(refused(&reason)),
                 Ok(Status::Pending) => {
                     unseen = 0;
                     pace.poll().await;
@@ -258,6 +297,11 @@ impl Executor {
         }
         None
     }
+}
+
+/// A ledger's words are journaled: no more of them than a person reads.
+fn refused(reason: &str) -> Ended {
+    Ended::Refused(reason.chars().take(MAX_REASON).collect())
 }
 
 /// No later intent may take this one's nonce, so a ledger that is away is waited for.

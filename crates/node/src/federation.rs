@@ -286,9 +286,11 @@ impl From<PlatformError> for ApiError {
             PlatformError::NoOwner { .. } => ErrorKind::NotFound,
             PlatformError::Joined { .. } => ErrorKind::Conflict,
             PlatformError::TooMany => ErrorKind::TooMany,
-            PlatformError::Adapter(AdapterError::Transient { .. }) | PlatformError::Anchor { .. } => {
-                ErrorKind::Unavailable
-            }
+            PlatformError::Adapter(AdapterError::Transient { .. })
+            | PlatformError::Anchor { .. }
+            | PlatformError::Empty { .. } => ErrorKind::Unavailable,
+            // Only at the start, so never by this way.
+            PlatformError::Mapping { .. } => ErrorKind::Internal,
             PlatformError::Adapter(_) => ErrorKind::Invalid,
             PlatformError::Directory(_) => ErrorKind::Invalid,
             PlatformError::Journal(_) => ErrorKind::Unavailable,

@@ -42,13 +42,27 @@ pub struct OwnersGate {
     door: Door,
     key: PublicKey,
     allowed: BTreeSet<String>,
-    memory: Mutex<Memory>,
+    memory: Arc<Memory>,
     keeper: Keeper,
 }
 
-struct Memory {
+/// What an owner's doors remember. All doors of an owner share one: a capability that one has let in is used up at the
+/// others, and one book is what the journal keeps.
+pub struct Memory(Mutex<Remembered>);
+
+struct Remembered {
     book: Book,
     revocations: Revocations,
+}
+
+impl Memory {
+    /// The memory of an owner who obeys `key`. `book` is what an earlier run remembered.
+    #[must_use]
+    pub fn new(key: PublicKey, book: Option<Book>) -> Arc<Self> {
+        let now = clock::now();
+        let book = book.unwrap_or_else(|| Book::new(now));
+        Arc::new(Self(Mutex::new(Remembered { book, revocations: Revocations::none(key, now) })))
+    }
 }
 
 impl std::fmt::Debug for OwnersGate {
@@ -78,41 +92,33 @@ pub fn request(asked: &Request, transaction: Txid) -> Result<sofie_access::Reque
 }
 
 impl OwnersGate {
-    /// The door of `owner`, who obeys `key` and allows `allowed` of the actions that were only inferred. `book` is what
-    /// an earlier run remembered.
+    /// The door of `owner`, who obeys `key` and allows `allowed` of the actions that were only inferred.
     #[must_use]
     pub fn new(
         owner: &str,
         key: PublicKey,
         allowed: BTreeSet<String>,
-        book: Option<Book>,
+        memory: Arc<Memory>,
         keeper: Keeper,
     ) -> Arc<Self> {
-        let now = clock::now();
-        let memory =
-            Memory { book: book.unwrap_or_else(|| Book::new(now)), revocations: Revocations::none(key, now) };
-        Arc::new(Self {
-            owner: owner.to_owned(),
-            door: Door::new(key, owner, Limits::default()),
-            key,
-            allowed,
-            memory: Mutex::new(memory),
-            keeper,
-        })
+        let door = Door::new(key, owner, Limits::default());
+        Arc::new(Self { owner: owner.to_owned(), door, key, allowed, memory, keeper })
     }
 
-    fn decide(&self, asked: &Request, shown: &Shown, now: Timestamp) -> Result<(Verdict, Vec<u8>), Refusal> {
+    /// Decides, and keeps the door's book before anybody is let in. The memory stays locked until then: a book must not
+    /// overtake a newer one on its way to the disk.
+    fn decide(&self, asked: &Request, shown: &Shown, now: Timestamp) -> Result<(), Refusal> {
         let forged = |reason: String| Refusal::Forged { reason };
         let request = request(asked, shown.transaction).map_err(|e| forged(e.to_string()))?;
         let presented = Presented { token: &shown.token, request: &request, proof: Some(&shown.proof) };
-        let mut memory = self.memory.lock().expect("no holder of this lock panics");
+        let mut memory = self.memory.0.lock().expect("no holder of this lock panics");
         // This node is the owner's own: its list is as fresh as the owner can make it.
         memory.revocations = memory.revocations.with([], now).map_err(|e| forged(e.to_string()))?;
-        let Memory { book, revocations } = &mut *memory;
+        let Remembered { book, revocations } = &mut *memory;
         let outcome = self.door.admit(&presented, revocations, book, now);
         let verdict = Verdict::of(&self.door, &presented, now, &outcome);
         match outcome {
-            Ok(_) => Ok((verdict, memory.book.to_bytes())),
+            Ok(_) => self.keep(shown, &verdict, memory.book.to_bytes(), now),
             Err(refusal) => Err(told(&refusal)),
         }
     }
@@ -169,10 +175,7 @@ impl Gate for OwnersGate {
             let reason = format!("{} was only inferred, and {} has not allowed it", asked.action, self.owner);
             return Err(self.refuse(asked, transaction, Refusal::Policy { reason }, now));
         }
-        match self.decide(asked, &shown, now) {
-            Ok((verdict, book)) => self.keep(&shown, &verdict, book, now),
-            Err(refusal) => Err(self.refuse(asked, transaction, refusal, now)),
-        }
+        self.decide(asked, &shown, now).map_err(|refusal| self.refuse(asked, transaction, refusal, now))
     }
 }
 

@@ -1,11 +1,13 @@
 //! The platforms that this node has joined: each by introspection through an adapter, its things registered in the
 //! directory, their hashes anchored on a record ledger, its messages read into the log of readings.
 
+mod configured;
 mod join;
+mod listen;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sofie_adapters::port::{Adapter, AdapterError, Counters, Description};
@@ -17,16 +19,18 @@ use crate::auditor::Note;
 use crate::clock;
 use crate::drive::Keeper;
 use crate::executor::Executor;
-use crate::journal::{Entry, JournalError};
+use crate::gate::Memory;
+use crate::journal::{Entry, Journal, JournalError};
 use crate::parties::Parties;
 use crate::readings::{ReadingLog, Readings};
+
+pub(crate) use configured::Configured;
+use listen::Wait;
 
 /// Facts of this group hold the joined platforms.
 const PLATFORMS: &str = "platform";
 /// Facts of this group hold the directory's records.
 const THINGS: &str = "thing";
-/// How long to wait before a platform that is away is asked for its messages again.
-const RETRY: Duration = Duration::from_secs(1);
 /// At most so many platforms.
 pub const MAX_PLATFORMS: usize = 256;
 
@@ -42,7 +46,11 @@ struct Inner {
     directory: Mutex<Directory>,
     joined: RwLock<Vec<Joined>>,
     readings: ReadingLog,
-    /// One join, and one change of the directory, at a time.
+    /// What the doors of each owner remember.
+    memories: Mutex<BTreeMap<String, Arc<Memory>>>,
+    /// One platform at a time is registered and kept; none is asked anything under this lock.
+    joining: tokio::sync::Mutex<()>,
+    /// One change of the directory at a time.
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -87,6 +95,20 @@ pub enum PlatformError {
     /// There are too many.
     #[error("this node has joined {MAX_PLATFORMS} platforms, no more are taken")]
     TooMany,
+    /// It answers, but there is nothing yet that could be described.
+    #[error("{url} answers, but tells of no thing yet; let its devices speak once, then join again")]
+    Empty {
+        /// Where it answers.
+        url: String,
+    },
+    /// The owner's mapping of a configured platform.
+    #[error("{file}: not a mapping: {what}; docs/guide/mapping.md shows one")]
+    Mapping {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// The platform itself.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
@@ -106,6 +128,13 @@ pub enum PlatformError {
         /// Its words.
         reason: String,
     },
+}
+
+impl PlatformError {
+    /// Whether it may be otherwise later.
+    pub(crate) const fn is_transient(&self) -> bool {
+        matches!(self, Self::Adapter(AdapterError::Transient { .. }))
+    }
 }
 
 impl std::fmt::Debug for Platforms {
@@ -128,7 +157,7 @@ impl Platforms {
     ) -> Result<Self, JournalError> {
         let mut directory = Directory::default();
         for (key, bytes) in executor.journal().reader()?.facts(THINGS)? {
-            let record = serde_json::from_slice(&bytes).map_err(|e| corrupt(&key, &e))?;
+            let record = serde_json::from_slice(&bytes).map_err(|e| corrupt(executor.journal(), &key, &e))?;
             directory.apply(Change::Put { record });
         }
         Ok(Self(Arc::new(Inner {
@@ -139,25 +168,33 @@ impl Platforms {
             directory: Mutex::new(directory),
             joined: RwLock::default(),
             readings: ReadingLog::default(),
+            memories: Mutex::default(),
+            joining: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         })))
     }
 
     /// Connects to the platforms that an earlier run joined. One that is away is waited for by its reader, not here.
+    /// What `configured` says of one of them now, its policy and its mapping, goes before what was kept.
     ///
     /// # Errors
     /// [`PlatformError::Journal`].
-    pub async fn reopen(&self) -> Result<usize, PlatformError> {
-        let kept = self.0.executor.journal().reader()?.facts(PLATFORMS)?;
+    pub(crate) async fn reopen(&self, configured: &[Configured]) -> Result<usize, PlatformError> {
+        let kept = self.kept()?;
         let count = kept.len();
-        for (key, bytes) in kept {
-            let kept: Kept = serde_json::from_slice(&bytes).map_err(|e| corrupt(&key, &e))?;
-            match self.adapter(&kept.platform, &kept.allow, Self::binding(&kept.descriptions)).await {
-                Ok(adapter) => self.add(Joined { kept, adapter }),
-                Err(error) => tracing::error!(%error, platform = %kept.platform.id, "not reopened"),
-            }
+        for mut kept in kept {
+            kept.obey(configured);
+            self.reopen_one(kept).await;
         }
         Ok(count)
+    }
+
+    fn kept(&self) -> Result<Vec<Kept>, JournalError> {
+        let facts = self.0.executor.journal().reader()?.facts(PLATFORMS)?;
+        facts
+            .iter()
+            .map(|(key, bytes)| serde_json::from_slice(bytes).map_err(|e| self.corrupt(key, &e)))
+            .collect()
     }
 
     /// The joined platforms.
@@ -222,19 +259,12 @@ impl Platforms {
         plan: impl FnOnce(&Directory, Timestamp) -> Result<Change, DirectoryError> + Send,
     ) -> Result<Change, PlatformError> {
         let _one_at_a_time = self.0.changing.lock().await;
-        self.change_alone(plan).await
-    }
-
-    async fn change_alone(
-        &self,
-        plan: impl FnOnce(&Directory, Timestamp) -> Result<Change, DirectoryError> + Send,
-    ) -> Result<Change, PlatformError> {
         let now = clock::now();
         let change = self.directory(|directory| plan(directory, now))?;
         let (key, value) = match &change {
             Change::Put { record } => (
                 record.id.to_string(),
-                serde_json::to_vec(record).map_err(|e| corrupt(record.id.as_str(), &e))?,
+                serde_json::to_vec(record).map_err(|e| self.corrupt(record.id.as_str(), &e))?,
             ),
             Change::Removed { id, .. } => (id.to_string(), Vec::new()),
         };
@@ -257,35 +287,25 @@ impl Platforms {
         joined.kept.descriptions.into_iter().find(|one| one.thing == *thing).map(|one| one.binding)
     }
 
-    /// Takes the platform in and reads its messages from now on, as long as the node runs.
-    fn add(&self, joined: Joined) {
-        let (adapter, readings) = (joined.adapter.clone(), self.0.readings.clone());
-        let id = joined.kept.platform.id.clone();
-        self.0.joined.write().expect("no holder of this lock panics").push(joined);
-        tokio::spawn(async move {
-            loop {
-                match adapter.observe().await {
-                    Ok(mut messages) => {
-                        while let Some(message) = messages.recv().await {
-                            for deviation in &message.deviations {
-                                tracing::warn!(platform = %id, source = %message.source, ?deviation, "a message deviates");
-                            }
-                            for observation in message.observations {
-                                readings.push(message.arrived, observation);
-                            }
-                        }
-                    }
-                    Err(AdapterError::Transient { reason, .. }) => {
-                        tracing::warn!(platform = %id, %reason, "no messages yet");
-                    }
-                    Err(error) => {
-                        tracing::info!(platform = %id, %error, "sends nothing that could be watched");
-                        return;
-                    }
-                }
-                tokio::time::sleep(RETRY).await;
+    fn corrupt(&self, key: &str, error: &serde_json::Error) -> JournalError {
+        corrupt(self.0.executor.journal(), key, error)
+    }
+}
+
+impl Kept {
+    fn obey(&mut self, configured: &[Configured]) {
+        let mine = join::address(self.platform.kind, &self.platform.owner, &self.platform.url).ok();
+        let is_this = |one: &&Configured| {
+            one.asked.owner == self.platform.owner
+                && join::address(one.asked.kind, &one.asked.owner, &one.asked.url).ok() == mine
+        };
+        let Some(one) = configured.iter().find(is_this) else { return };
+        self.allow = one.asked.allow.iter().cloned().collect();
+        for description in &mut self.descriptions {
+            if let Some(mapped) = one.mapping.thing(&description.thing) {
+                description.binding = mapped.clone();
             }
-        });
+        }
     }
 }
 
@@ -296,8 +316,8 @@ fn verb(change: &Change) -> &'static str {
     }
 }
 
-fn corrupt(key: &str, error: &serde_json::Error) -> JournalError {
-    JournalError::Corrupt { path: "journal".into(), what: format!("{key}: {error}") }
+fn corrupt(journal: &Journal, key: &str, error: &serde_json::Error) -> JournalError {
+    JournalError::Corrupt { path: journal.path().to_owned(), what: format!("{key}: {error}") }
 }
 
 impl From<&Description> for DescriptionKept {

@@ -1,14 +1,16 @@
-//! The newest readings of all joined platforms: contracts look here, so that a reading that came while a contract was
-//! busy is not lost.
+//! The newest readings of each thing of the joined platforms: contracts look here, so that a reading that came while a
+//! contract was busy is not lost. A thing that talks much pushes out its own readings only.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use sofie_model::{Observation, ThingId, Timestamp};
 use tokio::sync::watch;
 
-/// So many readings are remembered; older ones are forgotten.
-const REMEMBERED: usize = 4_096;
+/// So many readings of a thing are remembered; older ones are forgotten.
+const REMEMBERED: usize = 256;
+/// So many things are remembered; readings of any other are lost.
+const MAX_THINGS: usize = 8_192;
 
 /// The log. Clones share it.
 #[derive(Debug, Clone)]
@@ -16,13 +18,13 @@ pub struct ReadingLog(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    ring: Mutex<Ring>,
+    rings: Mutex<HashMap<ThingId, Ring>>,
     grown: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Ring {
-    /// The number of the oldest reading that is remembered.
+    /// The number of the oldest reading that is remembered; its thing's first has number 0.
     first: u64,
     readings: VecDeque<(Timestamp, Observation)>,
 }
@@ -39,22 +41,26 @@ pub struct Readings {
 
 impl Default for ReadingLog {
     fn default() -> Self {
-        Self(Arc::new(Inner { ring: Mutex::default(), grown: watch::channel(0).0 }))
+        Self(Arc::new(Inner { rings: Mutex::default(), grown: watch::channel(0).0 }))
     }
 }
 
 impl ReadingLog {
     /// Remembers a reading that arrived at `arrived`.
     pub fn push(&self, arrived: Timestamp, observation: Observation) {
-        let mut ring = self.0.ring.lock().expect("no holder of this lock panics");
+        let mut rings = self.0.rings.lock().expect("no holder of this lock panics");
+        if rings.len() >= MAX_THINGS && !rings.contains_key(&observation.thing) {
+            tracing::error!(thing = %observation.thing, "a reading is lost: {MAX_THINGS} things are remembered");
+            return;
+        }
+        let ring = rings.entry(observation.thing.clone()).or_default();
         if ring.readings.len() == REMEMBERED {
             ring.readings.pop_front();
             ring.first += 1;
         }
         ring.readings.push_back((arrived, observation));
-        let end = ring.first + ring.readings.len() as u64;
-        drop(ring);
-        self.0.grown.send_replace(end);
+        drop(rings);
+        self.0.grown.send_modify(|count| *count += 1);
     }
 
     /// The readings of `thing` that arrived at `since` or later, and those to come.
@@ -80,13 +86,11 @@ impl Readings {
 
     fn find(&mut self) -> Option<Observation> {
         self.grown.mark_unchanged();
-        let ring = self.log.0.ring.lock().expect("no holder of this lock panics");
+        let rings = self.log.0.rings.lock().expect("no holder of this lock panics");
+        let ring = rings.get(&self.thing)?;
         let from = usize::try_from(self.next.saturating_sub(ring.first)).unwrap_or(usize::MAX);
-        let wanted = |(arrived, reading): &&(Timestamp, Observation)| {
-            *arrived >= self.since && reading.thing == self.thing
-        };
         let end = ring.first + ring.readings.len() as u64;
-        let found = ring.readings.iter().enumerate().skip(from).find(|(_, entry)| wanted(entry));
+        let found = ring.readings.iter().enumerate().skip(from).find(|(_, entry)| entry.0 >= self.since);
         self.next = found.map_or(end, |(index, _)| ring.first + index as u64 + 1);
         found.map(|(_, (_, reading))| reading.clone())
     }
@@ -127,5 +131,17 @@ mod tests {
         // The first of them was forgotten, and nothing is read twice.
         assert_eq!(readings.next().await.quantity.value, Value::Integer(1));
         assert_eq!(readings.next().await.quantity.value, Value::Integer(2));
+    }
+
+    #[tokio::test]
+    async fn a_thing_that_talks_much_pushes_out_nobody_elses_readings() {
+        let log = ReadingLog::default();
+        let at = Timestamp::from_seconds;
+        log.push(at(1), reading("urn:quiet", 7));
+        for n in 0..=i64::try_from(REMEMBERED).expect("small") {
+            log.push(at(2), reading("urn:loud", n));
+        }
+        let mut readings = log.since(&"urn:quiet".parse().expect("a name"), at(1));
+        assert_eq!(readings.next().await.quantity.value, Value::Integer(7));
     }
 }

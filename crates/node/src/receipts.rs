@@ -10,7 +10,7 @@ use sofie_model::{Evidence, LedgerId, Manifest, Operation, ThingId, Timestamp, c
 
 use crate::auditor;
 use crate::contracts::{Contracts, Driven};
-use crate::drive::{MAX_BYTES, Machine};
+use crate::drive::{self, Machine};
 use crate::gate::VERDICTS;
 use crate::journal::{JournalError, Reader};
 
@@ -57,25 +57,17 @@ pub(crate) async fn make(node: &Contracts, driven: &Driven) -> Result<Vec<u8>, S
     Ok(body.sign(keys.secp256k1()).to_bytes())
 }
 
-fn corrupt(error: &canonical::Error) -> JournalError {
-    JournalError::Corrupt { path: "journal".into(), what: error.to_string() }
-}
-
 fn inputs(reader: &Reader, driven: &Driven) -> Result<Vec<(Input, Timestamp)>, JournalError> {
     let record = reader.machine(Driven::KIND, driven.id())?;
-    let inputs = record.map(|record| record.inputs).unwrap_or_default();
-    let read = |(bytes, at): (Vec<u8>, Timestamp)| {
-        Ok((canonical::decode(&bytes, MAX_BYTES).map_err(|e| corrupt(&e))?, at))
-    };
-    inputs.into_iter().map(read).collect()
+    record.as_ref().map_or_else(|| Ok(Vec::new()), drive::inputs)
 }
 
 /// What the ledgers hold of the transaction itself.
 fn transaction_facts(reader: &Reader, driven: &Driven) -> Result<Vec<Evidence>, JournalError> {
     let record = reader.machine(<sofie_transaction::State as Machine>::KIND, driven.id())?;
     let mut facts = Vec::new();
-    for (bytes, _) in record.map(|record| record.inputs).unwrap_or_default() {
-        match canonical::decode(&bytes, MAX_BYTES).map_err(|e| corrupt(&e))? {
+    for (input, _) in record.as_ref().map_or_else(|| Ok(Vec::new()), drive::inputs)? {
+        match input {
             sofie_transaction::Input::Prepared(_, evidence)
             | sofie_transaction::Input::Decided(evidence)
             | sofie_transaction::Input::Closed(_, evidence) => facts.push(evidence),
@@ -179,6 +171,7 @@ fn seen(inputs: &[(Input, Timestamp)]) -> Option<Seen> {
 }
 
 fn extract(reader: &Reader, driven: &Driven) -> Result<Extract, JournalError> {
-    let records: Result<Vec<_>, _> = reader.audit()?.iter().map(|bytes| auditor::decode(bytes)).collect();
+    let decode = |bytes: &Vec<u8>| auditor::decode(reader.path(), bytes);
+    let records: Result<Vec<_>, _> = reader.audit()?.iter().map(decode).collect();
     Ok(Extract::of(&records?, driven.id()))
 }

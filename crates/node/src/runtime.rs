@@ -17,7 +17,7 @@ use crate::journal::{Journal, JournalError, Pause};
 use crate::keys::KeyError;
 use crate::opening::{self, OpenError, Opened};
 use crate::parties::Parties;
-use crate::platforms::{PlatformError, Platforms};
+use crate::platforms::{Configured, PlatformError, Platforms};
 use crate::transactions::Transactions;
 
 /// Why a node does not start. Nothing is half-started.
@@ -43,7 +43,7 @@ pub enum StartError {
     /// A ledger.
     #[error(transparent)]
     Ledger(#[from] OpenError),
-    /// A platform that was joined before.
+    /// A platform that was joined before, or the mapping of a configured one.
     #[error(transparent)]
     Platform(#[from] PlatformError),
 }
@@ -89,6 +89,7 @@ impl Runtime {
             clock::check(started_at, last)?;
         }
         let parties = Parties::load(&config)?;
+        let configured = Configured::read(&config.platforms)?;
         let Opened { ledgers, deployments } = opening::open(&config, &parties).await?;
         let anchor = record_ledger(&config, &ledgers);
         let (fatal, failed) = mpsc::channel(1);
@@ -97,7 +98,7 @@ impl Runtime {
         let executor = Executor::new(Arc::new(ledgers), journal).adopt().await?;
         let transactions = Transactions::new(executor.clone(), keeper.clone(), Arc::new(parties.clone()));
         let platforms = Platforms::load(executor.clone(), keeper.clone(), parties.clone(), anchor)?;
-        let reopened = platforms.reopen().await?;
+        let reopened = platforms.reopen(&configured).await?;
         let contracts = Contracts::new(
             executor.clone(),
             keeper,
@@ -114,6 +115,7 @@ impl Runtime {
             platforms = reopened,
             "recovered from the journal"
         );
+        platforms.join_configured(configured);
         let inner = Inner {
             config,
             parties,

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use sofie_ledgers::Status;
-use sofie_model::{Digest, Evidence, Fact, Finality, LegId, Operation, Step, Timestamp, Txid, canonical};
+use sofie_ledgers::{LedgerError, Status};
+use sofie_model::{
+    Account, Decide, Digest, Evidence, Fact, Finality, LedgerId, LegId, Operation, Step, Timestamp, Txid,
+    canonical,
+};
 use sofie_transaction::{Effect, Input, Phase, Plan, State, Task};
 use tokio::sync::mpsc;
 
@@ -106,7 +108,8 @@ impl Transactions {
             return Ok(());
         }
         let record = self.executor.journal().reader()?.machine(State::KIND, id.0)?;
-        if let Some(record) = record.filter(|record| !record.ended) {
+        // One without an input is just being begun by somebody else.
+        if let Some(record) = record.filter(|record| !record.ended && !record.inputs.is_empty()) {
             self.run(replay(&record)?, record.inputs.len() as u64);
         }
         Ok(())
@@ -117,6 +120,10 @@ impl Transactions {
         let live = self.live.clone();
         // The lock is held until the handle stands in the map: the drive may end at once.
         let mut running = self.live.lock().expect("no holder of this lock panics");
+        // Two drives of one machine would write the same place in the journal.
+        if let Some(handle) = running.get(&txid) {
+            return handle.clone();
+        }
         let handle = drive::start(state, seq, self.clone(), self.keeper.clone(), move || {
             live.lock().expect("no holder of this lock panics").remove(&txid);
         });
@@ -130,7 +137,7 @@ impl Transactions {
 /// # Errors
 /// [`JournalError::Corrupt`] when its plan or an input does not decode or does not fit.
 pub fn replay(record: &Record) -> Result<State, JournalError> {
-    drive::replay(State::begin(drive::plan::<Plan>(&record.plan)?), &record.inputs)
+    drive::replay(State::begin(drive::plan::<Plan>(record)?), record)
 }
 
 /// Names an effect that runs.
@@ -172,7 +179,8 @@ impl Machine for State {
     }
 
     fn droppable(name: &Name) -> bool {
-        matches!(name, Name::Wake(_))
+        // A release shows its secret to nobody until its answer is taken.
+        matches!(name, Name::Wake(_) | Name::Release(_))
     }
 
     fn ended(&self) -> bool {
@@ -202,7 +210,7 @@ impl Actor<State> for Transactions {
             }
             Effect::Release(who) => Ok(release(self, &state, who).await),
             Effect::Wake(at) => {
-                tokio::time::sleep(Duration::from(at.since(clock::now()))).await;
+                clock::until(at).await;
                 Ok(Input::Woken)
             }
             // Has no name, so it is never run.
@@ -232,8 +240,14 @@ fn answer(task: Task, ended: Ended) -> Input {
     }
 }
 
-/// A participant verifies by itself that every prepare still stands before it gives its secret away (P2).
+/// A participant verifies by itself that nothing is decided and that every prepare still stands, before it gives its
+/// secret away (P2).
 async fn release(all: &Transactions, state: &State, who: u16) -> Input {
+    match foreign_decision(all, state).await {
+        Ok(None) => {}
+        Ok(Some(evidence)) => return Input::Decided(evidence),
+        Err(reason) => return Input::Withheld(who, reason),
+    }
     for (leg, evidence) in state.prepared() {
         if let Err(reason) = still_stands(all, state, leg, evidence).await {
             return Input::Withheld(who, reason);
@@ -245,6 +259,18 @@ async fn release(all: &Transactions, state: &State, who: u16) -> Input {
     }
 }
 
+/// What D holds already, by whomever.
+async fn foreign_decision(all: &Transactions, state: &State) -> Result<Option<Evidence>, String> {
+    let decide = Decide::Abort { by: Account::ZERO };
+    let operation = Operation::Decide { manifest: state.manifest().clone(), decide };
+    match look(all, state, &state.manifest().decision.ledger, &operation).await? {
+        Status::Final(evidence) => Ok(Some(evidence)),
+        // Not final yet, or none: COMMIT will meet it and learn which one stands.
+        Status::Pending | Status::Absent | Status::Refused { .. } => Ok(None),
+    }
+}
+
+/// A prepare that a reorganisation undid may come back: it is waited for while there is time to decide.
 async fn still_stands(
     all: &Transactions,
     state: &State,
@@ -259,11 +285,41 @@ async fn still_stands(
         return Ok(());
     }
     let operation = Operation::Leg { manifest: state.manifest().clone(), leg, step: Step::Prepare };
-    match ledger.status(&operation, None).await {
-        Ok(Status::Final(seen)) if seen.fact == evidence.fact => Ok(()),
-        Ok(other) => Err(format!("{leg} on {} is no longer prepared: {other:?}", evidence.ledger)),
-        Err(error) => Err(error.to_string()),
+    loop {
+        match look(all, state, &evidence.ledger, &operation).await? {
+            Status::Final(seen) if seen.fact == evidence.fact => return Ok(()),
+            other if too_late(state) => {
+                return Err(format!("{leg} on {} is no longer prepared: {other:?}", evidence.ledger));
+            }
+            _ => tokio::time::sleep(ledger.profile().poll.into()).await,
+        }
     }
+}
+
+/// Asks a ledger; one that is away is asked again while there is time to decide.
+async fn look(
+    all: &Transactions,
+    state: &State,
+    ledger: &LedgerId,
+    operation: &Operation,
+) -> Result<Status, String> {
+    let Some(ledger) = all.executor.ledgers().get(ledger) else {
+        return Err(format!("this node has no ledger {ledger}"));
+    };
+    loop {
+        match ledger.status(operation, None).await {
+            Ok(status) => return Ok(status),
+            Err(LedgerError::Transient { .. }) if !too_late(state) => {
+                tokio::time::sleep(ledger.profile().poll.into()).await;
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+/// Whether a release would come too late for a COMMIT before T_D.
+fn too_late(state: &State) -> bool {
+    clock::now() + state.decision_time() > state.manifest().deadline
 }
 
 /// The audit records that an input makes.

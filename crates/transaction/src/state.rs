@@ -110,6 +110,12 @@ impl State {
         &self.phase
     }
 
+    /// How long before T_D a release must come, for COMMIT to be final in time.
+    #[must_use]
+    pub const fn decision_time(&self) -> sofie_model::Span {
+        self.plan.decision_time
+    }
+
     /// Where each leg is, in the manifest's order.
     #[must_use]
     pub fn legs(&self) -> &[Leg] {

@@ -129,7 +129,8 @@ impl Contracts {
         let (entries, notes) = begun(&plan, notes);
         let transaction =
             sofie_transaction::Plan { manifest: plan.manifest.clone(), acts_for: vec![0, 1], decision_time };
-        let driven = Driven::begin(plan)?;
+        let driven =
+            Driven::begin(plan).ok_or_else(|| invalid("ledger", "no leg of it holds the payment"))?;
         self.transactions.begin(transaction, entries, notes).await?;
         self.run(driven, 0);
         Ok(txid)

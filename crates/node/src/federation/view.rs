@@ -31,7 +31,7 @@ pub(crate) fn steps(
 ) -> Result<Vec<Step>, JournalError> {
     let records = journal.audit_of(subject)?;
     let steps = (1..).zip(records).filter(|(seq, _)| *seq > after.unwrap_or(0));
-    steps.map(|(seq, bytes)| Ok(step(seq, auditor::decode(&bytes)?))).collect()
+    steps.map(|(seq, bytes)| Ok(step(seq, auditor::decode(journal.path(), &bytes)?))).collect()
 }
 
 fn step(seq: u64, record: auditor::Record) -> Step {

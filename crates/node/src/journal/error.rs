@@ -21,6 +21,17 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
     },
+    /// It cannot be made, or its lock file cannot.
+    #[error(
+        "journal {path}: cannot be made there; check that the folder exists, that this user may write in it, and that \
+         the disk has room"
+    )]
+    Folder {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// Another process holds it.
     #[error(
         "journal {path}: another process holds it; stop the other node, or give this one its own data_dir"
@@ -52,9 +63,10 @@ pub enum JournalError {
         /// The newest format that this program knows.
         known: i64,
     },
-    /// Nothing was written.
+    /// Nothing was confirmed.
     #[error(
-        "journal {path}: could not be written, nothing was kept; free some disk space, then start again: {reason}"
+        "journal {path}: could not be written ({reason}); free some disk space or mend the disk, then start again: \
+         nothing that was confirmed is lost"
     )]
     Write {
         /// The file.

@@ -1,6 +1,6 @@
 //! The journal's tables, and the checks when it is opened.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -32,10 +32,12 @@ pub(super) struct Lock(#[expect(dead_code, reason = "held, not read")] File);
 pub(super) fn lock(path: &Path) -> Result<Lock, JournalError> {
     let file = path.with_extension("lock");
     let opened = File::options().create(true).write(true).truncate(false).open(&file);
-    let opened = opened.map_err(|e| JournalError::Write { path: path.to_owned(), reason: e.to_string() })?;
+    let unmade = |source| JournalError::Folder { path: path.to_owned(), source };
+    let opened = opened.map_err(unmade)?;
     match opened.try_lock() {
         Ok(()) => Ok(Lock(opened)),
-        Err(_) => Err(JournalError::Held { path: path.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(JournalError::Held { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(unmade(source)),
     }
 }
 
@@ -46,12 +48,19 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
         .query_row("PRAGMA user_version", [], |r| r.get(0))
         .map_err(|source| failure(path, source))?;
     match found {
-        0 => create(&connection).map_err(|source| failure(path, source))?,
+        0 if is_empty(&connection).map_err(|source| failure(path, source))? => {
+            create(&connection).map_err(|source| failure(path, source))?;
+        }
+        0 => {
+            let what = "it holds tables, but says no format".to_owned();
+            return Err(JournalError::Corrupt { path: path.to_owned(), what });
+        }
         FORMAT => {}
         found => return Err(JournalError::Newer { path: path.to_owned(), found, known: FORMAT }),
     }
+    // The indexes too: whether a machine has ended stands in a column that no checksum covers, and in an index.
     let verdict: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |r| r.get(0))
+        .query_row("PRAGMA integrity_check(1)", [], |r| r.get(0))
         .map_err(|source| failure(path, source))?;
     if verdict != "ok" {
         return Err(JournalError::Corrupt { path: path.to_owned(), what: verdict });
@@ -72,8 +81,20 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     )
 }
 
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |r| r.get(0))
+}
+
 fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT;"))
+}
+
+/// What a failed read of an open journal means.
+pub(super) fn read_failure(path: &Path, source: rusqlite::Error) -> JournalError {
+    match failure(path, source) {
+        JournalError::Open { path, source } => JournalError::Read { path, source },
+        other => other,
+    }
 }
 
 fn failure(path: &Path, source: rusqlite::Error) -> JournalError {

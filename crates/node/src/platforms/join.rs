@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sofie_access::Book;
+use sofie_access::{Book, PublicKey};
 use sofie_adapters::binding::Binding;
 use sofie_adapters::coap::{CoapAdapter, CoapConfig};
 use sofie_adapters::mqtt::{MqttAdapter, MqttConfig};
@@ -12,12 +12,12 @@ use sofie_adapters::port::{Adapter, Description};
 use sofie_directory::ThingDescription;
 use sofie_model::{Digest, Operation};
 
-use super::{DescriptionKept, Joined, Kept, MAX_PLATFORMS, PLATFORMS, PlatformError, Platforms, corrupt};
+use super::{DescriptionKept, Joined, Kept, MAX_PLATFORMS, PLATFORMS, PlatformError, Platforms};
 use crate::api::{self, JoinPlatform, PlatformKind};
 use crate::auditor::Note;
 use crate::clock;
 use crate::executor::{Ended, Key};
-use crate::gate::{BOOKS, OwnersGate};
+use crate::gate::{BOOKS, Memory, OwnersGate};
 use crate::journal::Entry;
 use crate::parties::capability_key;
 
@@ -26,31 +26,48 @@ pub(super) fn subject(name: &str) -> Digest {
     Digest::of("sofie.subject.v1", &[name.as_bytes()])
 }
 
+/// The same text for the same platform, however its address is written.
+pub(super) fn address(kind: PlatformKind, owner: &str, url: &str) -> Result<String, PlatformError> {
+    let (scheme, port) = match kind {
+        PlatformKind::Coap => ("coap", 5683),
+        PlatformKind::Mqtt => ("mqtt", 1883),
+    };
+    Ok(sofie_adapters::Platform::new(owner, scheme, url)?.authority(port))
+}
+
 impl Platforms {
     /// Joins a platform. Once this returns `Ok`, the journal holds it and a ledger its things' hashes.
     ///
     /// # Errors
     /// [`PlatformError`]. What was registered before an error stays registered; joining again completes it.
     pub async fn join(&self, asked: &JoinPlatform) -> Result<api::Platform, PlatformError> {
-        let _one_at_a_time = self.0.changing.lock().await;
-        let joined = self.list();
-        if let Some(earlier) = joined.iter().find(|platform| platform.url == asked.url) {
-            return Err(PlatformError::Joined { url: asked.url.clone(), id: earlier.id.clone() });
-        }
-        if joined.len() >= MAX_PLATFORMS {
-            return Err(PlatformError::TooMany);
-        }
+        self.join_with(asked, Binding::default()).await
+    }
+
+    /// [`Platforms::join`] with the owner's own mapping, which goes before what introspection finds.
+    pub(super) async fn join_with(
+        &self,
+        asked: &JoinPlatform,
+        mapping: Binding,
+    ) -> Result<api::Platform, PlatformError> {
+        self.may_join(asked)?;
         let allow: BTreeSet<String> = asked.allow.iter().cloned().collect();
         let mut platform = api::Platform {
-            id: format!("{}-{}", asked.owner, joined.len() + 1),
+            id: String::new(),
             owner: asked.owner.clone(),
             kind: asked.kind,
             url: asked.url.clone(),
             things: Vec::new(),
         };
-        let adapter = self.adapter(&platform, &allow, Binding::default()).await?;
+        let adapter = self.adapter(&platform, &allow, mapping).await?;
         let descriptions = adapter.introspect().await?;
+        if descriptions.is_empty() {
+            return Err(PlatformError::Empty { url: asked.url.clone() });
+        }
         platform.things = descriptions.iter().map(|one| one.thing.clone()).collect();
+        let _one_at_a_time = self.0.joining.lock().await;
+        // Somebody may have joined it while it was asked.
+        platform.id = format!("{}-{}", asked.owner, self.may_join(asked)? + 1);
         for description in &descriptions {
             self.register(&platform.owner, description).await?;
         }
@@ -59,6 +76,18 @@ impl Platforms {
         let platform = kept.platform.clone();
         self.add(Joined { kept, adapter });
         Ok(platform)
+    }
+
+    /// How many platforms are kept, unless this one is, or there are too many.
+    fn may_join(&self, asked: &JoinPlatform) -> Result<usize, PlatformError> {
+        let mine = address(asked.kind, &asked.owner, &asked.url)?;
+        let kept = self.kept()?;
+        for Kept { platform, .. } in &kept {
+            if address(platform.kind, &platform.owner, &platform.url).is_ok_and(|other| other == mine) {
+                return Err(PlatformError::Joined { url: asked.url.clone(), id: platform.id.clone() });
+            }
+        }
+        if kept.len() >= MAX_PLATFORMS { Err(PlatformError::TooMany) } else { Ok(kept.len()) }
     }
 
     pub(super) fn binding(descriptions: &[DescriptionKept]) -> Binding {
@@ -90,18 +119,28 @@ impl Platforms {
     fn gate(&self, owner: &str, allow: &BTreeSet<String>) -> Result<Arc<OwnersGate>, PlatformError> {
         let keys =
             self.0.parties.named(owner).ok_or_else(|| PlatformError::NoOwner { owner: owner.into() })?;
-        let books = self.0.executor.journal().reader()?.facts(BOOKS)?;
+        let key = capability_key(keys).public();
+        let memory = self.memory(owner, key)?;
+        Ok(OwnersGate::new(owner, key, allow.clone(), memory, self.0.keeper.clone()))
+    }
+
+    fn memory(&self, owner: &str, key: PublicKey) -> Result<Arc<Memory>, PlatformError> {
+        let mut memories = self.0.memories.lock().expect("no holder of this lock panics");
+        if let Some(memory) = memories.get(owner) {
+            return Ok(memory.clone());
+        }
+        let kept = self.0.executor.journal().reader()?.fact(BOOKS, owner)?;
         // A book that cannot be read is replaced by an empty one, which refuses all earlier proofs.
-        let book =
-            books.iter().find(|(name, _)| name == owner).and_then(|(_, bytes)| Book::from_bytes(bytes).ok());
-        Ok(OwnersGate::new(owner, capability_key(keys).public(), allow.clone(), book, self.0.keeper.clone()))
+        let memory = Memory::new(key, kept.and_then(|bytes| Book::from_bytes(&bytes).ok()));
+        memories.insert(owner.to_owned(), memory.clone());
+        Ok(memory)
     }
 
     async fn register(&self, owner: &str, description: &Description) -> Result<(), PlatformError> {
         let thing = ThingDescription::from_value(description.td.clone())
             .map_err(sofie_directory::store::DirectoryError::from)?;
         let hash = thing.hash();
-        self.change_alone(|directory, now| directory.put(&description.thing, thing, owner, now)).await?;
+        self.change(|directory, now| directory.put(&description.thing, thing, owner, now)).await?;
         let Some(ledger) = &self.0.anchor else { return Ok(()) };
         let topic = sofie_audit::topic::thing(&description.thing);
         let key = Key { id: topic, task: format!("anchor {hash}") };
@@ -121,7 +160,7 @@ impl Platforms {
 
     async fn keep(&self, kept: &Kept) -> Result<(), PlatformError> {
         let platform = &kept.platform;
-        let value = serde_json::to_vec(kept).map_err(|e| corrupt(&platform.id, &e))?;
+        let value = serde_json::to_vec(kept).map_err(|e| self.corrupt(&platform.id, &e))?;
         let detail =
             format!("{} joined {} with {} things", platform.owner, platform.url, platform.things.len());
         let note = Note::about(subject(&platform.url), "joined", true, detail).by(platform.owner.clone());
