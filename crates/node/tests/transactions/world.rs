@@ -1,0 +1,269 @@
+//! Two ledgers, one of which decides; a payer and a payee whose secrets the node holds; and nodes that come and go.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use sofie_ledgers::fake::Fake;
+use sofie_ledgers::{Ledger, Profile, Treasury};
+use sofie_model::manifest::{DecisionSite, EscrowTerms, Participant};
+use sofie_model::{
+    Account, Class, Decide, Decision, Digest, Fact, Finality, Leg, Manifest, Operation, Rule, Span, Terms,
+    Timestamp,
+};
+use sofie_node::auditor::Auditor;
+use sofie_node::clock;
+use sofie_node::drive::{Handle, Keeper};
+use sofie_node::executor::{Executor, Ledgers};
+use sofie_node::journal::{Journal, JournalError, Pause};
+use sofie_node::transactions::{Secrets, Transactions};
+use sofie_transaction::{Phase, Plan, State};
+use tokio::sync::mpsc;
+
+/// A bound on waiting, not a measure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PAYER: Account = Account([1; 20]);
+pub(crate) const PAYEE: Account = Account([2; 20]);
+const ESCROW: Account = Account([0xe5; 20]);
+pub(crate) const AMOUNT: u128 = 5;
+pub(crate) const ENDOWED: u128 = 100;
+const CHAIN: u64 = 7;
+
+/// The secrets of both participants; `first` is done when one is asked for: after the last look, before COMMIT.
+pub(crate) struct Held {
+    pub(crate) asked: AtomicU32,
+    first: Box<dyn Fn(&State) + Send + Sync>,
+}
+
+impl Secrets for Held {
+    fn preimage(&self, state: &State, who: u16) -> Option<Digest> {
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            (self.first)(state);
+        }
+        Some(secret(who))
+    }
+}
+
+fn secret(who: u16) -> Digest {
+    Digest([u8::try_from(who).unwrap() + 1; 32])
+}
+
+/// The ledgers, which outlive every node.
+#[derive(Clone)]
+pub(crate) struct World {
+    /// Verifies, and decides.
+    pub(crate) evm: Fake,
+    /// Records.
+    pub(crate) log: Fake,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let evm = Fake::new(profile("evm", Class::Verifying, true), CHAIN, clock::clock());
+        let log = Fake::new(profile("log", Class::Record, false), 0, clock::clock());
+        evm.endow(PAYER, ENDOWED);
+        Self { evm, log }
+    }
+
+    /// A node with a journal in `folder`.
+    pub(crate) async fn node(&self, folder: &Path, pause: Option<Pause>) -> Node {
+        self.node_with(folder, pause, Box::new(|_| {})).await
+    }
+
+    pub(crate) async fn node_with(
+        &self,
+        folder: &Path,
+        pause: Option<Pause>,
+        first: Box<dyn Fn(&State) + Send + Sync>,
+    ) -> Node {
+        let journal = open(&folder.join("journal.sqlite"), pause);
+        let (fatal, failed) = mpsc::channel(1);
+        let keeper = Keeper { auditor: Auditor::open(journal.clone()).unwrap(), fatal };
+        let ledgers: Ledgers = [&self.evm, &self.log]
+            .map(|ledger| (ledger.profile().id.clone(), Arc::new(ledger.clone()) as Arc<dyn Ledger>))
+            .into();
+        let executor = Executor::new(Arc::new(ledgers), journal.clone()).adopt().await.unwrap();
+        let secrets = Arc::new(Held { asked: AtomicU32::new(0), first });
+        let transactions = Transactions::new(executor, keeper, secrets.clone());
+        Node { transactions, journal, failed, secrets }
+    }
+
+    /// What both ledgers hold of the transaction, each fact once (P4).
+    pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut all = Vec::new();
+        for (name, ledger) in [("evm", &self.evm), ("log", &self.log)] {
+            let facts: Vec<String> = ledger.facts().iter().map(told).collect();
+            let mut unique = facts.clone();
+            unique.sort();
+            unique.dedup();
+            assert_eq!(unique.len(), facts.len(), "a fact stands twice on {name}: {facts:?}");
+            all.extend(facts.into_iter().map(|fact| (name, fact)));
+        }
+        all.sort();
+        all
+    }
+
+    /// What the payer and the escrow hold.
+    pub(crate) async fn money(&self) -> (u128, u128) {
+        (self.evm.balance(PAYER).await.unwrap(), self.evm.balance(ESCROW).await.unwrap())
+    }
+
+    /// The whole outcome of a COMMIT on both legs.
+    pub(crate) async fn assert_committed(&self) {
+        let expected = [
+            ("evm", "applied 0"),
+            ("evm", "committed 11"),
+            ("evm", "prepared 0"),
+            ("log", "applied 1"),
+            ("log", "prepared 1"),
+        ];
+        assert_eq!(self.facts(), expected.map(|(ledger, fact)| (ledger, fact.to_owned())));
+        assert_eq!(self.money().await, (ENDOWED - AMOUNT, AMOUNT));
+    }
+
+    /// Another executor, somewhere else, decides.
+    pub(crate) fn decide(&self, manifest: &Manifest, commit: bool) {
+        let decide = if commit {
+            let preimages = vec![secret(0), secret(1)];
+            Decide::Commit { included: 0b11, evidence_root: Digest::ZERO, preimages }
+        } else {
+            Decide::Abort { by: PAYEE }
+        };
+        let operation = Operation::Decide { manifest: Arc::new(manifest.clone()), decide };
+        futures::executor::block_on(async {
+            let intent = self.evm.intend(&operation).await.unwrap();
+            self.evm.submit(&intent).await.unwrap();
+        });
+    }
+}
+
+fn told(fact: &Fact) -> String {
+    match fact {
+        Fact::Prepared(_, leg) => format!("prepared {}", leg.0),
+        Fact::Applied(_, leg) => format!("applied {}", leg.0),
+        Fact::Reverted(_, leg) => format!("reverted {}", leg.0),
+        Fact::Decided(_, Decision::Commit { included, .. }) => format!("committed {included:b}"),
+        Fact::Decided(_, Decision::Abort { .. }) => "aborted".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn profile(id: &str, class: Class, decides: bool) -> Profile {
+    Profile {
+        id: id.parse().unwrap(),
+        classes: vec![class],
+        decides,
+        finality: Finality::Instant,
+        inclusion: Span::from_millis(10),
+        finalises: Span::ZERO,
+        single_operator: true,
+        poll: Span::from_millis(1),
+    }
+}
+
+/// A node in this process.
+pub(crate) struct Node {
+    pub(crate) transactions: Transactions,
+    pub(crate) journal: Journal,
+    pub(crate) failed: mpsc::Receiver<JournalError>,
+    pub(crate) secrets: Arc<Held>,
+}
+
+impl Node {
+    pub(crate) async fn begin(&self, plan: Plan) -> Result<Handle<State>, JournalError> {
+        self.transactions.begin(plan, Vec::new(), Vec::new()).await
+    }
+
+    /// Runs a transaction to its end.
+    pub(crate) async fn run(&self, plan: Plan) -> State {
+        ended(self.begin(plan).await.unwrap()).await
+    }
+
+    /// The kinds of the audit records, in order.
+    pub(crate) fn audit(&self) -> Vec<String> {
+        let records = self.journal.reader().unwrap().audit().unwrap();
+        let decode = |bytes: &Vec<u8>| sofie_node::auditor::decode(self.journal.path(), bytes).unwrap();
+        let records: Vec<_> = records.iter().map(decode).collect();
+        sofie_audit::chain::verify(&records).expect("the chain holds");
+        records.into_iter().map(|record| record.kind).collect()
+    }
+}
+
+/// Waits for the end; a halt is one that no test wants.
+pub(crate) async fn ended(mut handle: Handle<State>) -> State {
+    let over = |state: &State| matches!(state.phase(), Phase::Done(_) | Phase::Halted { .. });
+    tokio::time::timeout(PATIENCE, handle.until(over)).await.expect("it ends").expect("its node lives")
+}
+
+pub(crate) fn committed(state: &State) -> bool {
+    matches!(state.phase(), Phase::Done(Decision::Commit { included: 0b11, .. }))
+}
+
+pub(crate) fn aborted(state: &State) -> bool {
+    matches!(state.phase(), Phase::Done(Decision::Abort { .. }))
+}
+
+/// The journal's thread lets go a moment after its last handle.
+pub(crate) fn open(path: &Path, pause: Option<Pause>) -> Journal {
+    let start = Instant::now();
+    // Waits without the pause, which can be given only once.
+    loop {
+        match Journal::open(path, None) {
+            Ok(free) if pause.is_none() => return free,
+            Ok(free) => {
+                drop(free);
+                break;
+            }
+            Err(JournalError::Held { .. }) if start.elapsed() < PATIENCE => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let lock = PathBuf::from(path).with_extension("lock");
+    while std::fs::File::open(&lock).unwrap().try_lock().is_err() && start.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
+    Journal::open(path, pause).unwrap()
+}
+
+fn leg(ledger: &str, class: Class, terms: Terms) -> Leg {
+    Leg { ledger: ledger.parse().unwrap(), class, finality: Finality::Instant, required: true, terms }
+}
+
+/// An escrow on the one and a record on the other, to be decided within `seconds`.
+pub(crate) fn plan(seconds: u64) -> Plan {
+    let now = clock::now();
+    let deadline = Timestamp::from_seconds(now.as_seconds() + seconds);
+    let escrow = EscrowTerms {
+        contract: ESCROW,
+        payer: PAYER,
+        payee: PAYEE,
+        amount: AMOUNT,
+        evidence_key: Account([3; 20]),
+        evidence_deadline: deadline + Span::from_seconds(60),
+        submission_window: Span::from_seconds(10),
+    };
+    let participant =
+        |account, who| Participant { account, hashlock: Digest::sha256(secret(who).as_bytes()) };
+    let manifest = Manifest {
+        version: 1,
+        legs: vec![
+            leg("evm", Class::Verifying, Terms::Escrow(escrow)),
+            leg("log", Class::Record, Terms::Record(Digest([6; 32]))),
+        ],
+        rule: Rule::All,
+        decision: DecisionSite {
+            ledger: "evm".parse().unwrap(),
+            chain_id: CHAIN,
+            contract: Account([0xdd; 20]),
+            finality: Finality::Instant,
+        },
+        deadline,
+        grace: Span::ZERO,
+        guard: Account::ZERO,
+        participants: vec![participant(PAYER, 0), participant(PAYEE, 1)],
+        nonce: Digest([7; 32]),
+    };
+    manifest.check(now).unwrap();
+    Plan { manifest, acts_for: vec![0, 1], decision_time: Span::from_millis(100) }
+}
