@@ -267,9 +267,11 @@ impl From<Refused> for ApiError {
         match refused {
             Refused::Unknown { what, .. } => {
                 Self::new(ErrorKind::NotFound, format!("no such {what}"), refused.to_string())
+                    .next("name one that the node has")
             }
             Refused::Invalid { .. } => {
                 Self::new(ErrorKind::Invalid, "the contract cannot be opened", refused.to_string())
+                    .next("correct this field and ask again; nothing was begun")
             }
             Refused::Journal(error) => error.into(),
         }

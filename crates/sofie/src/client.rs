@@ -14,8 +14,11 @@ use crate::cli::Id;
 use crate::failure::Failure;
 use crate::input;
 
-/// A node that does not answer a question within this time is away.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// A node that does not answer a question within this time is away. Longer than the node's own default
+/// (`request_timeout`), which says what was too slow.
+const TIMEOUT: Duration = Duration::from_secs(40);
+/// A node that does not take a connection within this time is away.
+const CONNECT: Duration = Duration::from_secs(5);
 /// The longest file with a token.
 const MAX_TOKEN: usize = 4_096;
 /// The longest line of an event stream.
@@ -35,7 +38,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(TIMEOUT)
+            .connect_timeout(CONNECT)
             .build()
             .map_err(|e| Failure::lacking("make an HTTP client", e, "run sofie doctor"))?;
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })

@@ -12,8 +12,12 @@ mod output;
 mod story;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+
+/// How long a task that cannot be interrupted may hold up the end of the process.
+const CUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
@@ -27,7 +31,10 @@ fn main() -> ExitCode {
             ));
         }
     };
-    match runtime.block_on(commands::run(cli)) {
+    let ended = runtime.block_on(commands::run(cli));
+    // What still runs is cut: everything that must last is in the journal by then.
+    runtime.shutdown_timeout(CUT);
+    match ended {
         Ok(code) => code,
         Err(failure) => output::fail(&failure),
     }

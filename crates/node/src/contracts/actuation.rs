@@ -20,6 +20,10 @@ use crate::parties::capability_key;
 const RETRY: Duration = Duration::from_millis(500);
 /// At most so much of a device's answer is kept.
 const MAX_ANSWER: usize = 512;
+/// At most so many readings that fulfil nothing are told of one contract.
+const MAX_IGNORED: u32 = 16;
+/// At most so much of such a reading is told.
+const MAX_TOLD: usize = 200;
 
 impl Contracts {
     /// Writes that the device is about to be told, then tells it. Nothing is sent twice.
@@ -109,22 +113,34 @@ impl Contracts {
         ))
     }
 
-    /// Waits for a reading that fulfils the agreement; those that do not are told in the log, once each.
+    /// Waits for a reading that fulfils the agreement. Of those of the agreed property that do not, the first
+    /// [`MAX_IGNORED`] are told in the log: a sensor that talks without end must not fill the journal, nor make its good
+    /// reading wait behind the others.
     pub(super) async fn watch(&self, driven: &Driven) -> Result<Input, JournalError> {
         let agreement = driven.contract.agreement();
         let (_, terms) = driven.contract.escrow();
         let told_at = driven.contract.told_at().unwrap_or(driven.plan.opened_at);
         let mut readings = self.platforms.readings(&agreement.evidence.thing, driven.plan.opened_at);
+        let mut ignored = 0;
         loop {
             let observation = readings.next().await;
+            if observation.property != agreement.evidence.property {
+                continue;
+            }
             match agreement.fulfilled_by(&observation, told_at, terms.evidence_deadline) {
                 Ok(()) => {
                     // A salt that could be guessed would betray the value: better no evidence than that.
                     let Ok(salt) = random() else { return Ok(std::future::pending().await) };
                     return Ok(Input::Observed(observation, Salt::new(salt)));
                 }
+                Err(_) if ignored == MAX_IGNORED => {}
                 Err(why) => {
-                    let detail = format!("{} = {}: {why}", observation.property, observation.quantity.value);
+                    ignored += 1;
+                    let last = if ignored == MAX_IGNORED { "; more of this kind are not told" } else { "" };
+                    let (property, value) = (&observation.property, &observation.quantity.value);
+                    let told: String =
+                        format!("{property} = {value}: {why}").chars().take(MAX_TOLD).collect();
+                    let detail = format!("{told}{last}");
                     let note = Note::about(driven.id(), "reading-ignored", true, detail);
                     self.keeper.auditor.keep(Vec::new(), vec![note], clock::now()).await?;
                 }

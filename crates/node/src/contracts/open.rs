@@ -23,8 +23,10 @@ const LONGEST: u64 = 366 * 24 * 3600;
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// A name that this node does not know.
-    #[error("this node has no {what} {name:?}; it has {known}")]
+    #[error("{field}: this node has no {what} {name:?}; it has {known}")]
     Unknown {
+        /// The field of the request.
+        field: &'static str,
         /// What was looked for: `party`, `thing`, `ledger`.
         what: &'static str,
         /// Under this name.
@@ -61,7 +63,7 @@ impl Contracts {
     pub async fn open(&self, asked: &OpenContract) -> Result<Txid, Refused> {
         let now = clock::now();
         check_spans(asked)?;
-        let renter = self.party(&asked.renter)?;
+        let renter = self.party(&asked.renter, "renter")?;
         let owner = self.owner_of(&asked.thing, "thing")?;
         let witness = self.owner_of(&asked.evidence.thing, "evidence.thing")?;
         self.check_affordances(asked)?;
@@ -107,7 +109,7 @@ impl Contracts {
             participants: [renter, owner].map(|keys| participant(keys, nonce)).to_vec(),
             nonce,
         };
-        manifest.check(now).map_err(|fault| invalid(&fault.path, fault.why))?;
+        manifest.check(now).map_err(|fault| invalid(field_of(&fault.path), fault.why))?;
         let decision_time = sites.ledger.inclusion + sites.ledger.finalises;
         let plan =
             Plan { agreement, salt, manifest, record_ledger: asked.record_ledger.clone(), opened_at: now };
@@ -136,40 +138,51 @@ impl Contracts {
         Ok(txid)
     }
 
-    fn party(&self, name: &str) -> Result<&PartyKeys, Refused> {
+    fn party(&self, name: &str, field: &'static str) -> Result<&PartyKeys, Refused> {
         self.parties.named(name).ok_or_else(|| {
             let known =
                 self.parties.iter().map(|keys| keys.name().to_string()).collect::<Vec<_>>().join(", ");
-            Refused::Unknown { what: "party", name: name.into(), known }
+            Refused::Unknown { field, what: "party", name: name.into(), known }
         })
     }
 
-    fn owner_of(&self, thing: &sofie_model::ThingId, field: &str) -> Result<&PartyKeys, Refused> {
+    fn owner_of(&self, thing: &sofie_model::ThingId, field: &'static str) -> Result<&PartyKeys, Refused> {
         let owner = self.platforms.owner_of(thing).ok_or_else(|| Refused::Unknown {
+            field,
             what: "thing",
-            name: format!("{thing} ({field})"),
+            name: thing.to_string(),
             known: self.platforms.things().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         })?;
-        self.party(&owner)
+        self.party(&owner, field)
     }
 
     fn check_affordances(&self, asked: &OpenContract) -> Result<(), Refused> {
         let actions = self.platforms.actions_of(&asked.thing);
         if !actions.contains(&asked.action) {
             let known = actions.join(", ");
-            return Err(Refused::Unknown { what: "action", name: asked.action.clone(), known });
+            return Err(Refused::Unknown {
+                field: "action",
+                what: "action",
+                name: asked.action.clone(),
+                known,
+            });
         }
         let properties = self.platforms.properties_of(&asked.evidence.thing);
         if !properties.contains(&asked.evidence.property) {
             let known = properties.join(", ");
-            return Err(Refused::Unknown { what: "property", name: asked.evidence.property.clone(), known });
+            return Err(Refused::Unknown {
+                field: "evidence.property",
+                what: "property",
+                name: asked.evidence.property.clone(),
+                known,
+            });
         }
         Ok(())
     }
 
     fn sites(&self, asked: &OpenContract) -> Result<Sites, Refused> {
-        let ledger = self.profile(&asked.ledger)?;
-        let record = self.profile(&asked.record_ledger)?;
+        let ledger = self.profile(&asked.ledger, "ledger")?;
+        let record = self.profile(&asked.record_ledger, "record_ledger")?;
         let Some(contracts) = self.deployments.get(&asked.ledger) else {
             return Err(invalid("ledger", format!("{} runs no contract that could decide", asked.ledger)));
         };
@@ -185,9 +198,10 @@ impl Contracts {
         Ok(Sites { decision, escrow: contracts.escrow, ledger, record })
     }
 
-    fn profile(&self, id: &LedgerId) -> Result<sofie_ledgers::Profile, Refused> {
+    fn profile(&self, id: &LedgerId, field: &'static str) -> Result<sofie_ledgers::Profile, Refused> {
         let ledgers = self.executor.ledgers();
         ledgers.get(id).map(|ledger| ledger.profile().clone()).ok_or_else(|| Refused::Unknown {
+            field,
             what: "ledger",
             name: id.to_string(),
             known: ledgers.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -218,6 +232,19 @@ fn check_spans(asked: &OpenContract) -> Result<(), Refused> {
         return Err(invalid("submission_window_s", format!("at most {LONGEST} are expected")));
     }
     Ok(())
+}
+
+/// The field of the request that a fault of the manifest comes from.
+fn field_of(path: &str) -> &str {
+    match path {
+        "legs[0].terms.amount" => "price",
+        "legs[0].terms.payee" => "renter",
+        "legs[0].terms.evidence_key" => "evidence.thing",
+        "legs[0].terms.evidence_deadline" => "evidence_within_s",
+        "legs[0].terms.submission_window" => "submission_window_s",
+        "deadline" => "decision_within_s",
+        other => other,
+    }
 }
 
 fn next_second(now: Timestamp) -> Timestamp {

@@ -10,10 +10,14 @@ use sofie_node::journal::Pause;
 use sofie_node::keys::Token;
 use sofie_node::runtime::{Runtime, StartError};
 use sofie_node::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Up;
 use crate::failure::Failure;
 use crate::output::{self, Format};
+
+/// A file grew past the user's limit (`ulimit -f`; signal(7)). Its number is the same on Linux and on macOS.
+const SIGXFSZ: i32 = 25;
 
 /// What a node says on stdout, one JSON object a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,9 @@ pub(crate) async fn run(args: Up) -> Result<ExitCode, Failure> {
     let config = load(&args.config)?;
     telemetry::start(&config.node.log).map_err(|e| Failure::usage("log", e, "correct [node] log"))?;
     let json = args.output.output == Format::Json;
+    // Handled, the signal no longer ends the process: the write that is too large fails, and is told.
+    let _too_large =
+        signal(SignalKind::from_raw(SIGXFSZ)).map_err(|e| Failure::lacking("watch signals", e, ""))?;
     let bound =
         http::bind(config.node.listen).await.map_err(|e| Failure::lacking("open the node's door", e, ""))?;
     let pause = args.pause_at.map(|at| {

@@ -8,6 +8,7 @@
 
 mod case;
 mod double;
+mod hostile;
 mod mask;
 mod world;
 
@@ -60,6 +61,15 @@ async fn with_a_node() {
     }
     world.stop().await;
     fail_with(&told);
+}
+
+#[tokio::test]
+async fn hostile_users() {
+    let mut world = world::World::start().await;
+    world.join().await;
+    hostile::every_bad_request_is_refused_before_anything_is_prepared(&world).await;
+    hostile::a_renter_without_funds_aborts_and_nothing_moves(&world).await;
+    world.stop().await;
 }
 
 fn fail_with(told: &[Told]) {

@@ -76,33 +76,66 @@ impl World {
         self.transaction.as_deref()
     }
 
-    /// Opens a contract on the joined platforms, and waits until it is settled.
-    pub(crate) async fn rent(&mut self) {
+    /// Joins both platforms.
+    pub(crate) async fn join(&self) {
+        for (owner, kind, url) in [("locker-co", "coap", &self.locker), ("sensor-co", "mqtt", &self.broker)] {
+            let asked = json!({ "owner": owner, "kind": kind, "url": url, "allow": ["lock"] });
+            let joined = client().post(format!("{}/api/v1/platforms", self.url)).json(&asked).send().await;
+            assert_eq!(joined.expect("the node answers").status(), 201, "{url}");
+        }
+    }
+
+    /// A request that is good once both platforms are joined.
+    pub(crate) async fn good_request(&self) -> Value {
         let things = self.get("/things").await;
         let with = |kind: &str, name: &str| {
             let all = things.as_array().expect("a list of things");
             let found = all.iter().find(|thing| thing[kind].get(name).is_some());
             found.unwrap_or_else(|| panic!("no thing has the {name}"))["id"].clone()
         };
-        let asked = json!({
+        json!({
             "renter": "renter", "thing": with("actions", "lock"), "action": "lock", "input": { "open_for_s": 600 },
             "price": "1000000", "open_for_s": 600, "ledger": "evm", "record_ledger": "calendar",
             "evidence": { "thing": with("properties", "open"), "property": "open", "equals": true },
             "decision_within_s": 20, "evidence_within_s": 40, "submission_window_s": 1,
-        });
-        let client = client();
-        let opened = client.post(format!("{}/api/v1/contracts", self.url)).json(&asked).send().await;
-        let opened: Value = opened.expect("the node answers").json().await.expect("in JSON");
+        })
+    }
+
+    /// Asks for a contract by a body of any sort.
+    pub(crate) async fn ask(&self, body: String) -> (u16, Value) {
+        let url = format!("{}/api/v1/contracts", self.url);
+        let asked = client().post(url).header("content-type", "application/json").body(body).send().await;
+        let answer = asked.expect("the node answers");
+        (answer.status().as_u16(), answer.json().await.expect("in JSON"))
+    }
+
+    /// All contracts.
+    pub(crate) async fn contracts(&self) -> Vec<Value> {
+        self.get("/api/v1/contracts").await.as_array().expect("a list").clone()
+    }
+
+    /// Opens a contract on the joined platforms, and waits until it is settled.
+    pub(crate) async fn rent(&mut self) {
+        let (_, opened) = self.ask(self.good_request().await.to_string()).await;
         let id = opened["id"].as_str().unwrap_or_else(|| panic!("no contract: {opened}")).to_owned();
+        assert_eq!(self.ended(&id).await["state"], "settled");
+        self.transaction = Some(id);
+    }
+
+    /// A contract once it has ended: its stream ends when it does.
+    pub(crate) async fn ended(&self, id: &str) -> Value {
         let path = format!("/api/v1/contracts/{id}");
-        let settled = async {
-            // The stream ends when the contract does.
-            let events = client.get(format!("{}{path}/events", self.url)).send().await;
+        let followed = async {
+            let events = client().get(format!("{}{path}/events", self.url)).send().await;
             events.expect("the node answers").bytes().await.expect("the stream ends in order");
         };
-        tokio::time::timeout(PATIENCE, settled).await.expect("the contract ends");
-        assert_eq!(self.get(&path).await["state"], "settled");
-        self.transaction = Some(id);
+        tokio::time::timeout(PATIENCE, followed).await.expect("the contract ends");
+        self.get(&path).await
+    }
+
+    /// What each party holds.
+    pub(crate) async fn balances(&self) -> Value {
+        self.get("/api/v1/ledgers/evm/balances").await["balances"].clone()
     }
 
     /// SIGTERM; the node must end by itself, in order and in time.
