@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
 use serde::{Deserialize, Serialize};
+use sofie_adapters::binding::Kind;
 use sofie_adapters::port::{Adapter, AdapterError, Counters, Description};
 use sofie_directory::store::{Change, Directory, DirectoryError};
 use sofie_model::{LedgerId, ThingId, Timestamp};
@@ -233,10 +234,17 @@ impl Platforms {
         self.bound(thing).map(|binding| binding.actions.into_keys().collect()).unwrap_or_default()
     }
 
-    /// The names of a thing's properties.
+    /// Whether the owner of `thing` lets others ask for `action`: its door refuses every other.
     #[must_use]
-    pub fn properties_of(&self, thing: &ThingId) -> Vec<String> {
-        self.bound(thing).map(|binding| binding.properties.into_keys().collect()).unwrap_or_default()
+    pub fn allows(&self, thing: &ThingId, action: &str) -> bool {
+        self.with(thing).is_some_and(|joined| joined.kept.allow.contains(action))
+    }
+
+    /// A thing's properties, and what each of them holds.
+    #[must_use]
+    pub fn properties_of(&self, thing: &ThingId) -> BTreeMap<String, Kind> {
+        let bound = self.bound(thing).map(|binding| binding.properties).unwrap_or_default();
+        bound.into_iter().map(|(name, property)| (name, property.kind)).collect()
     }
 
     /// The readings of a thing that arrived since, and those to come.

@@ -97,7 +97,7 @@ impl Contracts {
             ));
         };
         let mut seen = Vec::new();
-        for property in self.platforms.properties_of(thing) {
+        for property in self.platforms.properties_of(thing).into_keys() {
             match adapter.read(thing, &property).await {
                 Ok(message) => {
                     seen.extend(

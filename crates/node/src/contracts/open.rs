@@ -1,10 +1,11 @@
 //! Opens a contract: checks what is asked for against what this node knows, makes the agreement and the manifest, and
 //! begins both machines in one durable write.
 
+use sofie_adapters::binding::Kind;
 use sofie_market::{Agreement, EvidenceRule};
 use sofie_model::manifest::{DecisionSite, EscrowTerms, Participant};
 use sofie_model::{
-    Account, Class, Digest, LedgerId, Leg, Manifest, Rule, Salt, Span, Terms, Timestamp, Txid,
+    Account, Class, Digest, LedgerId, Leg, Manifest, Rule, Salt, Span, Terms, Timestamp, Txid, Value,
 };
 
 use super::actuation::random;
@@ -167,15 +168,30 @@ impl Contracts {
                 known,
             });
         }
+        if !self.platforms.allows(&asked.thing, &asked.action) {
+            let why = format!("{} was only inferred, and its owner has not allowed it", asked.action);
+            return Err(invalid("action", why));
+        }
         let properties = self.platforms.properties_of(&asked.evidence.thing);
-        if !properties.contains(&asked.evidence.property) {
-            let known = properties.join(", ");
+        let Some(kind) = properties.get(&asked.evidence.property) else {
             return Err(Refused::Unknown {
                 field: "evidence.property",
                 what: "property",
                 name: asked.evidence.property.clone(),
-                known,
+                known: properties.into_keys().collect::<Vec<_>>().join(", "),
             });
+        };
+        let fits = matches!(
+            (kind, &asked.evidence.equals),
+            (Kind::Boolean, Value::Bool(_))
+                | (Kind::Integer, Value::Integer(_))
+                | (Kind::Number, Value::Integer(_) | Value::Text(_))
+                | (Kind::String, Value::Text(_))
+        );
+        if !fits {
+            let property = &asked.evidence.property;
+            let why = format!("{} is expected: no other value can ever be read from {property}", noun(*kind));
+            return Err(invalid("evidence.equals", why));
         }
         Ok(())
     }
@@ -232,6 +248,15 @@ fn check_spans(asked: &OpenContract) -> Result<(), Refused> {
         return Err(invalid("submission_window_s", format!("at most {LONGEST} are expected")));
     }
     Ok(())
+}
+
+const fn noun(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Boolean => "true or false",
+        Kind::Integer => "a whole number",
+        Kind::Number => "a whole number, or a decimal fraction as a text",
+        Kind::String => "a text",
+    }
 }
 
 /// The field of the request that a fault of the manifest comes from.

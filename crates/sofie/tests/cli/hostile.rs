@@ -33,6 +33,8 @@ fn bad() -> Vec<(&'static str, Value, &'static str)> {
         ("evidence.thing", Value::Null, "evidence.thing: "),
         ("evidence.property", json!("nothing"), "evidence.property: "),
         ("evidence.equals", json!({}), "the body: "),
+        ("evidence.equals", json!("open"), "evidence.equals: "),
+        ("evidence.equals", json!(1), "evidence.equals: "),
         ("ledger", json!("nowhere"), "ledger: "),
         ("ledger", json!("calendar"), "ledger: "),
         ("record_ledger", json!("evm"), "record_ledger: "),
