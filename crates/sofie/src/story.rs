@@ -8,6 +8,7 @@ mod peers;
 mod process;
 mod report;
 mod setup;
+mod teller;
 
 use std::process::ExitCode;
 

@@ -18,12 +18,12 @@ use super::node::{Node, Step};
 use super::process::Process;
 use super::report::{Balances, Outcome, Report, ReportStep};
 use super::setup::{self, PARTIES, Setup};
+use super::teller::Teller;
 use super::{funding, report};
 use crate::cli::{Fault, Try};
 use crate::client::{Client, url_segment};
 use crate::commands::verify;
 use crate::failure::Failure;
-use crate::output;
 
 /// In the smallest unit of the value ledger.
 const PRICE: u128 = 1_000_000_000_000;
@@ -37,23 +37,6 @@ struct Devices {
     broker: String,
 }
 
-/// Tells steps as they happen, and keeps them.
-struct Teller {
-    steps: Vec<ReportStep>,
-    aloud: bool,
-}
-
-impl Teller {
-    fn step(&mut self, step: ReportStep) {
-        if self.aloud {
-            let mark = if step.ok { "✓" } else { "✗" };
-            let ledger = step.ledger.as_ref().map(|ledger| format!(" ({ledger})")).unwrap_or_default();
-            output::say(&format!("{mark} {:<28} {}", format!("{}{ledger}", step.name), step.detail));
-        }
-        self.steps.push(step);
-    }
-}
-
 /// Runs the story. The node still runs when this returns.
 pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Supervised), Failure> {
     let home = tempfile::Builder::new().prefix("sofie-try-").tempdir();
@@ -61,7 +44,7 @@ pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Supervised),
         home.map_err(|e| Failure::lacking("make the story's folder", e, "free some space, or set TMPDIR"))?;
     let setup = setup::write(home.path(), args.config.as_deref())?;
     let chains = funding::prepare(&setup.config, home.path()).await?;
-    let mut teller = Teller { steps: Vec::new(), aloud };
+    let mut teller = Teller::new(aloud);
     let devices = start_devices(home.path(), args.fault).await?;
     teller.step(ReportStep::own(
         "devices",
@@ -84,6 +67,7 @@ pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Supervised),
     };
     let balances = with_fees(before, after, fees.fees.0);
     let files = receipt(&mut node, args, &contract, &setup, &mut teller).await?;
+    teller.done();
     let outcome = Outcome::from(contract.state);
     let expected = match args.fault {
         None | Some(Fault::Crash) => Outcome::Committed,
