@@ -92,6 +92,8 @@ pub struct Contract {
     chain_id: u64,
     agreement: Agreement,
     phase: Phase,
+    /// By D's clock: the escrow takes no observation from before it.
+    decided_at: Option<Timestamp>,
     told_at: Option<Timestamp>,
     receipt: Option<Digest>,
     /// Set after a restart between telling the device and its answer.
@@ -113,6 +115,7 @@ impl Contract {
             chain_id: manifest.decision.chain_id,
             agreement,
             phase: Phase::Recording,
+            decided_at: None,
             told_at: None,
             receipt: None,
             interrupted: false,
@@ -160,6 +163,26 @@ impl Contract {
         self.receipt
     }
 
+    /// From when the device may be told: what is observed before D's decision, by D's clock, does not count.
+    #[must_use]
+    pub fn tell_from(&self) -> Timestamp {
+        self.decided_at.unwrap_or(self.agreement.not_before).max(self.agreement.not_before)
+    }
+
+    /// Until when the device may be told: what it does later could not be proven in time, so that the renter would have
+    /// both the act and the money.
+    #[must_use]
+    pub fn tell_until(&self) -> Timestamp {
+        self.terms.evidence_deadline.min(self.agreement.not_after)
+    }
+
+    /// Whether an attestation is about this escrow; whose word it is, is another question.
+    #[must_use]
+    pub fn is_named_by(&self, said: &Attestation) -> bool {
+        (said.chain_id, said.contract, said.txid, said.leg)
+            == (self.chain_id, self.terms.contract, self.txid, self.leg)
+    }
+
     /// When the device was about to be told.
     #[must_use]
     pub const fn told_at(&self) -> Option<Timestamp> {
@@ -199,11 +222,15 @@ impl Contract {
     /// [`Rejected`] for evidence that is not what it claims to be.
     pub fn next(mut self, input: &Input, now: Timestamp) -> Result<Self, Rejected> {
         self.phase = match (self.phase.clone(), input) {
-            (Phase::Recording, Input::Committed(_)) => Phase::Committed,
+            (Phase::Recording, Input::Committed(at)) => {
+                self.decided_at = Some(*at);
+                Phase::Committed
+            }
             (Phase::Recording, Input::Aborted(reason)) => Phase::Aborted { reason: reason.clone() },
             (Phase::Committed, Input::Armed) => Phase::Issuing,
             (Phase::Issuing, Input::Issued(token)) => Phase::Ready { token: token.clone() },
             (Phase::Ready { .. }, Input::Acting) => {
+                self.may_tell(now)?;
                 self.told_at = Some(now);
                 Phase::Acting
             }
@@ -274,6 +301,16 @@ impl Contract {
         }
     }
 
+    fn may_tell(&self, now: Timestamp) -> Result<(), Rejected> {
+        if now < self.tell_from() {
+            return Err(self.rejected("the device is not told before the decision, by D's clock".into()));
+        }
+        if now > self.tell_until() {
+            return Err(self.rejected("it is too late to tell the device: no evidence would count".into()));
+        }
+        Ok(())
+    }
+
     fn observed(&self, phase: Phase, observation: &Observation, salt: Salt) -> Phase {
         let Some(told_at) = self.told_at else { return phase };
         match self.agreement.fulfilled_by(observation, told_at, self.terms.evidence_deadline) {
@@ -285,9 +322,7 @@ impl Contract {
     /// The same checks as the escrow contract's, made before anything is spent on asking it.
     fn attested(&self, phase: Phase, signed: &SignedAttestation) -> Result<Phase, Rejected> {
         let said = &signed.attestation;
-        let named = (said.chain_id, said.contract, said.txid, said.leg)
-            == (self.chain_id, self.terms.contract, self.txid, self.leg);
-        if !named {
+        if !self.is_named_by(said) {
             return Err(self.rejected("the attestation is about another escrow".into()));
         }
         let signer = signed.signer().map_err(|bad| self.rejected(bad.to_string()))?;
@@ -299,14 +334,39 @@ impl Contract {
         }
         // Its word counts once, while it is waited for: neither before the device was told nor after all is over.
         match phase {
-            Phase::Attesting { .. } | Phase::Acting | Phase::Watching if said.fulfilled => {
-                Ok(Phase::Noting { attestation: signed.clone() })
-            }
             Phase::Attesting { .. } | Phase::Acting | Phase::Watching => {
-                Ok(self.waiting("the sensor's owner attests that it was not fulfilled"))
+                self.check_time(said.observed_at)?;
+                Ok(if said.fulfilled {
+                    Phase::Noting { attestation: signed.clone() }
+                } else {
+                    self.waiting("the sensor's owner attests that it was not fulfilled")
+                })
             }
-            other => Ok(other),
+            // The same word may come by two ways.
+            taken @ (Phase::Noting { .. } | Phase::Settling { .. } | Phase::Settled) => Ok(taken),
+            Phase::Recording | Phase::Committed | Phase::Issuing | Phase::Ready { .. } => {
+                Err(self.rejected("the device was not told yet: no evidence is awaited".into()))
+            }
+            Phase::Waiting { reason }
+            | Phase::Refunding { reason }
+            | Phase::Refunded { reason }
+            | Phase::Aborted { reason }
+            | Phase::Stuck { reason } => {
+                Err(self.rejected(format!("no evidence is awaited any more: {reason}")))
+            }
         }
+    }
+
+    /// Attestations count whole seconds, rounded down.
+    fn check_time(&self, observed_at: Timestamp) -> Result<(), Rejected> {
+        let told = self.told_at.map_or(0, Timestamp::as_seconds);
+        if observed_at.as_seconds() < told {
+            return Err(self.rejected("it attests what was observed before the device was told".into()));
+        }
+        if observed_at > self.terms.evidence_deadline {
+            return Err(self.rejected("it attests what was observed after the evidence deadline".into()));
+        }
+        Ok(())
     }
 
     fn woken(&self, phase: Phase, now: Timestamp) -> Phase {

@@ -70,10 +70,7 @@ fn every_other_arm_leads_where_it_says() {
         (5, fulfilled(), "noting"),
         (4, unfulfilled(), "waiting"),
         (6, unfulfilled(), "waiting"),
-        // Before the device was told, and once its word is taken, the sensor's owner has no say.
-        (0, unfulfilled(), "recording"),
-        (2, fulfilled(), "issuing"),
-        (3, unfulfilled(), "ready"),
+        // Once its word is taken, the sensor's owner has no say.
         (7, unfulfilled(), "noting"),
         (8, unfulfilled(), "settling"),
         (9, unfulfilled(), "settled"),
@@ -137,6 +134,80 @@ fn a_device_of_unknown_fate_is_looked_at_and_never_told_again() {
     let looked = run(after(4).after_restart(), [Input::FateUnknown("it shows open = true".into())]);
     assert_eq!(kinds(&looked), ["watch", "wake"]);
     assert_eq!(name(run(looked, [observed(reading(NOW))]).phase()), "attesting");
+}
+
+#[test]
+fn a_word_that_nobody_waits_for_is_rejected_and_not_taken_silently() {
+    let denied = || run(after(4), [Input::Denied("the capability has expired".into())]);
+    let refunding = || denied().next(&Input::Woken, REFUND_AT).unwrap();
+    let aborted = run(begin(), [Input::Aborted("no".into())]);
+    let rows = [
+        (begin(), "not told yet"),
+        (after(2), "not told yet"),
+        (after(3), "not told yet"),
+        (denied(), "the capability has expired"),
+        (refunding(), "the capability has expired"),
+        (run(refunding(), [refunded()]), "the capability has expired"),
+        (run(refunding(), [Input::RefundRefused("paused".into())]), "paused"),
+        (aborted, "no evidence is awaited any more: no"),
+    ];
+    for (contract, why) in rows {
+        for fulfilled in [true, false] {
+            let word = Input::Attested(attested(&evidence_key(), fulfilled));
+            let rejected = contract.clone().next(&word, NOW).unwrap_err();
+            assert!(rejected.to_string().contains(why), "{}: {rejected}", name(contract.phase()));
+        }
+    }
+}
+
+#[test]
+fn a_word_about_another_time_than_the_acts_is_rejected() {
+    let second = |at: Timestamp, seconds: i64| at.as_seconds().saturating_add_signed(seconds);
+    let rows = [
+        (second(NOW, -1), Some("before the device was told")),
+        (second(NOW, 0), None),
+        (second(EVIDENCE_DEADLINE, 0), None),
+        (second(EVIDENCE_DEADLINE, 1), Some("after the evidence deadline")),
+    ];
+    for (at, why) in rows {
+        let said = sofie_model::Attestation {
+            observed_at: Timestamp::from_seconds(at),
+            ..begin().attestation(&reading(NOW), &salt())
+        };
+        for steps in [4, 5, 6] {
+            let moved = after(steps).next(&Input::Attested(said.sign(&evidence_key())), NOW);
+            match why {
+                None => assert_eq!(name(moved.unwrap().phase()), "noting"),
+                Some(why) => assert!(moved.unwrap_err().to_string().contains(why), "{at}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_device_is_told_only_while_its_act_could_be_proven() {
+    // D's clock may be ahead of ours, and the node may have been away until after T_E.
+    let ahead = Timestamp::from_millis(NOW.as_millis() + 1);
+    let ready = |decided_at| {
+        let steps = [Input::Committed(decided_at), Input::Armed, Input::Issued(TOKEN.into())];
+        run(begin(), steps)
+    };
+    let late = Timestamp::from_millis(EVIDENCE_DEADLINE.as_millis() + 1);
+    assert_eq!((ready(ahead).tell_from(), ready(NOW).tell_until()), (ahead, EVIDENCE_DEADLINE));
+    for (decided_at, now, good) in [
+        (NOW, NOW, true),
+        (ahead, NOW, false),
+        (ahead, ahead, true),
+        (NOW, EVIDENCE_DEADLINE, true),
+        (NOW, late, false),
+        (NOW, REFUND_AT, false),
+    ] {
+        let told = ready(decided_at).next(&Input::Acting, now);
+        assert_eq!(told.as_ref().is_ok_and(|told| told.told_at() == Some(now)), good, "{told:?}");
+    }
+    // Then only the payer's money comes back.
+    let due = ready(NOW).next(&Input::Woken, REFUND_AT).unwrap();
+    assert_eq!(name(due.phase()), "refunding");
 }
 
 #[test]
