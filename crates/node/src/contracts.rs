@@ -2,8 +2,11 @@
 //! capabilities, adapters, keys and ledgers.
 
 mod actuation;
+mod escrow;
 mod open;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -11,7 +14,7 @@ use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 use sofie_access::{Affordance, Grant};
-use sofie_market::{Agreement, Contract, Effect, Input, Phase};
+use sofie_market::{Agreement, Contract, Effect, Input};
 use sofie_model::{
     Account, Decision, Digest, Evidence, Fact, LedgerId, Manifest, Operation, Salt, SignedAttestation, Step,
     Timestamp, Txid, canonical,
@@ -31,9 +34,6 @@ use crate::transactions::Transactions;
 
 pub use open::Refused;
 
-/// How often a refund is asked for again while the ledger's clock has not passed the deadline.
-const REFUND_TRIES: u32 = 120;
-const REFUND_PAUSE: Duration = Duration::from_millis(500);
 /// How long to wait before a receipt that could not be made is tried again.
 const RECEIPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -213,17 +213,15 @@ impl Contracts {
 
     async fn follow(&self, driven: &Driven) -> Input {
         let txid = driven.contract.txid();
-        let Some(state) =
-            self.transaction(txid, |state| state.decided().is_some() || Machine::halted(state)).await
-        else {
+        // One that has halted undecided is neither: its locks are where they are until an operator drives it on.
+        let Some(state) = self.transaction(txid, |state| state.decided().is_some()).await else {
             return std::future::pending().await;
         };
         match state.decided() {
             Some(Evidence { fact: Fact::Decided(_, Decision::Commit { .. }), at, .. }) => {
                 Input::Committed(*at)
             }
-            Some(_) => Input::Aborted(self.abort_reason(txid)),
-            None => Input::Aborted("the transaction halted; an operator must look".into()),
+            _ => Input::Aborted(self.abort_reason(txid)),
         }
     }
 
@@ -303,34 +301,11 @@ impl Contracts {
         })
     }
 
-    async fn pay(&self, driven: &Driven, step: Step, task: &str) -> Result<Ended, JournalError> {
-        let (leg, _) = driven.contract.escrow();
-        let manifest = Arc::new(driven.plan.manifest.clone());
-        let ledger = manifest.legs[usize::from(leg.0)].ledger.clone();
-        let key = Key { id: driven.id(), task: task.to_owned() };
-        self.executor.operate(key, &ledger, &Operation::Leg { manifest, leg, step }).await
-    }
-
-    /// The ledger's clock may be behind the node's: its refusal counts only after some time.
-    async fn refund(&self, driven: &Driven) -> Result<Input, JournalError> {
-        let mut tries = 0;
-        loop {
-            match self.pay(driven, Step::Refund, "refund").await? {
-                Ended::Final(evidence) => return Ok(Input::Refunded(evidence)),
-                Ended::Refused(reason) if tries >= REFUND_TRIES => return Ok(Input::RefundRefused(reason)),
-                Ended::Refused(_) => {
-                    tries += 1;
-                    tokio::time::sleep(REFUND_PAUSE).await;
-                }
-            }
-        }
-    }
-
     /// Makes the receipt and keeps it, before the contract ends; a ledger that is away is waited for.
     async fn receipt(&self, driven: &Driven) -> Result<Input, JournalError> {
         // An aborted contract is over at once, but its locks are still being undone: the receipt shows that they were.
         if self.transaction(driven.contract.txid(), Machine::ended).await.is_none() {
-            // The node stops, or the transaction has halted.
+            // The node stops.
             return std::future::pending().await;
         }
         let bytes = loop {
@@ -349,21 +324,6 @@ impl Contracts {
         Ok(Input::Receipted(digest))
     }
 
-    /// Has the escrow contract itself judge an attestation that was rejected here; nothing is sent.
-    async fn escrow_says(&self, driven: &Driven, attestation: &SignedAttestation) -> String {
-        let (leg, _) = driven.contract.escrow();
-        let manifest = Arc::new(driven.plan.manifest.clone());
-        let name = manifest.legs[usize::from(leg.0)].ledger.clone();
-        let Some(ledger) = self.executor.ledgers().get(&name) else {
-            return format!("this node has no ledger {name}");
-        };
-        let operation = Operation::Leg { manifest, leg, step: Step::Settle(attestation.clone()) };
-        match ledger.intend(&operation).await {
-            Ok(_) => "the escrow contract would take it".into(),
-            Err(error) => error.to_string(),
-        }
-    }
-
     /// Takes an attestation that somebody brings. It counts by its signature, never by who brought it.
     ///
     /// # Errors
@@ -375,9 +335,11 @@ impl Contracts {
         match handle.give(Input::Attested(attestation.clone())).await {
             Ok(()) => Ok(()),
             Err(why) => {
-                let contract_says = self.escrow_says(&handle.state(), &attestation).await;
-                let note = Note::about(txid.0, "evidence-refused", false, format!("{why}; {contract_says}"));
                 // The rejection itself is in the log already; this adds the contract's word.
+                let Some(contract_says) = self.escrow_says(&handle.state(), &attestation).await else {
+                    return Err(why);
+                };
+                let note = Note::about(txid.0, "evidence-refused", false, format!("{why}; {contract_says}"));
                 if let Err(error) = self.keeper.auditor.keep(Vec::new(), vec![note], clock::now()).await {
                     let _ = self.keeper.fatal.try_send(error);
                 }
@@ -448,10 +410,6 @@ impl Machine for Driven {
 
     fn ended(&self) -> bool {
         self.contract.ended()
-    }
-
-    fn halted(&self) -> bool {
-        matches!(self.contract.phase(), Phase::Stuck { .. })
     }
 
     fn notes(before: &Self, input: &Input, after: &Self) -> Vec<Note> {

@@ -47,8 +47,6 @@ pub trait Machine: Clone + Send + Sync + 'static {
     fn droppable(name: &Self::Name) -> bool;
     /// Whether nothing will ever happen to it any more.
     fn ended(&self) -> bool;
-    /// Whether it stopped because an operator must look.
-    fn halted(&self) -> bool;
     /// The audit records of a step.
     fn notes(before: &Self, input: &Self::Input, after: &Self) -> Vec<Note>;
 }
@@ -201,7 +199,8 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
     async fn run(mut self, mut state: M, seen: watch::Sender<M>, mut asked: mpsc::Receiver<Asked<M::Input>>) {
         loop {
             self.start_effects(&state);
-            if state.ended() || state.halted() {
+            // One that has halted stays: an operator's word, or another's deed, can still move it.
+            if state.ended() {
                 return;
             }
             let event = tokio::select! {

@@ -158,7 +158,11 @@ impl Federation for Runtime {
     }
 
     async fn resume(&self, id: Txid) -> Result<Transaction, ApiError> {
-        self.transactions().resume(id)?;
+        let resumed = self.transactions().resume(id).await;
+        resumed.map_err(|why| {
+            ApiError::new(ErrorKind::Conflict, "it stays halted", why)
+                .next("ask the operator of its decision ledger what happened there")
+        })?;
         Federation::transaction(self, id).await
     }
 

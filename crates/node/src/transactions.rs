@@ -99,20 +99,17 @@ impl Transactions {
         self.live.lock().expect("no holder of this lock panics").len()
     }
 
-    /// Drives a transaction on that has halted: what it waits for is asked again. Harmless for every other.
+    /// Drives a transaction on that has halted: what it waits for is asked again. Changes nothing for every other.
     ///
     /// # Errors
-    /// [`JournalError`].
-    pub fn resume(&self, id: Txid) -> Result<(), JournalError> {
-        if self.live(id).is_some() {
-            return Ok(());
+    /// Why it stays halted: its decision has changed.
+    pub async fn resume(&self, id: Txid) -> Result<(), String> {
+        match self.live(id) {
+            Some(handle) if matches!(handle.state().phase(), Phase::Halted { .. }) => {
+                handle.give(Input::Resumed).await
+            }
+            _ => Ok(()),
         }
-        let record = self.executor.journal().reader()?.machine(State::KIND, id.0)?;
-        // One without an input is just being begun by somebody else.
-        if let Some(record) = record.filter(|record| !record.ended && !record.inputs.is_empty()) {
-            self.run(replay(&record)?, record.inputs.len() as u64);
-        }
-        Ok(())
     }
 
     fn run(&self, state: State, seq: u64) -> Handle<State> {
@@ -185,10 +182,6 @@ impl Machine for State {
 
     fn ended(&self) -> bool {
         matches!(self.phase(), Phase::Done(_))
-    }
-
-    fn halted(&self) -> bool {
-        matches!(self.phase(), Phase::Halted { .. })
     }
 
     fn notes(before: &Self, input: &Input, after: &Self) -> Vec<Note> {
@@ -354,6 +347,7 @@ fn notes(before: &State, input: &Input, next: &State) -> Vec<Note> {
             let note = Note::about(id, "close-refused", false, reason.clone());
             vec![Note { ledger: ledger_of(leg), ..note }]
         }
+        Input::Resumed => vec![Note::about(id, "resumed", true, "by the operator")],
         Input::Woken | Input::Decided(_) => match (before.phase(), next.phase()) {
             (Phase::Aborting { .. }, _) => Vec::new(),
             (_, Phase::Halted { reason }) => vec![Note::about(id, "halted", false, reason.clone())],

@@ -49,4 +49,7 @@ pub enum Input {
     /// Answers [`crate::Task::Apply`] and [`crate::Task::Revert`].
     #[n(8)]
     CloseRefused(#[n(0)] LegId, #[n(1)] String),
+    /// An operator has looked at a halted transaction and wants it driven on.
+    #[n(9)]
+    Resumed,
 }

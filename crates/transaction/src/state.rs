@@ -74,6 +74,8 @@ pub struct State {
     legs: Vec<Leg>,
     preimages: Vec<Option<Digest>>,
     decided: Option<Evidence>,
+    /// D changed a final decision: no driving on can mend that.
+    broken: bool,
 }
 
 impl State {
@@ -87,6 +89,7 @@ impl State {
             legs: vec![Leg::Open; manifest.legs.len()],
             preimages: vec![None; manifest.participants.len()],
             decided: None,
+            broken: false,
             manifest,
             plan,
         }
@@ -143,6 +146,7 @@ impl State {
     pub fn next(mut self, input: &Input, now: Timestamp) -> Result<Self, Rejected> {
         match (&self.phase, input) {
             // Nothing moves a halted transaction but an operator.
+            (Phase::Halted { .. }, Input::Resumed) => self.resume()?,
             (Phase::Halted { .. }, _) => {}
             // P1, P3: the first final decision stands; another one is a broken ledger.
             (_, Input::Decided(evidence)) => self.decide(evidence)?,
@@ -306,6 +310,22 @@ impl State {
         self.phase = Phase::Aborting { reason };
     }
 
+    /// What could not be done is tried again: the legs follow D, and what is undecided is aborted there.
+    fn resume(&mut self) -> Result<(), Rejected> {
+        let Phase::Halted { reason } = &self.phase else { return Ok(()) };
+        if self.broken {
+            return Err(self.rejected(&Input::Resumed, reason));
+        }
+        match self.decided.as_ref().map(|evidence| &evidence.fact) {
+            Some(Fact::Decided(_, decision)) => {
+                self.phase = Phase::Closing(decision.clone());
+                self.when_closed();
+            }
+            _ => self.abort(reason.clone()),
+        }
+        Ok(())
+    }
+
     fn decide(&mut self, evidence: &Evidence) -> Result<(), Rejected> {
         let Fact::Decided(txid, decision) = &evidence.fact else {
             return Err(self.rejected(&Input::Decided(evidence.clone()), "the evidence is not of a decision"));
@@ -317,6 +337,7 @@ impl State {
             Some(earlier) if earlier.fact == evidence.fact => {}
             Some(_) => {
                 let reason = format!("{} changed its final decision (P3)", evidence.ledger);
+                self.broken = true;
                 self.phase = Phase::Halted { reason };
             }
             None => {
@@ -358,9 +379,11 @@ impl State {
     fn closing_effects(&self, decision: &Decision) -> Vec<Effect> {
         let legs = (0..).map(LegId).zip(&self.legs);
         legs.filter_map(|(id, leg)| match leg {
-            Leg::Closed { .. } | Leg::Refused(_) => None,
-            // Included, or locked and to be undone.
+            Leg::Closed { .. } => None,
+            // Included, whatever our own prepare was told: another's may have locked it, and D has seen all prepares.
             _ if decision.includes(id) => Some(self.operate(id, Task::Apply(id))),
+            Leg::Refused(_) => None,
+            // Locked and to be undone.
             Leg::Prepared(_) => Some(self.operate(id, Task::Revert(id))),
             // An entry of a record ledger is inert without COMMIT: closing it needs no knowledge of its fate.
             Leg::Open if self.manifest.legs[usize::from(id.0)].class == Class::Record => {
@@ -449,6 +472,7 @@ impl State {
             Input::DecideRefused(_) => "decide-refused".into(),
             Input::Closed(leg, _) => format!("closed({leg})"),
             Input::CloseRefused(leg, _) => format!("close-refused({leg})"),
+            Input::Resumed => "resumed".into(),
         };
         Rejected { txid: self.txid, input, why: why.into() }
     }

@@ -226,6 +226,40 @@ fn a_decision_that_changes_halts_and_alarms() {
 }
 
 #[test]
+fn a_leg_that_was_refused_here_and_committed_by_others_is_applied() {
+    let state = two_legs();
+    let inputs = [prepared(&state, 0), Input::PrepareRefused(LegId(1), "another was faster".into())];
+    let state = run(state, inputs);
+    let committed = decided(&state, commit(0b11));
+    let state = run(state, [committed]);
+    assert_eq!(tasks(&state), [Task::Apply(LegId(0)), Task::Apply(LegId(1))]);
+    let inputs = [closed(&state, 1, true), closed(&state, 0, true)];
+    assert_eq!(run(state, inputs).phase(), &Phase::Done(commit(0b11)));
+}
+
+#[test]
+fn an_operator_drives_a_halted_transaction_on_but_not_past_a_broken_promise() {
+    let start = two_legs();
+    let abort = Decision::Abort { by: account(1) };
+    let refused = Input::CloseRefused(LegId(0), "this node has no ledger evm".into());
+    let halted = run(start.clone(), [decided(&start, commit(0b11)), refused]);
+    assert_eq!(tasks(&halted), []);
+    let resumed = run(halted, [Input::Resumed]);
+    assert_eq!(tasks(&resumed), [Task::Apply(LegId(0)), Task::Apply(LegId(1))]);
+
+    let no = || Input::DecideRefused("no participant's key is here".into());
+    let undecided = run(start.clone(), [Input::Withheld(0, "no".into()), no()]);
+    assert!(matches!(undecided.phase(), Phase::Halted { .. }));
+    assert_eq!(tasks(&run(undecided, [Input::Resumed])), [Task::Decide(false)]);
+
+    let broken = run(start.clone(), [decided(&start, commit(0b11)), decided(&start, abort)]);
+    let rejected = broken.next(&Input::Resumed, NOW).unwrap_err();
+    assert!(rejected.to_string().contains("P3"), "{rejected}");
+    // Nothing else is moved by it.
+    assert_eq!(run(start.clone(), [Input::Resumed]), start);
+}
+
+#[test]
 fn k_of_n_commits_without_the_leg_that_refused_and_undoes_nothing_twice() {
     let manifest = manifest(vec![escrow(), record(1, false), record(2, false)], Rule::AtLeast(2));
     manifest.check(NOW).unwrap();
@@ -334,6 +368,7 @@ fn any_input(state: &State) -> impl Strategy<Value = Input> + use<> {
         closed(state, 0, false),
         closed(state, 1, false),
         Input::CloseRefused(LegId(0), "no".into()),
+        Input::Resumed,
     ];
     proptest::sample::select(lies.to_vec())
 }
@@ -360,6 +395,7 @@ proptest! {
                 .collect();
             prop_assert!(applied.windows(2).all(|pair| pair[0] == pair[1]), "P1: {:?}", state);
             prop_assert!(applied.is_empty() || state.decided().is_some(), "P1");
+            prop_assert!(matches!(state.phase(), Phase::Done(_)) || !state.effects().is_empty(), "P6: {:?}", state);
         }
         let replayed = journal.iter().fold(two_legs(), |state, (bytes, now)| {
             state.next(&canonical::decode(bytes, 4096).unwrap(), *now).unwrap()

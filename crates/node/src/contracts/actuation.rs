@@ -1,11 +1,9 @@
 //! The device's part: it is told, by a capability that its owner's door verifies; and another owner's sensor is
 //! watched, whose word is evidence.
 
-use std::time::Duration;
-
 use sofie_adapters::port::{AdapterError, Outcome, Refuser, Request};
 use sofie_market::Input;
-use sofie_model::{Digest, Observation, Salt, canonical};
+use sofie_model::{Digest, Observation, Salt, Span, canonical};
 use tokio::sync::mpsc;
 
 use super::{Contracts, Driven};
@@ -17,7 +15,7 @@ use crate::journal::JournalError;
 use crate::parties::capability_key;
 
 /// How long to wait before a device that is away is asked again, while nothing was sent.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Span = Span::from_millis(500);
 /// At most so much of a device's answer is kept.
 const MAX_ANSWER: usize = 512;
 /// At most so many readings that fulfil nothing are told of one contract.
@@ -33,6 +31,8 @@ impl Contracts {
         token: Vec<u8>,
         inputs: &mpsc::Sender<Asked<Input>>,
     ) -> Input {
+        // D's clock may be ahead: the escrow takes no observation from before the decision.
+        tokio::time::sleep(driven.contract.tell_from().since(clock::now()).into()).await;
         let (taken, kept) = tokio::sync::oneshot::channel();
         let asked = Asked { input: Input::Acting, taken: Some(taken) };
         let written = inputs.send(asked).await.is_ok() && matches!(kept.await, Ok(Ok(())));
@@ -51,10 +51,12 @@ impl Contracts {
             };
             match adapter.invoke(&request).await {
                 Ok(outcome) => return answer(outcome),
-                // Nothing was sent: it may be tried again while the capability is good.
-                Err(AdapterError::Transient { reason, .. }) if clock::now() < agreement.not_after => {
+                // Nothing was sent: it may be tried again while the capability is good and its act could be proven.
+                Err(AdapterError::Transient { reason, .. })
+                    if clock::now() + RETRY < driven.contract.tell_until() =>
+                {
                     tracing::warn!(%reason, thing = %agreement.thing, "the device does not answer yet");
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep(RETRY.into()).await;
                 }
                 Err(error) => return Input::Denied(error.to_string()),
             }

@@ -76,13 +76,13 @@ async fn a_transaction_is_driven_once_however_often_it_is_resumed() {
     let handle = node.begin(plan(60)).await.unwrap();
     let txid = handle.state().txid();
     for _ in 0..50 {
-        node.transactions.resume(txid).unwrap();
+        node.transactions.resume(txid).await.unwrap();
         assert!(node.transactions.running() <= 1);
         tokio::task::yield_now().await;
     }
     let state = ended(handle).await;
     assert!(matches!(state.phase(), Phase::Done(_)));
-    node.transactions.resume(txid).unwrap();
+    node.transactions.resume(txid).await.unwrap();
     // Two drives would have written one place of the journal twice, and stopped the node.
     assert!(node.failed.try_recv().is_err());
     world.assert_committed().await;

@@ -1,0 +1,110 @@
+//! The escrow's part: it pays the payee, or the payer back, whoever asks it to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sofie_ledgers::{LedgerError, Status};
+use sofie_market::Input;
+use sofie_model::{Attestation, Digest, Evidence, LedgerId, Operation, SignedAttestation, Step};
+
+use super::{Contracts, Driven};
+use crate::drive::Machine;
+use crate::executor::{Ended, Key};
+use crate::journal::JournalError;
+
+/// How often a refund is asked for again when the ledger refuses it although its own clock says that it is time.
+const REFUND_TRIES: u32 = 120;
+const REFUND_PAUSE: Duration = Duration::from_millis(500);
+
+impl Contracts {
+    pub(super) async fn pay(&self, driven: &Driven, step: Step, task: &str) -> Result<Ended, JournalError> {
+        let (ledger, operation) = of_escrow(driven, step);
+        let key = Key { id: driven.id(), task: task.to_owned() };
+        self.executor.operate(key, &ledger, &operation).await
+    }
+
+    /// Pays back. A refusal counts neither while the ledger's clock is behind the node's, nor when somebody else has
+    /// brought the escrow the evidence and the payee has the money.
+    pub(super) async fn refund(&self, driven: &Driven) -> Result<Input, JournalError> {
+        let mut tries = 0;
+        loop {
+            let reason = match self.pay(driven, Step::Refund, "refund").await? {
+                Ended::Final(evidence) => return Ok(Input::Refunded(evidence)),
+                Ended::Refused(reason) => reason,
+            };
+            match self.refusal(driven).await {
+                Refusal::Paid(evidence) => return Ok(Input::Settled(*evidence)),
+                Refusal::TooEarly => {}
+                Refusal::Stands if tries >= REFUND_TRIES => return Ok(Input::RefundRefused(reason)),
+                Refusal::Stands => tries += 1,
+            }
+            tokio::time::sleep(REFUND_PAUSE).await;
+        }
+    }
+
+    /// What it means that the escrow does not pay back.
+    async fn refusal(&self, driven: &Driven) -> Refusal {
+        let (ledger, paid) = of_escrow(driven, Step::Settle(anyones_word(driven)));
+        let Some(ledger) = self.executor.ledgers().get(&ledger) else { return Refusal::Stands };
+        match ledger.status(&paid, None).await {
+            Ok(Status::Final(evidence)) => return Refusal::Paid(Box::new(evidence)),
+            Ok(Status::Pending) | Err(LedgerError::Transient { .. }) => return Refusal::TooEarly,
+            Ok(Status::Absent | Status::Refused { .. }) | Err(_) => {}
+        }
+        match ledger.head().await {
+            Ok(head) if head.time >= driven.contract.refund_at() => Refusal::Stands,
+            Ok(_) | Err(LedgerError::Transient { .. }) => Refusal::TooEarly,
+            Err(_) => Refusal::Stands,
+        }
+    }
+
+    /// Has the escrow contract itself judge an attestation that was rejected here; nothing is sent. `None`: it is not
+    /// asked, because it might say yes, and a yes holds a nonce of this node's for what is never sent.
+    pub(super) async fn escrow_says(
+        &self,
+        driven: &Driven,
+        attestation: &SignedAttestation,
+    ) -> Option<String> {
+        let (_, terms) = driven.contract.escrow();
+        let has_authority = attestation.signer().is_ok_and(|signer| signer == terms.evidence_key);
+        // Another escrow's attestation would be judged as if it were this one's.
+        if has_authority || !driven.contract.is_named_by(&attestation.attestation) {
+            return None;
+        }
+        let (ledger, operation) = of_escrow(driven, Step::Settle(attestation.clone()));
+        let ledger = self.executor.ledgers().get(&ledger)?;
+        ledger.intend(&operation).await.err().map(|error| error.to_string())
+    }
+}
+
+/// Why the escrow does not pay back.
+enum Refusal {
+    /// It has paid the payee.
+    Paid(Box<Evidence>),
+    /// The ledger's clock is not there yet, or it cannot say now.
+    TooEarly,
+    /// By its rules.
+    Stands,
+}
+
+fn of_escrow(driven: &Driven, step: Step) -> (LedgerId, Operation) {
+    let (leg, _) = driven.contract.escrow();
+    let manifest = Arc::new(driven.plan.manifest.clone());
+    let ledger = manifest.legs[usize::from(leg.0)].ledger.clone();
+    (ledger, Operation::Leg { manifest, leg, step })
+}
+
+/// Asks a ledger whether the escrow has settled, by whoever's word: what the word says does not matter then.
+fn anyones_word(driven: &Driven) -> SignedAttestation {
+    let (leg, terms) = driven.contract.escrow();
+    let attestation = Attestation {
+        chain_id: driven.plan.manifest.decision.chain_id,
+        contract: terms.contract,
+        txid: driven.contract.txid(),
+        leg,
+        observation: Digest::ZERO,
+        fulfilled: true,
+        observed_at: terms.evidence_deadline,
+    };
+    SignedAttestation { attestation, signature: Vec::new() }
+}
