@@ -1,0 +1,179 @@
+//! Drives: a machine whose effects break off, lie or are no longer wanted neither spins nor hangs.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sofie_model::{Digest, Timestamp};
+use sofie_node::auditor::{Auditor, Note};
+use sofie_node::drive::{self, Actor, Asked, Handle, Keeper, Machine};
+use sofie_node::journal::{self, Entry, Journal, JournalError};
+use tokio::sync::mpsc;
+
+/// Counts its inputs; wants each of its effects until it has counted enough. 0 is an input that it refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Counter {
+    count: u64,
+    wanted: u64,
+}
+
+impl Machine for Counter {
+    const KIND: journal::Machine = journal::Machine::Contract;
+    type Input = u64;
+    type Effect = &'static str;
+    type Name = &'static str;
+
+    fn id(&self) -> Digest {
+        Digest([9; 32])
+    }
+
+    fn next(self, input: &u64, _: Timestamp) -> Result<Self, String> {
+        if *input == 0 { Err("zero".into()) } else { Ok(Self { count: self.count + input, ..self }) }
+    }
+
+    fn effects(&self) -> Vec<&'static str> {
+        if self.count == 0 { vec!["work", "wait"] } else { vec!["work"] }
+    }
+
+    fn name(effect: &&'static str) -> Option<&'static str> {
+        Some(effect)
+    }
+
+    fn droppable(name: &&'static str) -> bool {
+        *name == "wait"
+    }
+
+    fn ended(&self) -> bool {
+        self.count >= self.wanted
+    }
+
+    fn halted(&self) -> bool {
+        false
+    }
+
+    fn notes(_: &Self, _: &u64, _: &Self) -> Vec<Note> {
+        Vec::new()
+    }
+}
+
+/// What "work" does at each of its runs.
+type Work = fn(u32) -> u64;
+
+#[derive(Clone)]
+struct Worker {
+    runs: Arc<AtomicU32>,
+    waiting: Arc<AtomicU32>,
+    work: Work,
+}
+
+/// Counts itself while it exists.
+struct Present(Arc<AtomicU32>);
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Actor<Counter> for Worker {
+    async fn run(
+        &self,
+        _: Counter,
+        effect: &'static str,
+        _: mpsc::Sender<Asked<u64>>,
+    ) -> Result<u64, JournalError> {
+        if effect == "wait" {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            let _present = Present(self.waiting.clone());
+            return std::future::pending().await;
+        }
+        Ok((self.work)(self.runs.fetch_add(1, Ordering::SeqCst)))
+    }
+}
+
+struct World {
+    journal: Journal,
+    keeper: Keeper,
+    failed: mpsc::Receiver<JournalError>,
+    worker: Worker,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new(work: Work) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&folder.path().join("journal.sqlite"), None).unwrap();
+        let (fatal, failed) = mpsc::channel(1);
+        let keeper = Keeper { auditor: Auditor::open(journal.clone()).unwrap(), fatal };
+        let worker = Worker { runs: Arc::default(), waiting: Arc::default(), work };
+        Self { journal, keeper, failed, worker, _folder: folder }
+    }
+
+    async fn start(&self, wanted: u64) -> Handle<Counter> {
+        let begun = Counter { count: 0, wanted };
+        let entry = Entry::Begun { machine: Counter::KIND, id: begun.id(), plan: Vec::new() };
+        self.journal.keep(vec![entry], Timestamp::from_seconds(1)).await.unwrap();
+        drive::start(begun, 0, self.worker.clone(), self.keeper.clone(), || {})
+    }
+
+    fn inputs(&self) -> usize {
+        let record = self.journal.reader().unwrap().machine(Counter::KIND, Digest([9; 32])).unwrap();
+        record.unwrap().inputs.len()
+    }
+}
+
+/// A bound on waiting, not a measure.
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("it comes to an end")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_effect_that_breaks_off_is_tried_again() {
+    let world = World::new(|run| if run == 0 { std::panic::resume_unwind(Box::new("broken")) } else { 1 });
+    let state = within(world.start(2).await.until(Machine::ended)).await.unwrap();
+    assert_eq!((state.count, world.inputs()), (2, 2));
+    assert_eq!(world.worker.runs.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_refused_is_audited_and_asked_for_again_after_a_pause() {
+    let world = World::new(|run| u64::from(run > 1));
+    let mut handle = world.start(1).await;
+    within(handle.until(Machine::ended)).await.unwrap();
+    // Twice refused, with a pause after each: as many records, and no more.
+    assert_eq!(world.worker.runs.load(Ordering::SeqCst), 3);
+    assert_eq!(world.keeper.auditor.len(), 2);
+    assert_eq!(world.inputs(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_effect_that_is_no_longer_wanted_leaves_nothing_behind() {
+    let world = World::new(|run| if run == 0 { 1 } else { std::panic::resume_unwind(Box::new("broken")) });
+    let mut handle = world.start(3).await;
+    within(handle.until(|state| state.count == 1)).await.unwrap();
+    within(async {
+        while world.worker.waiting.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Inputs from outside are taken while the effect is broken.
+    assert_eq!(within(handle.give(0)).await, Err("zero".into()));
+    assert_eq!(within(handle.give(5)).await, Ok(()));
+    assert!(within(handle.give(1)).await.unwrap_err().contains("has ended"));
+    assert_eq!(handle.state().count, 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_that_fails_stops_the_drive_and_tells_the_node() {
+    let mut world = World::new(|_| std::panic::resume_unwind(Box::new("broken")));
+    let mut handle = world.start(2).await;
+    let again = Entry::Begun { machine: Counter::KIND, id: Digest([9; 32]), plan: Vec::new() };
+    world.journal.keep(vec![again], Timestamp::from_seconds(2)).await.unwrap_err();
+    assert!(within(handle.give(1)).await.is_err());
+    let told = within(world.failed.recv()).await.unwrap().to_string();
+    assert!(told.contains("journal.sqlite: closed after an earlier failure"), "{told}");
+    assert_eq!(within(handle.until(Machine::ended)).await, None);
+    assert_eq!(handle.state().count, 0, "what is not on the disk has not happened");
+}
