@@ -76,7 +76,7 @@ fn a_node_starts_without_its_platforms_says_which_and_hears_them_when_they_come(
         assert!(log.says(&["INFO", "joined", "sensor-co", &url]));
         // The owner's words stand in place of what introspection would have called it.
         assert_eq!(node.platforms().owner_of(&door_42).as_deref(), Some("sensor-co"));
-        assert_eq!(node.platforms().properties_of(&door_42), ["open"]);
+        assert!(node.platforms().properties_of(&door_42).contains_key("open"));
         assert!(node.platforms().directory(|things| things.get(&door_42).is_some()));
     });
 
