@@ -1,4 +1,4 @@
-//! The command line, by its whole output: each folder of `cases` and `node` is one case.
+//! The command line, by its whole output: each folder of `cases`, `node` and `anvil` is one case.
 //!
 //! A case is `cmd` (a script for `sh`; `sofie` is on its PATH), `in/` (the files it starts from, optional), and what it
 //! must give: `stdout`, `stderr`, `code`. Only what differs from run to run is masked: paths, ids, times, ports
@@ -70,6 +70,23 @@ async fn hostile_users() {
     hostile::every_bad_request_is_refused_before_anything_is_prepared(&world).await;
     hostile::a_renter_without_funds_aborts_and_nothing_moves(&world).await;
     world.stop().await;
+}
+
+/// The same fault as with the double, told by a real node: anvil, where `SOFIE_PEERS` has it.
+#[tokio::test]
+async fn with_a_real_chain() {
+    let Some(anvil) = std::env::var_os("SOFIE_PEERS").map(|peers| Path::new(&peers).join("anvil")) else {
+        eprintln!("skipped: SOFIE_PEERS names no folder with anvil; cargo xtask peers install brings it");
+        return;
+    };
+    let chain = world::Chain::start(&anvil).await;
+    let env = [("RPC".to_owned(), chain.url())];
+    let mut told = Vec::new();
+    for case in Case::all(&folder("anvil")) {
+        let run = case.run(&env).await;
+        told.extend(case.judge(&run, &Mask::new(run.dir())));
+    }
+    fail_with(&told);
 }
 
 fn fail_with(told: &[Told]) {
