@@ -4,13 +4,24 @@ use std::collections::HashMap;
 use std::fmt;
 
 use k256::ecdsa::SigningKey;
+use secp256k1::SecretKey;
 use sofie_model::Account;
 use zeroize::Zeroizing;
 
 /// Accounts and their secp256k1 keys. The keys are wiped when it is dropped, and never printed.
 #[derive(Clone, Default)]
 pub struct Keyring {
-    keys: HashMap<Account, SigningKey>,
+    keys: HashMap<Account, Key>,
+}
+
+/// Wiped when it is dropped.
+#[derive(Clone)]
+struct Key(SecretKey);
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        self.0.non_secure_erase();
+    }
 }
 
 /// Bytes that are no key of secp256k1: zero, or not below the curve's order.
@@ -26,7 +37,8 @@ impl Keyring {
     pub fn insert(&mut self, secret: &Zeroizing<[u8; 32]>) -> Result<Account, NotAKey> {
         let key = SigningKey::from_slice(secret.as_slice()).map_err(|_| NotAKey)?;
         let account = Account::from(key.verifying_key());
-        self.keys.insert(account, key);
+        let key = SecretKey::from_byte_array(**secret).map_err(|_| NotAKey)?;
+        self.keys.insert(account, Key(key));
         Ok(account)
     }
 
@@ -35,8 +47,8 @@ impl Keyring {
         self.keys.keys().copied()
     }
 
-    pub(super) fn get(&self, account: Account) -> Option<&SigningKey> {
-        self.keys.get(&account)
+    pub(super) fn get(&self, account: Account) -> Option<&SecretKey> {
+        self.keys.get(&account).map(|key| &key.0)
     }
 }
 

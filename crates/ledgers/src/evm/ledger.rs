@@ -207,7 +207,8 @@ impl EvmLedger {
         }
     }
 
-    async fn look(&self, question: &Question<'_>, intent: Option<Signed>) -> Result<Status, ChainError> {
+    /// What the contracts' events say, if they say anything; and up to which block they are final.
+    async fn look(&self, question: &Question<'_>) -> Result<(Option<Status>, Option<u64>), ChainError> {
         // The head first: a log that comes later is at most taken for less deep than it is.
         let final_height = self.final_height(self.chain.tip().await?).await?;
         let is_final = |block: u64| final_height.is_some_and(|height| block <= height);
@@ -221,9 +222,9 @@ impl EvmLedger {
             let Some(fact) = fact_of(&logged.log) else { continue };
             match question.answer(&fact) {
                 Answer::Done if is_final(logged.block) => {
-                    return Ok(Status::Final(self.evidence(fact, &logged)));
+                    return Ok((Some(Status::Final(self.evidence(fact, &logged))), final_height));
                 }
-                Answer::Done => return Ok(Status::Pending),
+                Answer::Done => return Ok((Some(Status::Pending), final_height)),
                 Answer::RuledOut if is_final(logged.block) => {
                     let reason = format!("{fact:?} stands in block {}", logged.block);
                     ruled_out = Some(Status::Refused { reason });
@@ -231,11 +232,7 @@ impl EvmLedger {
                 Answer::RuledOut | Answer::Unrelated => {}
             }
         }
-        match (ruled_out, intent) {
-            (Some(refused), _) => Ok(refused),
-            (None, Some(signed)) => self.fate(&signed, final_height).await,
-            (None, None) => Ok(Status::Absent),
-        }
+        Ok((ruled_out, final_height))
     }
 
     fn evidence(&self, fact: sofie_model::Fact, logged: &Logged) -> Evidence {
@@ -343,8 +340,16 @@ impl Ledger for EvmLedger {
         let question = self.site.question(&self.profile.id, operation).map_err(|reason| {
             LedgerError::Unsupported { ledger: self.id(), verb: operation.verb(), reason }
         })?;
-        let intent = intent.map(|intent| self.read(intent)).transpose()?;
-        self.look(&question, intent).await.map_err(|error| self.error(error))
+        let (found, final_height) = self.look(&question).await.map_err(|error| self.error(error))?;
+        match (found, intent) {
+            (Some(status), _) => Ok(status),
+            // Read only now: to recover who signed it costs more than all the rest.
+            (None, Some(intent)) => {
+                let signed = self.read(intent)?;
+                self.fate(&signed, final_height).await.map_err(|error| self.error(error))
+            }
+            (None, None) => Ok(Status::Absent),
+        }
     }
 
     async fn head(&self) -> Result<Head, LedgerError> {

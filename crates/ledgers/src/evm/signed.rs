@@ -2,8 +2,8 @@
 
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
-use alloy_primitives::{Address, B256, Bytes};
-use k256::ecdsa::SigningKey;
+use alloy_primitives::{Address, B256, Bytes, Signature};
+use secp256k1::{Message, SECP256K1, SecretKey};
 
 /// A longer transaction is refused, as public nodes do (128 KiB).
 pub const MAX_TRANSACTION_BYTES: usize = 128 * 1_024;
@@ -35,16 +35,17 @@ impl Signed {
     }
 
     /// The EIP-2718 bytes of `transaction`, signed with `key`.
-    pub(super) fn sign(transaction: TxEip1559, key: &SigningKey) -> Bytes {
-        let digest = transaction.signature_hash();
-        let signature = key
-            .sign_prehash_recoverable(digest.as_slice())
-            .expect("a digest of 32 bytes is never too short to be signed");
-        TxEnvelope::from(transaction.into_signed(signature.into())).encoded_2718().into()
+    pub(super) fn sign(transaction: TxEip1559, key: &SecretKey) -> Bytes {
+        let digest = Message::from_digest(transaction.signature_hash().0);
+        // RFC 6979: the same bytes each time. libsecp256k1 answers with the lower s (EIP-2).
+        let (id, bytes) = SECP256K1.sign_ecdsa_recoverable(digest, key).serialize_compact();
+        let signature = Signature::from_bytes_and_parity(&bytes, i32::from(id) & 1 == 1);
+        TxEnvelope::from(transaction.into_signed(signature)).encoded_2718().into()
     }
 }
 
-/// libsecp256k1 recovers five times as fast as the pure Rust of `alloy`; it is there for the ECRECOVER precompile.
+/// libsecp256k1 signs and recovers several times as fast as the pure Rust of `alloy`; it is there for the ECRECOVER
+/// precompile.
 fn sender(signed: &alloy_consensus::Signed<TxEip1559>) -> Option<Address> {
     let signature = signed.signature();
     if signature.normalize_s().is_some() {
@@ -66,9 +67,10 @@ mod tests {
     use super::*;
 
     fn signed(chain_id: u64) -> (Bytes, Address) {
-        let key = SigningKey::from_slice(&[7; 32]).unwrap();
+        let key = SecretKey::from_byte_array([7; 32]).unwrap();
         let transaction = TxEip1559 { chain_id, nonce: 3, gas_limit: 21_000, ..Default::default() };
-        let sender = Address::new(Account::from(key.verifying_key()).0);
+        let judge = k256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+        let sender = Address::new(Account::from(judge.verifying_key()).0);
         (Signed::sign(transaction, &key), sender)
     }
 
@@ -78,6 +80,21 @@ mod tests {
         let read = Signed::read(raw.clone(), 5).unwrap();
         assert_eq!((read.sender, read.transaction.nonce, &read.raw), (sender, 3, &raw));
         assert_eq!(read.hash, alloy_primitives::keccak256(&raw));
+    }
+
+    /// Two implementations of RFC 6979 agree on every bit, so that either may have signed an intent.
+    #[test]
+    fn the_signature_is_the_one_that_another_implementation_makes() {
+        for nonce in 0..64 {
+            let transaction = TxEip1559 { chain_id: 5, nonce, gas_limit: 21_000, ..Default::default() };
+            let judge = k256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+            let digest = transaction.signature_hash();
+            let expected: Signature = judge.sign_prehash_recoverable(digest.as_slice()).unwrap().into();
+            let expected: Bytes =
+                TxEnvelope::from(transaction.clone().into_signed(expected)).encoded_2718().into();
+            let key = SecretKey::from_byte_array([7; 32]).unwrap();
+            assert_eq!(Signed::sign(transaction, &key), expected, "nonce {nonce}");
+        }
     }
 
     #[test]

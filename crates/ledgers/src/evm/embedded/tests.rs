@@ -45,7 +45,8 @@ fn transfer(nonce: u64, change: impl FnOnce(&mut TxEip1559)) -> Bytes {
         ..TxEip1559::default()
     };
     change(&mut transaction);
-    Signed::sign(transaction, &key())
+    let key = secp256k1::SecretKey::from_byte_array(key().to_bytes().into()).unwrap();
+    Signed::sign(transaction, &key)
 }
 
 fn plain(nonce: u64) -> Bytes {
