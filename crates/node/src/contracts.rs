@@ -137,10 +137,6 @@ impl Contracts {
         &self.parties
     }
 
-    pub(crate) const fn platforms(&self) -> &Platforms {
-        &self.platforms
-    }
-
     /// Who runs the node, and signs its receipts.
     pub(crate) const fn operator(&self) -> &config::Name {
         &self.operator
@@ -209,6 +205,14 @@ impl Contracts {
         });
         running.insert(txid, handle.clone());
         handle
+    }
+
+    /// The journal entries with which a contract begins.
+    fn begun(&self, plan: &Plan) -> Vec<Entry> {
+        let id = plan.manifest.txid().0;
+        let mut entries = receipts::described(&self.platforms, plan);
+        entries.push(Entry::Begun { machine: Driven::KIND, id, plan: canonical::encode(plan) });
+        entries
     }
 
     async fn follow(&self, driven: &Driven) -> Input {
@@ -318,9 +322,7 @@ impl Contracts {
             }
         };
         let digest = Digest::sha256(&bytes);
-        let fact =
-            Entry::Fact { group: receipts::KEPT, key: driven.contract.txid().to_string(), value: bytes };
-        self.executor.journal().keep(vec![fact], clock::now()).await?;
+        self.executor.journal().keep(receipts::kept(driven, bytes), clock::now()).await?;
         Ok(Input::Receipted(digest))
     }
 
@@ -449,10 +451,4 @@ impl Actor<Driven> for Contracts {
             Effect::Alarm(_) => std::future::pending().await,
         })
     }
-}
-
-/// Journal entries and audit records with which a contract begins.
-fn begun(plan: &Plan, notes: Vec<Note>) -> (Vec<Entry>, Vec<Note>) {
-    let id = plan.manifest.txid().0;
-    (vec![Entry::Begun { machine: Driven::KIND, id, plan: canonical::encode(plan) }], notes)
 }

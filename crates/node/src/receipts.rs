@@ -6,16 +6,20 @@ use sofie_audit::receipt::{self, Actuation, Capability, LedgerProof, Party, Seal
 use sofie_audit::{Body, Extract, topic};
 use sofie_ledgers::Status;
 use sofie_market::Input;
-use sofie_model::{Evidence, LedgerId, Manifest, Operation, ThingId, Timestamp, canonical};
+use sofie_model::{Evidence, LedgerId, Manifest, Operation, ThingId, Timestamp, Txid, canonical};
 
 use crate::auditor;
-use crate::contracts::{Contracts, Driven};
+use crate::contracts::{Contracts, Driven, Plan};
 use crate::drive::{self, Machine};
 use crate::gate::VERDICTS;
-use crate::journal::{JournalError, Reader};
+use crate::journal::{Entry, JournalError, Reader};
+use crate::platforms::Platforms;
 
 /// Facts of this group hold the receipts, by transaction.
 pub(crate) const KEPT: &str = "receipt";
+/// Facts of this group hold the descriptions of an unfinished contract's things, as they were when it was opened: what
+/// was agreed on must not change, or be forgotten, before its receipt is made.
+const DESCRIBED: &str = "described";
 
 /// The receipt's bytes.
 ///
@@ -34,7 +38,7 @@ pub(crate) async fn make(node: &Contracts, driven: &Driven) -> Result<Vec<u8>, S
     let agreement = driven.contract.agreement();
     let mut things = Vec::new();
     for id in [&agreement.thing, &agreement.evidence.thing] {
-        let thing = thing(node, id)?;
+        let thing = thing(&reader, driven, id)?;
         facts.extend(anchored(node, &driven.plan.record_ledger, &thing).await);
         things.push(thing);
     }
@@ -77,12 +81,40 @@ fn transaction_facts(reader: &Reader, driven: &Driven) -> Result<Vec<Evidence>, 
     Ok(facts)
 }
 
-fn thing(node: &Contracts, id: &ThingId) -> Result<Thing, String> {
-    node.platforms().directory(|directory| {
-        let record = directory.get(id).ok_or_else(|| format!("{id} is no longer in the directory"))?;
-        let text = sofie_directory::canonical::text(record.thing.document());
-        Ok(Thing { id: id.clone(), description: record.thing.hash(), text: Some(text) })
-    })
+/// What the journal keeps, from a contract's beginning to its receipt, of the things that it names.
+pub(crate) fn described(platforms: &Platforms, plan: &Plan) -> Vec<Entry> {
+    let (agreement, id) = (&plan.agreement, plan.manifest.txid());
+    let entry = |thing: &ThingId| {
+        let text = platforms.directory(|directory| {
+            Some(sofie_directory::canonical::text(directory.get(thing)?.thing.document()))
+        });
+        text.map(|text| Entry::Fact { group: DESCRIBED, key: key(id, thing), value: text.into_bytes() })
+    };
+    [&agreement.thing, &agreement.evidence.thing].into_iter().filter_map(entry).collect()
+}
+
+/// The receipt itself, which makes the descriptions superfluous.
+pub(crate) fn kept(driven: &Driven, receipt: Vec<u8>) -> Vec<Entry> {
+    let (agreement, id) = (driven.contract.agreement(), driven.contract.txid());
+    let forget = |thing| Entry::Fact { group: DESCRIBED, key: key(id, thing), value: Vec::new() };
+    let things = [&agreement.thing, &agreement.evidence.thing].map(forget);
+    let receipt = Entry::Fact { group: KEPT, key: id.to_string(), value: receipt };
+    [receipt].into_iter().chain(things).collect()
+}
+
+fn key(id: Txid, thing: &ThingId) -> String {
+    format!("{id} {thing}")
+}
+
+fn thing(reader: &Reader, driven: &Driven, id: &ThingId) -> Result<Thing, String> {
+    let kept = reader.fact(DESCRIBED, &key(driven.contract.txid(), id)).map_err(|e| e.to_string())?;
+    let kept = kept.ok_or_else(|| format!("{id} was not described when the contract was opened"))?;
+    let text = String::from_utf8(kept).map_err(|e| format!("the description of {id}: {e}"))?;
+    let document = serde_json::from_str(&text).map_err(|e| format!("the description of {id}: {e}"))?;
+    let description = sofie_directory::canonical::hash(&document);
+    // A receipt carries no longer one; its hash tells which it was.
+    let text = (text.len() <= receipt::MAX_DESCRIPTION).then_some(text);
+    Ok(Thing { id: id.clone(), description, text })
 }
 
 /// The note that anchors a description; none when the ledger does not hold it, for a reader to see.

@@ -9,7 +9,7 @@ use sofie_model::{
 };
 
 use super::actuation::random;
-use super::{Contracts, Driven, Plan, begun};
+use super::{Contracts, Driven, Plan};
 use crate::api::OpenContract;
 use crate::auditor::Note;
 use crate::clock;
@@ -112,6 +112,7 @@ impl Contracts {
         };
         manifest.check(now).map_err(|fault| invalid(field_of(&fault.path), fault.why))?;
         let decision_time = sites.ledger.inclusion + sites.ledger.finalises;
+        check_decision(asked, decision_time, manifest.deadline.since(now))?;
         let plan =
             Plan { agreement, salt, manifest, record_ledger: asked.record_ledger.clone(), opened_at: now };
         self.begin(asked, plan, decision_time).await
@@ -124,12 +125,12 @@ impl Contracts {
             "{} pays {} to {owner} for {} on {}",
             asked.renter, asked.price.0, asked.action, asked.thing
         );
-        let accepted = format!("by {owner}, whose price and policy it meets");
+        let accepted = format!("by {owner}, whose policy allows it to whoever pays");
         let notes = vec![
             Note::about(txid.0, "offered", true, offered).by(asked.renter.clone()),
             Note::about(txid.0, "accepted", true, accepted).by(owner),
         ];
-        let (entries, notes) = begun(&plan, notes);
+        let entries = self.begun(&plan);
         let transaction =
             sofie_transaction::Plan { manifest: plan.manifest.clone(), acts_for: vec![0, 1], decision_time };
         let driven =
@@ -154,6 +155,11 @@ impl Contracts {
             name: thing.to_string(),
             known: self.platforms.things().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         })?;
+        // Its receipt tells how the thing was described when the contract was opened.
+        if self.platforms.directory(|directory| directory.get(thing).is_none()) {
+            let why = format!("{thing} was taken out of the directory; PUT its description there again");
+            return Err(invalid(field, why));
+        }
         self.party(&owner, field)
     }
 
@@ -272,10 +278,40 @@ fn field_of(path: &str) -> &str {
     }
 }
 
+/// Nobody's money is locked for a transaction that can only abort.
+fn check_decision(asked: &OpenContract, needed: Span, given: Span) -> Result<(), Refused> {
+    if needed <= given {
+        return Ok(());
+    }
+    let why = format!("{} may need {needed} to decide: it would always abort", asked.ledger);
+    Err(invalid("decision_within_s", why))
+}
+
 fn next_second(now: Timestamp) -> Timestamp {
     Timestamp::from_seconds(now.as_seconds() + 1)
 }
 
 fn invalid(field: &str, why: impl Into<String>) -> Refused {
     Refused::Invalid { field: field.to_owned(), why: why.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_needs_the_time_that_its_ledger_may_take() {
+        let asked: OpenContract = serde_json::from_value(serde_json::json!({
+            "renter": "renter", "thing": "urn:locker:1", "action": "lock", "price": "1", "open_for_s": 60,
+            "ledger": "evm", "record_ledger": "calendar",
+            "evidence": { "thing": "urn:door:1", "property": "open", "equals": true },
+            "decision_within_s": 12, "evidence_within_s": 60, "submission_window_s": 0,
+        }))
+        .expect("a request");
+        let seconds = Span::from_seconds;
+        check_decision(&asked, seconds(12), seconds(12)).expect("just enough");
+        let refused = check_decision(&asked, seconds(13), seconds(12)).expect_err("too little");
+        let expected = "decision_within_s: evm may need 13 s to decide: it would always abort";
+        assert_eq!(refused.to_string(), expected);
+    }
 }

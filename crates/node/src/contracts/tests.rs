@@ -138,14 +138,14 @@ impl World {
 
     async fn begin(&self) -> Handle<Driven> {
         let plan = self.plan();
-        let (entries, notes) = begun(&plan, Vec::new());
+        let entries = self.contracts.begun(&plan);
         let transaction = sofie_transaction::Plan {
             manifest: plan.manifest.clone(),
             acts_for: vec![0, 1],
             decision_time: Span::ZERO,
         };
         let driven = Driven::begin(plan).expect("an escrow leg");
-        self.contracts.transactions.begin(transaction, entries, notes).await.expect("it is journaled");
+        self.contracts.transactions.begin(transaction, entries, Vec::new()).await.expect("it is journaled");
         self.contracts.run(driven, 0)
     }
 
@@ -218,4 +218,27 @@ async fn a_transaction_that_halts_undecided_is_not_called_aborted() {
     timeout(PATIENCE, transaction.until(done)).await.expect("it ends").expect("its state stays");
     let held = world.evm.treasury().expect("money").balance(world.party("renter").account()).await;
     assert_eq!(held, Ok(PRICE), "the lock is undone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_tells_of_the_things_as_they_were_agreed_on_also_when_they_are_gone() {
+    let world = World::open();
+    let platforms = &world.contracts.platforms;
+    let things = ["urn:locker:1", "urn:door:1"].map(|id| id.parse::<sofie_model::ThingId>().expect("a name"));
+    for id in &things {
+        let thing = sofie_directory::ThingDescription::from_value(serde_json::json!({
+            "@context": "https://www.w3.org/2022/wot/td/v1.1", "id": id, "title": "a thing",
+            "securityDefinitions": { "none": { "scheme": "nosec" } }, "security": "none",
+        }));
+        let thing = thing.expect("a description");
+        platforms.change(|all, now| all.put(id, thing, "locker-co", now)).await.expect("it is registered");
+    }
+    let mut contract = world.begin().await;
+    for id in &things {
+        platforms.change(|all, now| all.delete(id, now)).await.expect("it is forgotten");
+    }
+    reach(&mut contract, |phase| matches!(phase, Phase::Waiting { .. })).await;
+    // The descriptions are there; what ledgers in memory cannot do is prove.
+    let made = receipts::make(&world.contracts, &contract.state()).await.map(drop);
+    assert!(made.as_ref().is_err_and(|why| why.ends_with("a fake ledger proves nothing")), "{made:?}");
 }
