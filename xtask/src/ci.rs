@@ -79,5 +79,14 @@ fn tests() -> Done {
             return shell::run(&mut cargo(&["test", "--workspace", "--locked"]));
         }
     }
-    shell::run(&mut cargo(&["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]))
+    // The profile runs what the quick loop leaves out: .config/nextest.toml.
+    shell::run(&mut cargo(&[
+        "nextest",
+        "run",
+        "--profile",
+        "ci",
+        "--workspace",
+        "--locked",
+        "--no-fail-fast",
+    ]))
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sofie_model::{Digest, Observation, Quantity, ThingId, Timestamp, Value};
 
-use crate::port::{Deviation, Message, cut};
+use crate::port::{Deviation, Message, Receipt, cut};
 
 /// The things of one platform.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -199,6 +199,7 @@ impl Binding {
             retained: arrival.retained,
             observations: Vec::new(),
             deviations: Vec::new(),
+            receipt: Receipt::default(),
         };
         let mut bound = false;
         for (thing, name, property) in self.fed_by(arrival.source) {

@@ -5,7 +5,10 @@
 //! process; whatever may have reached the device is an [`Outcome`], and one of them is [`Outcome::Unknown`]: then read
 //! the device's state, and never send again what is not idempotent.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -185,7 +188,52 @@ pub struct Message {
     pub observations: Vec<Observation>,
     /// Where it breaks what was expected of it.
     pub deviations: Vec<Deviation>,
+    /// Hold it until what the message says is kept.
+    pub receipt: Receipt,
 }
+
+/// A delivery that is confirmed to the platform when the last clone of this is dropped, where the protocol can (MQTT
+/// QoS 1). Until then the platform delivers it again to a reader who died.
+#[derive(Clone, Default)]
+pub struct Receipt(Option<Arc<Held>>);
+
+pub(crate) struct Held(Box<dyn Fn() + Send + Sync>);
+
+impl Receipt {
+    pub(crate) fn new(dropped: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(Held(Box::new(dropped)))))
+    }
+
+    pub(crate) fn watched(&self) -> Weak<Held> {
+        self.0.as_ref().map_or_else(Weak::new, Arc::downgrade)
+    }
+
+    /// Never confirms it: what it says could not be kept.
+    pub fn withhold(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Receipt(held)" } else { "Receipt(none)" })
+    }
+}
+
+/// A message is what it says, not how it was delivered.
+impl PartialEq for Receipt {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Receipt {}
 
 /// A message that is not what its binding, or its protocol, leads to expect. The connection stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -284,7 +332,8 @@ pub trait Adapter: Send + Sync {
 
     /// Every message from now on. When this returns, the platform has confirmed that it will send them. The channel holds
     /// [`QUEUE`] messages; a reader who is too slow loses the newest, and is told so by a deviation. Dropping the
-    /// receiver ends it.
+    /// receiver ends it. Where the platform can deliver again, it does so after a crash of ours, until the message's
+    /// [`Receipt`] has been dropped.
     ///
     /// # Errors
     /// [`AdapterError`].

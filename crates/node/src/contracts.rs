@@ -430,7 +430,7 @@ impl Actor<Driven> for Contracts {
             Effect::Follow => self.follow(&driven).await,
             Effect::Arm => self.arm(&driven).await,
             Effect::Issue => self.issue(&driven),
-            Effect::Act { token } => self.act(&driven, token, &inputs).await,
+            Effect::Act { token } => self.act(&driven, token, &inputs).await?,
             Effect::Inspect => self.inspect(&driven).await,
             Effect::Watch => self.watch(&driven).await?,
             Effect::Attest { observation, salt } => self.attest(&driven, &observation, &salt).await,

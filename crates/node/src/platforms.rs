@@ -157,6 +157,7 @@ impl Platforms {
         anchor: Option<LedgerId>,
     ) -> Result<Self, JournalError> {
         let mut directory = Directory::default();
+        let readings = ReadingLog::load(executor.journal())?;
         for (key, bytes) in executor.journal().reader()?.facts(THINGS)? {
             let record = serde_json::from_slice(&bytes).map_err(|e| corrupt(executor.journal(), &key, &e))?;
             directory.apply(Change::Put { record });
@@ -168,7 +169,7 @@ impl Platforms {
             anchor,
             directory: Mutex::new(directory),
             joined: RwLock::default(),
-            readings: ReadingLog::default(),
+            readings,
             memories: Mutex::default(),
             joining: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
@@ -251,6 +252,26 @@ impl Platforms {
     #[must_use]
     pub fn readings(&self, thing: &ThingId, since: Timestamp) -> Readings {
         self.0.readings.since(thing, since)
+    }
+
+    /// Reads how a property is, if no reading of it has come yet: a change can only be told from something.
+    ///
+    /// # Errors
+    /// [`JournalError`]. A platform that does not answer is no error: then nothing is known.
+    pub async fn learn(&self, thing: &ThingId, property: &str) -> Result<(), JournalError> {
+        let Some(adapter) = self.adapter_of(thing).filter(|_| !self.0.readings.knows(thing, property)) else {
+            return Ok(());
+        };
+        match adapter.read(thing, property).await {
+            Ok(message) => {
+                let said = message.observations.iter().map(|said| (message.arrived, said.clone())).collect();
+                self.0.readings.keep(self.0.executor.journal(), said).await
+            }
+            Err(error) => {
+                tracing::warn!(%error, %thing, %property, "nobody knows how it was before");
+                Ok(())
+            }
+        }
     }
 
     /// Reads the directory.

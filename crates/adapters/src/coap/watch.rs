@@ -14,7 +14,7 @@ use super::{
     link::Link,
 };
 use crate::{
-    port::{AdapterError, Deviation, Message},
+    port::{AdapterError, Deviation, Message, Receipt},
     tally::{Recent, one_more},
 };
 
@@ -182,6 +182,7 @@ impl Watch {
             retained: false,
             observations: Vec::new(),
             deviations: vec![Deviation::new(None, "notifications", why)],
+            receipt: Receipt::default(),
         };
         self.pass(message);
     }

@@ -326,7 +326,9 @@ impl Adapter for MqttAdapter {
         // A second observer has no name, and no queue at the broker.
         let name = timeout(HANDOVER, Arc::clone(&self.0.named).lock_owned()).await.ok();
         let client_id = self.0.client_id.as_deref().filter(|_| name.is_some());
-        let options = self.0.options(client_id);
+        let mut options = self.0.options(client_id);
+        // Confirmed by hand, when the reader has kept it.
+        options.set_manual_acks(true);
         let session = Session::open(&self.0.platform, options, filters, &self.0.tally).await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(Watch::new(Arc::clone(&self.0), session, sender, name).run());

@@ -35,8 +35,8 @@ pub(super) enum Happened {
     Message(Publish),
     /// The broker took our message (QoS 1).
     Acknowledged,
-    /// A message came that is none, or is too long; it was counted.
-    Refused(CodecError),
+    /// A message came that is none, or is too long; it was counted. With its packet's identifier.
+    Refused(CodecError, u16),
     /// Connected again after a loss, and subscribed again.
     Again,
     /// The broker refuses a subscription.
@@ -129,6 +129,7 @@ impl Session {
 
 fn counted(publish: rumqttc::Publish, tally: &Tally) -> Happened {
     one_more(&tally.received);
+    let id = publish.pkid;
     match codec::take(publish) {
         Ok(message) => Happened::Message(message),
         Err(error) => {
@@ -137,7 +138,7 @@ fn counted(publish: rumqttc::Publish, tally: &Tally) -> Happened {
                 CodecError::Malformed(_) => &tally.malformed,
             };
             one_more(counter);
-            Happened::Refused(error)
+            Happened::Refused(error, id)
         }
     }
 }

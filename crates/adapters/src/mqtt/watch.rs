@@ -1,6 +1,9 @@
 //! What an observer hears, as long as it listens: through losses of the connection, with back-off.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use rumqttc::ConnectionError;
 use sofie_model::Digest;
@@ -8,11 +11,12 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use super::{
     codec::Publish,
+    confirm::Confirms,
     endpoint::Endpoint,
     session::{Happened, Session, was_oversize},
 };
 use crate::{
-    port::{Deviation, Message, cut},
+    port::{Deviation, Held, Message, cut},
     tally::{Recent, one_more},
 };
 
@@ -27,7 +31,8 @@ pub(super) struct Watch {
     adapter: Arc<Endpoint>,
     session: Session,
     sender: mpsc::Sender<Message>,
-    seen: Recent<(u16, Digest), ()>,
+    seen: Recent<(u16, Digest), Weak<Held>>,
+    confirms: Confirms,
     /// What the observer must be told with the next message.
     notes: Vec<Deviation>,
     /// Messages that found the queue full.
@@ -41,14 +46,14 @@ pub(super) struct Watch {
 const MAX_NOTES: usize = 16;
 
 impl Watch {
-    pub(super) const fn new(
+    pub(super) fn new(
         adapter: Arc<Endpoint>,
         session: Session,
         sender: mpsc::Sender<Message>,
         name: Option<OwnedMutexGuard<()>>,
     ) -> Self {
-        let seen = Recent::new(REPEATS);
-        Self { adapter, session, sender, seen, notes: Vec::new(), lost: 0, heard: 0, name }
+        let (seen, confirms) = (Recent::new(REPEATS), Confirms::new(session.client.clone()));
+        Self { adapter, session, sender, seen, confirms, notes: Vec::new(), lost: 0, heard: 0, name }
     }
 
     /// Passes messages on until nobody listens.
@@ -56,6 +61,7 @@ impl Watch {
         let mut wait = SHORTEST;
         loop {
             let sender = self.sender.clone();
+            self.confirms.send();
             let happened = tokio::select! {
                 biased;
                 () = sender.closed() => return self.leave().await,
@@ -69,6 +75,7 @@ impl Watch {
                     self.take(happened);
                 }
                 Err(error) => {
+                    self.confirms.forget();
                     self.lose(&error);
                     tokio::select! {
                         () = sender.closed() => return,
@@ -103,11 +110,15 @@ impl Watch {
 
     fn take(&mut self, happened: Happened) {
         match happened {
-            Happened::Message(message) if self.is_repeat(&message) => {
-                one_more(&self.adapter.tally.duplicates);
-            }
-            Happened::Message(message) => self.pass(&message),
-            Happened::Refused(error) => {
+            Happened::Message(message) => match self.earlier(&message) {
+                Some(earlier) => {
+                    one_more(&self.adapter.tally.duplicates);
+                    self.confirms.like(message.id, earlier);
+                }
+                None => self.pass(&message),
+            },
+            Happened::Refused(error, id) => {
+                self.confirms.at_once(id);
                 self.note(Deviation::new(None, "a message within the limits", &error.to_string()));
             }
             Happened::NotSubscribed => {
@@ -117,26 +128,25 @@ impl Watch {
         }
     }
 
-    /// A message that says it may have come before, and did (4.3.2).
-    fn is_repeat(&mut self, message: &Publish) -> bool {
-        if message.qos == 0 {
-            return false;
-        }
-        let content = Digest::of("sofie.mqtt.delivery", &[message.topic.as_bytes(), &message.payload]);
-        let delivery = (message.id, content);
-        let repeat = message.redelivered && self.seen.get(&delivery).is_some();
-        if !repeat {
-            self.seen.put(delivery, ());
-        }
-        repeat
+    /// The first delivery of a message that says it may have come before, and did (4.3.2).
+    fn earlier(&self, message: &Publish) -> Option<Weak<Held>> {
+        let earlier = self.seen.get(&delivery(message)).filter(|_| message.redelivered);
+        earlier.cloned()
     }
 
     fn pass(&mut self, message: &Publish) {
         self.heard += 1;
+        let receipt = self.confirms.hold(message.id);
+        if message.qos > 0 {
+            let delivery = delivery(message);
+            self.seen.forget(&delivery);
+            self.seen.put(delivery, receipt.watched());
+        }
         let Some(mut read) = self.adapter.understand(message, self.heard) else {
             one_more(&self.adapter.tally.unbound);
             return;
         };
+        read.receipt = receipt;
         read.deviations.extend(self.notes.iter().cloned());
         if self.lost > 0 {
             let got = cut(&format!("{} were lost: the reader was too slow", self.lost));
@@ -154,4 +164,9 @@ impl Watch {
             Err(mpsc::error::TrySendError::Closed(_)) => {}
         }
     }
+}
+
+/// Names one delivery.
+fn delivery(message: &Publish) -> (u16, Digest) {
+    (message.id, Digest::of("sofie.mqtt.delivery", &[message.topic.as_bytes(), &message.payload]))
 }

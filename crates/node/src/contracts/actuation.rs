@@ -13,6 +13,7 @@ use crate::drive::{Asked, Machine};
 use crate::gate::{self, Shown};
 use crate::journal::JournalError;
 use crate::parties::capability_key;
+use crate::readings::Reading;
 
 /// How long to wait before a device that is away is asked again, while nothing was sent.
 const RETRY: Span = Span::from_millis(500);
@@ -30,9 +31,11 @@ impl Contracts {
         driven: &Driven,
         token: Vec<u8>,
         inputs: &mpsc::Sender<Asked<Input>>,
-    ) -> Input {
+    ) -> Result<Input, JournalError> {
         // D's clock may be ahead: the escrow takes no observation from before the decision.
         tokio::time::sleep(driven.contract.tell_from().since(clock::now()).into()).await;
+        let rule = &driven.contract.agreement().evidence;
+        self.platforms.learn(&rule.thing, &rule.property).await?;
         let (taken, kept) = tokio::sync::oneshot::channel();
         let asked = Asked { input: Input::Acting, taken: Some(taken) };
         let written = inputs.send(asked).await.is_ok() && matches!(kept.await, Ok(Ok(())));
@@ -40,12 +43,16 @@ impl Contracts {
             // The node stops, or the contract moved on: the device is not told.
             return std::future::pending().await;
         }
+        Ok(self.tell(driven, &token).await)
+    }
+
+    async fn tell(&self, driven: &Driven, token: &[u8]) -> Input {
         let agreement = driven.contract.agreement();
         let Some(adapter) = self.platforms.adapter_of(&agreement.thing) else {
             return Input::Denied(format!("no joined platform has {}", agreement.thing));
         };
         loop {
-            let request = match self.request(driven, &token) {
+            let request = match self.request(driven, token) {
                 Ok(request) => request,
                 Err(why) => return Input::Denied(why),
             };
@@ -125,11 +132,15 @@ impl Contracts {
         let mut readings = self.platforms.readings(&agreement.evidence.thing, driven.plan.opened_at);
         let mut ignored = 0;
         loop {
-            let observation = readings.next().await;
+            let Reading { observation, changed, .. } = readings.next().await;
             if observation.property != agreement.evidence.property {
                 continue;
             }
-            match agreement.fulfilled_by(&observation, told_at, terms.evidence_deadline) {
+            let fulfils = agreement.fulfilled_by(&observation, told_at, terms.evidence_deadline);
+            let fulfils = fulfils.map_err(|why| why.to_string());
+            // The door may stand open from an earlier rental: that it is open says nothing, that it opened does.
+            let no_change = || "the value did not change".to_owned();
+            match fulfils.and_then(|()| changed.then_some(()).ok_or_else(no_change)) {
                 Ok(()) => {
                     // A salt that could be guessed would betray the value: better no evidence than that.
                     let Ok(salt) = random() else { return Ok(std::future::pending().await) };

@@ -13,8 +13,8 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
     let agreement = before.contract.agreement();
     let about = |kind, ok, detail: String| vec![Note::about(id, kind, ok, detail)];
     let on = |kind, evidence: &Evidence| vec![Note::on_ledger(id, kind, evidence)];
-    // A late answer that moves nothing is no step; its words, if it has any, are in the program's log.
-    let tells = matches!(input, Input::FateUnknown(_) | Input::Receipted(_));
+    // A late answer that moves nothing is no step; but what the device said is one, also when its sensor was faster.
+    let tells = matches!(input, Input::FateUnknown(_) | Input::Receipted(_) | Input::Acted(_));
     if before.contract.phase() == after.contract.phase() && !tells {
         return Vec::new();
     }

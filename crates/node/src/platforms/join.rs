@@ -65,7 +65,7 @@ impl Platforms {
             return Err(PlatformError::Empty { url: asked.url.clone() });
         }
         platform.things = descriptions.iter().map(|one| one.thing.clone()).collect();
-        let _one_at_a_time = self.0.joining.lock().await;
+        let one_at_a_time = self.0.joining.lock().await;
         // Somebody may have joined it while it was asked.
         platform.id = format!("{}-{}", asked.owner, self.may_join(asked)? + 1);
         for description in &descriptions {
@@ -74,7 +74,10 @@ impl Platforms {
         let kept = Kept { platform, allow, descriptions: descriptions.iter().map(Into::into).collect() };
         self.keep(&kept).await?;
         let platform = kept.platform.clone();
-        self.add(Joined { kept, adapter });
+        let listening = self.add(Joined { kept, adapter });
+        drop(one_at_a_time);
+        // From now on nothing that its things say is missed. A reader that has ended does not say so.
+        let _ = listening.await;
         Ok(platform)
     }
 

@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use sofie_adapters::port::{AdapterError, Message};
 
+use tokio::sync::{mpsc, oneshot};
+
 use super::{Joined, Kept, Platforms};
+use crate::journal::JournalError;
+
+/// So many messages of one platform are kept in one write.
+const AT_ONCE: usize = 64;
 
 /// The first wait before a platform that is away is asked again.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -34,7 +40,7 @@ impl Platforms {
     pub(super) async fn reopen_one(&self, kept: Kept) {
         let adapter = self.adapter(&kept.platform, &kept.allow, Self::binding(&kept.descriptions)).await;
         match adapter {
-            Ok(adapter) => self.add(Joined { kept, adapter }),
+            Ok(adapter) => drop(self.add(Joined { kept, adapter })),
             Err(error) if error.is_transient() => {
                 tracing::warn!(%error, platform = %kept.platform.id, "not reopened yet");
                 let all = self.clone();
@@ -50,7 +56,7 @@ impl Platforms {
             wait.once().await;
             let adapter = self.adapter(&kept.platform, &kept.allow, Self::binding(&kept.descriptions)).await;
             match adapter {
-                Ok(adapter) => return self.add(Joined { kept, adapter }),
+                Ok(adapter) => return drop(self.add(Joined { kept, adapter })),
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, platform = %kept.platform.id, "not reopened yet");
                 }
@@ -62,23 +68,31 @@ impl Platforms {
         }
     }
 
-    /// Takes the platform in and reads its messages from now on, as long as the node runs.
-    pub(super) fn add(&self, joined: Joined) {
+    /// Takes the platform in and reads its messages from now on, as long as the node runs. The receiver is told when it
+    /// was asked for them the first time.
+    pub(super) fn add(&self, joined: Joined) -> oneshot::Receiver<()> {
         let all = self.clone();
+        let (asked, listening) = oneshot::channel();
         self.0.joined.write().expect("no holder of this lock panics").push(joined.clone());
-        tokio::spawn(async move { all.listen(joined).await });
+        tokio::spawn(async move { all.listen(joined, asked).await });
+        listening
     }
 
-    async fn listen(&self, joined: Joined) {
+    async fn listen(&self, joined: Joined, asked: oneshot::Sender<()>) {
         let id = &joined.kept.platform.id;
-        let mut wait = Wait::default();
+        let (mut wait, mut asked) = (Wait::default(), Some(asked));
         loop {
-            match joined.adapter.observe().await {
-                Ok(mut messages) => {
+            let messages = joined.adapter.observe().await;
+            // Who no longer waits does not need to know.
+            let _ = asked.take().map(|asked| asked.send(()));
+            match messages {
+                Ok(messages) => {
                     tracing::debug!(platform = %id, "its messages are read");
                     wait = Wait::default();
-                    while let Some(message) = messages.recv().await {
-                        self.take(id, message);
+                    if let Err(error) = self.read(id, messages).await {
+                        // The node stops on the first; a full channel says that it already does.
+                        let _ = self.0.keeper.fatal.try_send(error);
+                        return;
                     }
                 }
                 Err(error @ AdapterError::Transient { .. }) => {
@@ -93,12 +107,24 @@ impl Platforms {
         }
     }
 
-    fn take(&self, platform: &str, message: Message) {
-        for deviation in &message.deviations {
-            tracing::warn!(%platform, source = %message.source, ?deviation, "a message deviates");
+    /// Keeps what the messages say, then lets go of them: only then are they confirmed to the platform.
+    async fn read(&self, platform: &str, mut messages: mpsc::Receiver<Message>) -> Result<(), JournalError> {
+        let mut heard = Vec::with_capacity(AT_ONCE);
+        while messages.recv_many(&mut heard, AT_ONCE).await > 0 {
+            let mut said = Vec::new();
+            for message in &heard {
+                for deviation in &message.deviations {
+                    tracing::warn!(%platform, source = %message.source, ?deviation, "a message deviates");
+                }
+                said.extend(message.observations.iter().map(|one| (message.arrived, one.clone())));
+            }
+            let kept = self.0.readings.keep(self.0.executor.journal(), said).await;
+            if kept.is_err() {
+                heard.drain(..).for_each(|message| message.receipt.withhold());
+            }
+            heard.clear();
+            kept?;
         }
-        for observation in message.observations {
-            self.0.readings.push(message.arrived, observation);
-        }
+        Ok(())
     }
 }
