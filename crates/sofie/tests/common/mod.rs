@@ -43,6 +43,7 @@ pub(crate) const GOOD: &[&str] = &[
     "noted",
     "settled",
     "receipt",
+    "verified",
 ];
 
 /// The program, with arguments.
