@@ -48,10 +48,6 @@ impl Machine for Counter {
         self.count >= self.wanted
     }
 
-    fn halted(&self) -> bool {
-        false
-    }
-
     fn notes(_: &Self, _: &u64, _: &Self) -> Vec<Note> {
         Vec::new()
     }
