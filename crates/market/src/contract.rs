@@ -38,6 +38,8 @@ pub enum Phase {
     Noting {
         /// The owner's word.
         attestation: SignedAttestation,
+        /// The payment waits for the record no longer than this.
+        until: Timestamp,
     },
     /// The escrow is asked to pay the payee.
     Settling {
@@ -242,8 +244,8 @@ impl Contract {
             (phase @ (Phase::Acting | Phase::Watching), Input::Observed(observation, salt)) => {
                 self.observed(phase, observation, *salt)
             }
-            (phase, Input::Attested(attestation)) => self.attested(phase, attestation)?,
-            (Phase::Noting { attestation }, Input::Noted(_) | Input::NoteRefused(_)) => {
+            (phase, Input::Attested(attestation)) => self.attested(phase, attestation, now)?,
+            (Phase::Noting { attestation, .. }, Input::Noted(_) | Input::NoteRefused(_)) => {
                 Phase::Settling { attestation }
             }
             (Phase::Settling { .. }, Input::SettleRefused(reason)) => self.waiting(reason),
@@ -284,9 +286,9 @@ impl Contract {
             Phase::Attesting { observation, salt } => {
                 vec![Effect::Attest { observation: observation.clone(), salt: *salt }, wake]
             }
-            Phase::Noting { attestation } => {
+            Phase::Noting { attestation, until } => {
                 let commitment = Digest::of("sofie.attestation.v1", &[&canonical::encode(attestation)]);
-                vec![Effect::Note { topic: attestation_topic(self.txid), commitment }, wake]
+                vec![Effect::Note { topic: attestation_topic(self.txid), commitment }, Effect::Wake(*until)]
             }
             Phase::Settling { attestation } => {
                 vec![Effect::Settle { leg: self.leg, attestation: attestation.clone() }]
@@ -320,7 +322,7 @@ impl Contract {
     }
 
     /// The same checks as the escrow contract's, made before anything is spent on asking it.
-    fn attested(&self, phase: Phase, signed: &SignedAttestation) -> Result<Phase, Rejected> {
+    fn attested(&self, phase: Phase, signed: &SignedAttestation, now: Timestamp) -> Result<Phase, Rejected> {
         let said = &signed.attestation;
         if !self.is_named_by(said) {
             return Err(self.rejected("the attestation is about another escrow".into()));
@@ -337,7 +339,7 @@ impl Contract {
             Phase::Attesting { .. } | Phase::Acting | Phase::Watching => {
                 self.check_time(said.observed_at)?;
                 Ok(if said.fulfilled {
-                    Phase::Noting { attestation: signed.clone() }
+                    Phase::Noting { attestation: signed.clone(), until: self.note_until(now) }
                 } else {
                     self.waiting("the sensor's owner attests that it was not fulfilled")
                 })
@@ -369,18 +371,23 @@ impl Contract {
         Ok(())
     }
 
+    /// Half of the time in which the escrow takes the evidence is the record ledger's; the rest is for the payment.
+    fn note_until(&self, now: Timestamp) -> Timestamp {
+        let window_end = self.terms.evidence_deadline + self.terms.submission_window;
+        now + Span::from_millis(window_end.since(now).as_millis() / 2)
+    }
+
     fn woken(&self, phase: Phase, now: Timestamp) -> Phase {
-        if now < self.refund_at() {
-            return phase;
-        }
         match phase {
+            // The payee's money does not depend on a ledger that only records.
+            Phase::Noting { attestation, until } if now >= until => Phase::Settling { attestation },
+            phase if now < self.refund_at() => phase,
             Phase::Waiting { reason } => Phase::Refunding { reason },
             Phase::Issuing
             | Phase::Ready { .. }
             | Phase::Acting
             | Phase::Watching
-            | Phase::Attesting { .. }
-            | Phase::Noting { .. } => {
+            | Phase::Attesting { .. } => {
                 Phase::Refunding { reason: "no evidence came before the deadline".into() }
             }
             other => other,

@@ -18,10 +18,10 @@ pub enum Effect {
         /// The capability.
         token: Vec<u8>,
     },
-    /// The node stopped between asking and the answer: read the thing's state; never act again. Answered by `Acted`
-    /// when the state shows the act, else by `FateUnknown`.
+    /// The node stopped between asking and the answer: read the thing's state, for people; never act again. Answered by
+    /// `FateUnknown`: whether it acted is for the sensor to tell.
     Inspect,
-    /// Watch the agreed property. Answered by `Observed` for each reading; readings that do not fulfil are ignored.
+    /// Watch the agreed property. Answered by `Observed` for the first reading that fulfils; others are ignored.
     Watch,
     /// Have the sensor's owner sign for this observation. Answered by `Attested`.
     Attest {
@@ -30,7 +30,7 @@ pub enum Effect {
         /// Its salt.
         salt: Salt,
     },
-    /// Note the attestation on the record ledger. Answered by `Noted` or `NoteRefused`.
+    /// Note the attestation on the record ledger. Answered by `Noted` or `NoteRefused`; not waited for without end.
     Note {
         /// What it is about.
         topic: Digest,
@@ -75,7 +75,7 @@ pub enum Input {
     /// The device is about to be told. Written before it is.
     #[n(4)]
     Acting,
-    /// The device answered (or its state shows that it acted).
+    /// The device answered.
     #[n(5)]
     Acted(#[n(0)] String),
     /// The door or the device refused.

@@ -93,7 +93,7 @@ fn every_other_arm_leads_where_it_says() {
 fn without_evidence_the_payer_is_paid_back_after_the_window_and_not_before() {
     assert_eq!(begin().refund_at(), REFUND_AT);
     let just_before = Timestamp::from_millis(REFUND_AT.as_millis() - 1);
-    for steps in 2..=7 {
+    for steps in 2..=6 {
         let waiting = after(steps);
         let name_before = name(waiting.phase());
         let early = waiting.clone().next(&Input::Woken, just_before).unwrap();
@@ -106,6 +106,16 @@ fn without_evidence_the_payer_is_paid_back_after_the_window_and_not_before() {
         assert_eq!((name(stuck.phase()), kinds(&stuck)), ("stuck", vec!["alarm"]));
         // Somebody else's call can still end it.
         assert_eq!(name(run(stuck, [settled()]).phase()), "settled");
+    }
+    // A record ledger that is away does not keep the payee's money: half of the time is for the payment.
+    let noting = after(7);
+    let until = Timestamp::from_seconds(1_315);
+    assert_eq!(noting.effects().last(), Some(&Effect::Wake(until)));
+    let early = Timestamp::from_millis(until.as_millis() - 1);
+    assert_eq!(noting.clone().next(&Input::Woken, early).unwrap(), noting);
+    for late in [until, REFUND_AT] {
+        let settling = noting.clone().next(&Input::Woken, late).unwrap();
+        assert_eq!((name(settling.phase()), kinds(&settling)), ("settling", vec!["settle"]));
     }
     // While the escrow is asked to settle, no clock interferes.
     assert_eq!(name(after(8).next(&Input::Woken, REFUND_AT).unwrap().phase()), "settling");

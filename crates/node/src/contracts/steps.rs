@@ -59,6 +59,11 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
         Input::Receipted(digest) => about("receipt", true, format!("kept, its digest is {digest}")),
         Input::Woken => match after.contract.phase() {
             Phase::Refunding { reason } => about("deadline", false, reason.clone()),
+            Phase::Settling { .. } => {
+                let detail =
+                    "the record ledger has not taken the evidence yet; the payment does not wait for it";
+                about("note-late", false, detail.into())
+            }
             _ => Vec::new(),
         },
     }
