@@ -90,13 +90,13 @@ fn a_node_starts_without_its_platforms_says_which_and_hears_them_when_they_come(
         eventually(|| log.says(&["WARN", "no messages yet", "sensor-co-2", &url])).await;
         line.connect(&outside);
         let mut readings = node.platforms().readings(&door_42, node.started_at());
-        let seen = within(readings.next()).await;
+        let seen = within(readings.next()).await.observation;
         assert_eq!((seen.property.as_str(), &seen.quantity.value), ("open", &Value::Bool(true)));
         // Lost while it runs, and back: the door's next move is heard.
         line.cut();
         door.bolt(false).unwrap();
         line.connect(&outside);
-        while within(readings.next()).await.quantity.value != Value::Bool(false) {}
+        while within(readings.next()).await.observation.quantity.value != Value::Bool(false) {}
         assert_eq!(node.platforms().list().len(), 2, "nothing is joined twice");
     });
 }
