@@ -68,7 +68,7 @@ async fn a_changed_byte_anywhere_is_told_or_changes_nothing() {
                 for record in held.machines.iter_mut().chain(&mut held.unfinished) {
                     record.journal = path.clone();
                 }
-                assert_eq!(held, expected, "a flip at byte {place} went unseen");
+                assert!(held == expected, "a flip at byte {place} went unseen");
             }
             Err(_) => told += 1,
         }
