@@ -5,6 +5,7 @@ pub mod auditor;
 pub mod clock;
 pub mod config;
 mod console;
+pub mod continuity;
 pub mod contracts;
 pub mod drive;
 pub mod executor;

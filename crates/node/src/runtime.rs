@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::auditor::Auditor;
 use crate::clock::{self, ClockBehind};
 use crate::config::Config;
+use crate::continuity::{self, Discontinuity};
 use crate::contracts::Contracts;
 use crate::drive::Keeper;
 use crate::executor::{Executor, Ledgers};
@@ -43,6 +44,9 @@ pub enum StartError {
     /// A ledger.
     #[error(transparent)]
     Ledger(#[from] OpenError),
+    /// A ledger's file is not the one that the journal belongs to.
+    #[error(transparent)]
+    Continuity(#[from] Discontinuity),
     /// A platform that was joined before, or the mapping of a configured one.
     #[error(transparent)]
     Platform(#[from] PlatformError),
@@ -92,6 +96,7 @@ impl Runtime {
         let configured = Configured::read(&config.platforms)?;
         let Opened { ledgers, deployments } = opening::open(&config, &parties).await?;
         let anchor = record_ledger(&config, &ledgers);
+        continuity::check(continuity::seen(&journal.reader()?)?, &ledgers).await?;
         let (fatal, failed) = mpsc::channel(1);
         let auditor = Auditor::open(journal.clone())?;
         let keeper = Keeper { auditor: auditor.clone(), fatal };

@@ -37,6 +37,16 @@ impl Reader {
         rows.into_iter().map(|row| self.record(machine, row)).collect()
     }
 
+    /// The newest machines of a kind, at most `limit`, the newest first.
+    ///
+    /// # Errors
+    /// [`JournalError::Read`], [`JournalError::Corrupt`].
+    pub fn newest(&self, machine: Machine, limit: u32) -> Result<Vec<Record>, JournalError> {
+        let sql = "SELECT id, plan, ended FROM machines WHERE kind = ?1 ORDER BY rowid DESC LIMIT ?2";
+        let rows = self.rows(sql, params![machine as u8, limit], begun)?;
+        rows.into_iter().map(|row| self.record(machine, row)).collect()
+    }
+
     /// One machine.
     ///
     /// # Errors
