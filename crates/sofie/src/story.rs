@@ -42,6 +42,8 @@ pub(crate) async fn run(args: Try) -> Result<ExitCode, Failure> {
 
 fn tell(report: &Report, console: &str) {
     let reason = report.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    // Between the steps and what came of them.
+    output::say("");
     output::line(&format!("outcome   {}{reason}", report.outcome.as_str()));
     for (ledger, before) in &report.balances.before {
         for (party, had) in before {

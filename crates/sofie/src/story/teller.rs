@@ -35,7 +35,8 @@ impl Teller {
     pub(crate) fn step(&mut self, step: ReportStep) {
         let mark = if step.ok { "✓" } else { "✗" };
         let ledger = step.ledger.as_ref().map(|ledger| format!(" ({ledger})")).unwrap_or_default();
-        let line = format!("{mark} {:<28} {}", format!("{}{ledger}", step.name), step.detail);
+        let line =
+            format!("{mark} {:<28} {}", format!("{}{ledger}", step.name), output::shorten(&step.detail));
         match &self.waiting {
             Some(bar) => {
                 bar.println(line);
