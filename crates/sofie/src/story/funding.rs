@@ -37,9 +37,10 @@ pub(crate) async fn prepare(config: &Config, folder: &Path) -> Result<Vec<Child>
                 .map_err(|e| Failure::lacking("make the parties' keys", e, ""))?;
             accounts.push(keys.account().to_string());
         }
-        // All at once: they share a block.
-        let gifts = accounts.iter().map(|account| fund(url.reveal().as_str(), account));
-        futures::future::try_join_all(gifts).await?;
+        // One after the other: the chain's node gives each gift of the same account its nonce.
+        for account in accounts {
+            fund(url.reveal().as_str(), &account).await?;
+        }
     }
     Ok(started)
 }
