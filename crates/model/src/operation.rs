@@ -33,7 +33,7 @@ pub enum Decide {
     },
     /// ABORT, sent by this participant.
     Abort {
-        /// Who aborts.
+        /// Who aborts; [`Account::ZERO`] for anyone, after G.
         by: Account,
     },
 }

@@ -351,7 +351,7 @@ fn notes(before: &State, input: &Input, next: &State) -> Vec<Note> {
         Input::Woken | Input::Decided(_) => match (before.phase(), next.phase()) {
             (Phase::Aborting { .. }, _) => Vec::new(),
             (_, Phase::Halted { reason }) => vec![Note::about(id, "halted", false, reason.clone())],
-            (_, Phase::Aborting { reason }) => vec![Note::about(id, "deadline", false, reason.clone())],
+            (_, Phase::Aborting { reason, .. }) => vec![Note::about(id, "deadline", false, reason.clone())],
             _ => Vec::new(),
         },
     }

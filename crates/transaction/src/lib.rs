@@ -18,5 +18,5 @@ mod timing;
 pub use effect::{Effect, Task};
 pub use input::{Input, Plan};
 pub use label::{Label, label};
-pub use state::{Leg, Phase, Rejected, State};
+pub use state::{Aborter, Leg, Phase, Rejected, State};
 pub use timing::{PivotClock, Slack, TooTight, slack};

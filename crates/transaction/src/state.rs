@@ -22,6 +22,8 @@ pub enum Phase {
     Aborting {
         /// Why.
         reason: String,
+        /// Who asks D.
+        by: Aborter,
     },
     /// D has decided; the legs are driven to it.
     Closing(Decision),
@@ -32,6 +34,18 @@ pub enum Phase {
         /// What was seen.
         reason: String,
     },
+}
+
+/// Who asks D for ABORT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aborter {
+    /// One of [`Plan::acts_for`], by its place there; the next one is asked when D does not take it from this one (its
+    /// account may be empty).
+    Participant(usize),
+    /// D takes it from none of them: after G it takes it from anyone.
+    AfterGrace,
+    /// G is over.
+    Anyone,
 }
 
 /// Where one leg is.
@@ -168,9 +182,14 @@ impl State {
             (Phase::Committing, Input::DecideRefused(reason)) => {
                 self.abort(format!("D refused COMMIT: {reason}"))
             }
-            (Phase::Aborting { .. }, Input::DecideRefused(reason)) => {
-                let reason = format!("D takes neither COMMIT nor ABORT: {reason}");
-                self.phase = Phase::Halted { reason };
+            (Phase::Aborting { reason, by }, Input::DecideRefused(why)) => {
+                self.phase = self.abort_refused(reason, *by, why);
+            }
+            // P6: past G anyone may write ABORT on D.
+            (Phase::Aborting { reason, by: Aborter::AfterGrace }, Input::Woken)
+                if now >= self.after_grace() =>
+            {
+                self.phase = Phase::Aborting { reason: reason.clone(), by: Aborter::Anyone };
             }
             // Apply.
             (Phase::Closing(_), Input::Closed(leg, evidence)) => self.close(*leg, evidence)?,
@@ -203,6 +222,7 @@ impl State {
                 self.releasable().map(Effect::Release).chain([wake]).collect()
             }
             Phase::Committing => vec![self.decide_effect(true)],
+            Phase::Aborting { by: Aborter::AfterGrace, .. } => vec![Effect::Wake(self.after_grace())],
             Phase::Aborting { .. } => vec![self.decide_effect(false)],
             Phase::Closing(decision) => self.closing_effects(decision),
             Phase::Done(_) => Vec::new(),
@@ -307,7 +327,28 @@ impl State {
     }
 
     fn abort(&mut self, reason: String) {
-        self.phase = Phase::Aborting { reason };
+        self.phase = Phase::Aborting { reason, by: self.aborter(0) };
+    }
+
+    /// The participant of this node at this place, or whoever may when there is no further one.
+    fn aborter(&self, place: usize) -> Aborter {
+        if place < self.plan.acts_for.len() { Aborter::Participant(place) } else { Aborter::AfterGrace }
+    }
+
+    fn abort_refused(&self, reason: &str, by: Aborter, why: &str) -> Phase {
+        match by {
+            Aborter::Participant(place) => {
+                Phase::Aborting { reason: reason.to_owned(), by: self.aborter(place + 1) }
+            }
+            Aborter::AfterGrace | Aborter::Anyone => {
+                Phase::Halted { reason: format!("D takes neither COMMIT nor ABORT: {why}") }
+            }
+        }
+    }
+
+    /// From then on G is over also by the clock of a ledger that counts whole seconds.
+    fn after_grace(&self) -> Timestamp {
+        self.manifest.grace_end() + sofie_model::Span::from_seconds(2)
     }
 
     /// What could not be done is tried again: the legs follow D, and what is undecided is aborted there.
@@ -450,9 +491,14 @@ impl State {
                 preimages: self.preimages.iter().flatten().copied().collect(),
             }
         } else {
-            let me =
-                self.plan.acts_for.iter().find_map(|who| self.manifest.participants.get(usize::from(*who)));
-            Decide::Abort { by: me.map_or(sofie_model::Account::ZERO, |one| one.account) }
+            let place = match &self.phase {
+                Phase::Aborting { by: Aborter::Participant(place), .. } => Some(*place),
+                _ => None,
+            };
+            let who = place.and_then(|place| self.plan.acts_for.get(place));
+            let participant = who.and_then(|who| self.manifest.participants.get(usize::from(*who)));
+            // Nobody by name: whoever carries it out may.
+            Decide::Abort { by: participant.map_or(sofie_model::Account::ZERO, |one| one.account) }
         };
         Effect::Operate {
             task: Task::Decide(commit),

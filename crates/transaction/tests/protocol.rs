@@ -7,7 +7,7 @@ use sofie_model::{
     Account, Class, Decide, Decision, Digest, Evidence, Fact, Finality, Leg, LegId, Manifest, Operation,
     Position, Rule, Span, Terms, Timestamp, canonical, evidence,
 };
-use sofie_transaction::{Effect, Input, Label, Phase, PivotClock, Plan, State, Task, label, slack};
+use sofie_transaction::{Aborter, Effect, Input, Label, Phase, PivotClock, Plan, State, Task, label, slack};
 
 const NOW: Timestamp = Timestamp::from_seconds(1000);
 const DEADLINE: Timestamp = Timestamp::from_seconds(1060);
@@ -144,7 +144,10 @@ fn a_ledger_that_refuses_makes_an_abort_and_the_other_leg_is_undone() {
     let state = two_legs();
     let inputs = [prepared(&state, 0), Input::PrepareRefused(LegId(1), "read-only".into())];
     let state = run(state, inputs);
-    assert_eq!(state.phase(), &Phase::Aborting { reason: "leg 1 on calendar: read-only".into() });
+    assert_eq!(
+        state.phase(),
+        &Phase::Aborting { reason: "leg 1 on calendar: read-only".into(), by: Aborter::Participant(0) }
+    );
     assert_eq!(tasks(&state), [Task::Decide(false)]);
     let abort = Decision::Abort { by: account(1) };
     let input = decided(&state, abort.clone());
@@ -160,7 +163,7 @@ fn an_abort_learns_the_fate_of_a_lock_before_it_undoes_it() {
     let state = two_legs();
     let state = state.next(&Input::Woken, DEADLINE).unwrap();
     assert!(
-        matches!(state.phase(), Phase::Aborting { reason } if reason.contains("leg 0 on evm, leg 1 on calendar"))
+        matches!(state.phase(), Phase::Aborting { reason, .. } if reason.contains("leg 0 on evm, leg 1 on calendar"))
     );
     let input = decided(&state, Decision::Abort { by: account(1) });
     let state = run(state, [input]);
@@ -168,6 +171,31 @@ fn an_abort_learns_the_fate_of_a_lock_before_it_undoes_it() {
     let late = prepared(&state, 0);
     let state = run(state, [late]);
     assert_eq!(tasks(&state), [Task::Revert(LegId(0)), Task::Revert(LegId(1))]);
+}
+
+fn aborter(state: &State) -> Account {
+    let effects = state.effects();
+    match effects.as_slice() {
+        [Effect::Operate { operation: Operation::Decide { decide: Decide::Abort { by }, .. }, .. }] => *by,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_abort_that_no_participant_can_pay_for_is_made_by_anyone_after_grace() {
+    let refused = || Input::DecideRefused("lack of funds".into());
+    let state = run(two_legs(), [Input::PrepareRefused(LegId(0), "lack of funds".into())]);
+    assert_eq!(aborter(&state), account(1));
+    let state = run(state, [refused()]);
+    assert_eq!(aborter(&state), account(2));
+    let state = run(state, [refused()]);
+    let [Effect::Wake(at)] = state.effects()[..] else { panic!("{:?}", state.effects()) };
+    assert!(at > DEADLINE);
+    let early = state.clone().next(&Input::Woken, DEADLINE).unwrap();
+    assert_eq!(early, state, "before G it is not anybody's to abort");
+    let state = state.next(&Input::Woken, at).unwrap();
+    assert_eq!(aborter(&state), Account::ZERO);
+    assert!(matches!(run(state, [refused()]).phase(), Phase::Halted { .. }));
 }
 
 #[test]
@@ -248,7 +276,9 @@ fn an_operator_drives_a_halted_transaction_on_but_not_past_a_broken_promise() {
     assert_eq!(tasks(&resumed), [Task::Apply(LegId(0)), Task::Apply(LegId(1))]);
 
     let no = || Input::DecideRefused("no participant's key is here".into());
-    let undecided = run(start.clone(), [Input::Withheld(0, "no".into()), no()]);
+    let waiting = run(start.clone(), [Input::Withheld(0, "no".into()), no(), no()]);
+    let [Effect::Wake(after_grace)] = waiting.effects()[..] else { panic!("{:?}", waiting.effects()) };
+    let undecided = run(waiting.next(&Input::Woken, after_grace).unwrap(), [no()]);
     assert!(matches!(undecided.phase(), Phase::Halted { .. }));
     assert_eq!(tasks(&run(undecided, [Input::Resumed])), [Task::Decide(false)]);
 

@@ -169,7 +169,11 @@ fn decision(manifest: &Manifest, decide: &Decide, operator: Account) -> Parts {
             };
             (operator, 0, call.abi_encode(), gas)
         }
-        Decide::Abort { by } => (*by, 0, D::abortCall { terms, signatures: vec![] }.abi_encode(), gas),
+        Decide::Abort { by } => {
+            // After G anyone may: nobody by name is the operator.
+            let by = if *by == Account::ZERO { operator } else { *by };
+            (by, 0, D::abortCall { terms, signatures: vec![] }.abi_encode(), gas)
+        }
     }
 }
 

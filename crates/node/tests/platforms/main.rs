@@ -73,7 +73,7 @@ fn a_node_starts_without_its_platforms_says_which_and_hears_them_when_they_come(
             .await;
         line.connect(&outside);
         eventually(|| node.platforms().list().len() == 2).await;
-        assert!(log.says(&["INFO", "joined", "sensor-co", &url]));
+        eventually(|| log.says(&["INFO", "joined", "sensor-co", &url])).await;
         // The owner's words stand in place of what introspection would have called it.
         assert_eq!(node.platforms().owner_of(&door_42).as_deref(), Some("sensor-co"));
         assert!(node.platforms().properties_of(&door_42).contains_key("open"));
