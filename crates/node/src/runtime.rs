@@ -84,6 +84,8 @@ impl Runtime {
         config: Config,
         pause: Option<Pause>,
     ) -> Result<(Self, mpsc::Receiver<JournalError>), StartError> {
+        // Before anything is opened: a file of the owner's that cannot be read stops the start at once.
+        let configured = Configured::read(&config.platforms)?;
         let folder = config.node.data_dir.clone();
         std::fs::create_dir_all(&folder)
             .map_err(|source| StartError::Folder { path: folder.clone(), source })?;
@@ -93,7 +95,6 @@ impl Runtime {
             clock::check(started_at, last)?;
         }
         let parties = Parties::load(&config)?;
-        let configured = Configured::read(&config.platforms)?;
         let Opened { ledgers, deployments } = opening::open(&config, &parties).await?;
         let anchor = record_ledger(&config, &ledgers);
         continuity::check(continuity::seen(&journal.reader()?)?, &ledgers).await?;

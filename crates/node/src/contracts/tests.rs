@@ -203,7 +203,8 @@ async fn a_contract_goes_on_when_its_halted_transaction_is_driven_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_halts_undecided_is_not_called_aborted() {
     let world = World::open();
-    for verb in ["commit", "abort"] {
+    // Neither participant, nor anyone after grace.
+    for verb in ["commit", "abort", "abort", "abort"] {
         world.evm.script(Some(verb), Fault::Refuse("paused".into()));
     }
     let mut contract = world.begin().await;
