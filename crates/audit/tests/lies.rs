@@ -112,6 +112,26 @@ fn each_lie_is_refused_for_its_reason() {
     }
 }
 
+fn decided_before_prepared(tale: &mut Tale) {
+    let place =
+        |tale: &Tale, kind: &str| tale.records.iter().position(|(told, _)| *told == kind).expect(kind);
+    let (prepared, decided) = (place(tale, "prepared"), place(tale, "decided"));
+    let names = (tale.records[prepared].0, tale.records[decided].0);
+    (tale.records[decided].0, tale.records[prepared].0) = names;
+}
+
+/// A lock that was under way may arrive after ABORT, and is undone; a COMMIT has seen every prepare.
+#[test]
+fn only_an_abort_may_come_before_a_prepare() {
+    let mut tale = Tale::new(Story::Aborted);
+    decided_before_prepared(&mut tale);
+    let receipt = tale.receipt();
+    assert_eq!(verify(&receipt.to_bytes(), Some(&anchors(&receipt))).verdict(), Verdict::Verified);
+    let mut tale = Tale::settled();
+    decided_before_prepared(&mut tale);
+    assert!(is_told(&refusal(&tale.receipt()), "order", "decided was recorded before prepared"));
+}
+
 /// Two clocks may differ by less than the skew, and the story still holds.
 #[test]
 fn clocks_of_two_ledgers_may_differ_a_little() {

@@ -145,7 +145,7 @@ impl std::fmt::Debug for Platforms {
 }
 
 impl Platforms {
-    /// Reads the directory from the journal. [`Platforms::reopen`] connects to what was joined. Hashes of descriptions
+    /// Reads the directory from the journal. `reopen` connects to what was joined. Hashes of descriptions
     /// are anchored on `anchor`, if there is such a ledger.
     ///
     /// # Errors
