@@ -148,8 +148,9 @@ impl Contracts {
     /// [`JournalError`] when it cannot be read or replayed.
     pub fn recover(&self) -> Result<usize, JournalError> {
         let records = self.executor.journal().reader()?.machines(Driven::KIND, false)?;
-        for record in &records {
-            let mut driven = replay(record)?;
+        let all: Vec<Driven> = records.iter().map(replay).collect::<Result<_, _>>()?;
+        all.iter().try_for_each(|driven| self.transactions.has_ledgers_of(&driven.plan.manifest))?;
+        for (mut driven, record) in all.into_iter().zip(&records) {
             driven.contract = driven.contract.after_restart();
             self.run(driven, record.inputs.len() as u64);
         }

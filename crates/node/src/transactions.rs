@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use sofie_ledgers::{LedgerError, Status};
 use sofie_model::{
-    Account, Decide, Digest, Evidence, Fact, Finality, LedgerId, LegId, Operation, Step, Timestamp, Txid,
-    canonical,
+    Account, Decide, Digest, Evidence, Fact, Finality, LedgerId, LegId, Manifest, Operation, Step, Timestamp,
+    Txid, canonical,
 };
 use sofie_transaction::{Effect, Input, Phase, Plan, State, Task};
 use tokio::sync::mpsc;
@@ -65,13 +65,25 @@ impl Transactions {
     /// Continues what the journal holds unfinished.
     ///
     /// # Errors
-    /// [`JournalError`] when it cannot be read or replayed.
+    /// [`JournalError`] when it cannot be read or replayed; [`JournalError::NoLedger`], then nothing is continued.
     pub fn recover(&self) -> Result<usize, JournalError> {
         let records = self.executor.journal().reader()?.machines(State::KIND, false)?;
-        for record in &records {
-            self.run(replay(record)?, record.inputs.len() as u64);
+        let states: Vec<State> = records.iter().map(replay).collect::<Result<_, _>>()?;
+        // All or none: without its ledger a lock would look as if it had never been made.
+        states.iter().try_for_each(|state| self.has_ledgers_of(state.manifest()))?;
+        for (state, record) in states.into_iter().zip(&records) {
+            self.run(state, record.inputs.len() as u64);
         }
         Ok(records.len())
+    }
+
+    /// Whether every ledger that the manifest names is there.
+    pub(crate) fn has_ledgers_of(&self, manifest: &Manifest) -> Result<(), JournalError> {
+        let needed = manifest.legs.iter().map(|leg| &leg.ledger).chain([&manifest.decision.ledger]);
+        match needed.into_iter().find(|ledger| !self.executor.ledgers().contains_key(*ledger)) {
+            Some(ledger) => Err(JournalError::NoLedger { txid: manifest.txid(), ledger: ledger.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// A transaction that has not ended yet.

@@ -82,6 +82,17 @@ pub enum JournalError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// What is unfinished in it needs a ledger that this node does not have.
+    #[error(
+        "transaction {txid} is not finished and needs ledger {ledger}, which the configuration lacks; add the [[ledger]] \
+         again and start: nothing was changed"
+    )]
+    NoLedger {
+        /// The transaction.
+        txid: sofie_model::Txid,
+        /// The ledger.
+        ledger: sofie_model::LedgerId,
+    },
     /// Its thread has ended, after a write that failed.
     #[error("journal {path}: closed after an earlier failure; see the log, mend the cause and start again")]
     Closed {

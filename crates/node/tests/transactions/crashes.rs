@@ -69,6 +69,20 @@ fn a_crash_at_every_write_of_the_journal_changes_nothing() {
 }
 
 #[test]
+fn a_node_that_has_lost_a_ledger_of_an_unfinished_transaction_continues_nothing() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let died = first_life(&world, folder.path(), PauseAt::Intent("commit".into()));
+    assert!(died.is_none());
+    life(async {
+        let node = world.node_without_log(folder.path()).await;
+        let error = node.transactions.recover().unwrap_err().to_string();
+        assert!(error.contains("needs ledger log") && error.contains("add the [[ledger]]"), "{error}");
+        assert_eq!(node.transactions.running(), 0);
+    });
+    second_life(&world, folder.path());
+}
+
+#[test]
 fn a_crash_between_an_intent_and_its_submission_changes_nothing() {
     for task in ["prepare 0", "prepare 1", "commit", "apply 0", "apply 1"] {
         let (world, folder) = (World::new(), tempfile::tempdir().unwrap());

@@ -77,16 +77,12 @@ impl World {
         pause: Option<Pause>,
         first: Box<dyn Fn(&State) + Send + Sync>,
     ) -> Node {
-        let journal = open(&folder.join("journal.sqlite"), pause);
-        let (fatal, failed) = mpsc::channel(1);
-        let keeper = Keeper { auditor: Auditor::open(journal.clone()).unwrap(), fatal };
-        let ledgers: Ledgers = [&self.evm, &self.log]
-            .map(|ledger| (ledger.profile().id.clone(), Arc::new(ledger.clone()) as Arc<dyn Ledger>))
-            .into();
-        let executor = Executor::new(Arc::new(ledgers), journal.clone()).adopt().await.unwrap();
-        let secrets = Arc::new(Held { asked: AtomicU32::new(0), first });
-        let transactions = Transactions::new(executor, keeper, secrets.clone());
-        Node { transactions, journal, failed, secrets }
+        node_on(&[&self.evm, &self.log], folder, pause, first).await
+    }
+
+    /// A node whose configuration has lost the ledger that records.
+    pub(crate) async fn node_without_log(&self, folder: &Path) -> Node {
+        node_on(&[&self.evm], folder, None, Box::new(|_| {})).await
     }
 
     /// What both ledgers hold of the transaction, each fact once (P4).
@@ -160,6 +156,24 @@ fn profile(id: &str, class: Class, decides: bool) -> Profile {
         single_operator: true,
         poll: Span::from_millis(1),
     }
+}
+
+async fn node_on(
+    ledgers: &[&Fake],
+    folder: &Path,
+    pause: Option<Pause>,
+    first: Box<dyn Fn(&State) + Send + Sync>,
+) -> Node {
+    let journal = open(&folder.join("journal.sqlite"), pause);
+    let (fatal, failed) = mpsc::channel(1);
+    let keeper = Keeper { auditor: Auditor::open(journal.clone()).unwrap(), fatal };
+    let named =
+        |ledger: &&Fake| (ledger.profile().id.clone(), Arc::new((*ledger).clone()) as Arc<dyn Ledger>);
+    let ledgers: Ledgers = ledgers.iter().map(named).collect();
+    let executor = Executor::new(Arc::new(ledgers), journal.clone()).adopt().await.unwrap();
+    let secrets = Arc::new(Held { asked: AtomicU32::new(0), first });
+    let transactions = Transactions::new(executor, keeper, secrets.clone());
+    Node { transactions, journal, failed, secrets }
 }
 
 /// A node in this process.
