@@ -4,36 +4,42 @@ pragma solidity 0.8.37;
 import {Decision} from "./Decision.sol";
 import {Typed} from "./Typed.sol";
 
-/// @notice An escrow leg's value and its conditions. Times are in seconds.
+/// @notice A leg's value and its conditions. Times are in seconds. Without an evidence key, a deadline and a window it is
+/// a transfer: the decision alone pays the payee.
 struct Lock {
     bytes32 txid;
     /// The leg's place in the manifest.
     uint16 leg;
     /// Who locks, and is refunded.
     address payer;
-    /// Who is paid once the evidence is there.
+    /// Who is paid once the evidence is there; of a transfer, once COMMIT stands.
     address payee;
     /// In the chain's smallest unit.
     uint128 amount;
-    /// The only key whose attestation settles.
+    /// The only key whose attestation settles; zero for a transfer.
     address evidenceKey;
-    /// T_E: no later observation counts.
+    /// T_E: no later observation counts. Zero for a transfer.
     uint64 evidenceDeadline;
-    /// How long after T_E an attestation may still be brought.
+    /// How long after T_E an attestation may still be brought. Zero for a transfer.
     uint64 submissionWindow;
 }
 
-/// @title Value that waits for a decision, then for evidence
-/// @notice prepare → (COMMIT) apply_ → settle by evidence, or refund by time; or (ABORT) undo. Only the payer prepares;
-/// anyone may do the rest, and the value goes to no one but the payee or the payer. No owner, no upgrade. Before a
-/// decision nothing is paid back by time: after G anyone can record ABORT.
+/// @title Value that waits for a decision, and unless it is a transfer for evidence
+/// @notice prepare → (COMMIT) apply_ → settle by evidence, or refund by time; or (ABORT) undo. A transfer is paid by
+/// `apply_` itself. Only the payer prepares; anyone may do the rest, and the value goes to no one but the payee or the
+/// payer. No owner, no upgrade. Before a decision nothing is paid back by time: after G anyone can record ABORT.
 /// @dev A lock is named by its content and takes one storage slot, cleared when it is done; a txid that is decided takes
-/// no new lock, so a lock is done once. State changes precede the one call that pays.
+/// no new lock, so a lock is done once. State changes precede the one call that pays; after one that fails, only the
+/// debt is written.
 contract Escrow is Typed {
     /// @notice The value is held.
     event Prepared(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
-    /// @notice COMMIT was applied: the lock is armed.
+    /// @notice COMMIT was applied: the lock is armed. Of a transfer: it was paid, unless `Owed` follows.
     event Applied(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+    /// @notice The payee of a transfer refused it: it waits for the payee, who may `collect` it.
+    event Owed(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+    /// @notice The payee took a transfer that it had refused.
+    event Collected(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId, address to);
     /// @notice The decision leaves this leg out: the payer was paid back.
     event Reverted(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
     /// @notice No evidence came in time: the payer was paid back.
@@ -49,9 +55,12 @@ contract Escrow is Typed {
     error NotPayer(address payer, address sender);
     /// @notice The value sent is not the amount.
     error WrongValue(uint256 expected, uint256 got);
-    /// @notice Neither the payer, the payee nor nobody may attest.
+    /// @notice Only the payee collects what the payee is owed.
+    error NotPayee(address payee, address sender);
+    /// @notice Neither the payer nor the payee may attest; and where nobody does, there is no deadline and no window.
     error InterestedKey(address evidenceKey);
-    /// @notice The lock is 0 absent (never prepared, or done), 1 locked or 2 armed, and another state is expected.
+    /// @notice The lock is 0 absent (never prepared, or done), 1 locked, 2 armed or 3 owed, and another state is
+    /// expected.
     error WrongState(bytes32 lockId, uint8 expected, uint8 got);
     /// @notice No decision stands yet.
     error Undecided(bytes32 txid);
@@ -67,15 +76,22 @@ contract Escrow is Typed {
     error TooLate(uint256 until, uint256 blockTime);
     /// @notice The first second for this is `notBefore`.
     error TooEarly(uint256 notBefore, uint256 blockTime);
-    /// @notice The receiver refuses the value. Nothing has changed.
+    /// @notice The receiver refuses the value, or was left too little gas to take it. Nothing has changed.
     error PayoutFailed(address to, uint256 amount);
 
     uint8 private constant ABSENT = 0;
     uint8 private constant LOCKED = 1;
     uint8 private constant ARMED = 2;
+    uint8 private constant OWED = 3;
 
     uint8 private constant NONE = 0;
     uint8 private constant COMMIT = 1;
+
+    /// @dev What the payee of a transfer may spend on taking it: a wallet that is a contract needs a tenth. The rest stays
+    /// with whoever applies, so that no payee can keep `apply_` from being done.
+    uint256 private constant PAYOUT_GAS = 100_000;
+    /// @dev With so much left, a call of PAYOUT_GAS gets all of it (EIP-150 keeps a 64th back) after its own 11,600.
+    uint256 private constant PAYOUT_RESERVE = 120_000;
 
     bytes32 private constant ATTESTATION_TYPE =
         keccak256("Attestation(bytes32 txid,uint16 leg,bytes32 observation,bool fulfilled,uint64 observedAt)");
@@ -94,8 +110,7 @@ contract Escrow is Typed {
     function prepare(Lock calldata lock) external payable {
         if (msg.sender != lock.payer) revert NotPayer(lock.payer, msg.sender);
         if (msg.value != lock.amount) revert WrongValue(lock.amount, msg.value);
-        address key = lock.evidenceKey;
-        if (key == lock.payer || key == lock.payee || key == address(0)) revert InterestedKey(key);
+        _checkKey(lock);
         bytes32 txid = lock.txid;
         (uint8 kind, uint64 decidedAt, uint64 included) = decision.decisionOf(txid);
         if (kind != NONE) revert AlreadyDecided(txid, kind, decidedAt, included);
@@ -107,13 +122,25 @@ contract Escrow is Typed {
         emit Prepared(txid, lock.leg, lockId);
     }
 
-    /// @notice Arms the lock, after a COMMIT that includes its leg. Pays nothing.
+    /// @notice After a COMMIT that includes its leg: arms the lock, and pays nothing; or pays a transfer's payee. One who
+    /// refuses is owed the value: the leg is applied all the same, and nobody waits for him.
     function apply_(Lock calldata lock) external {
         (bytes32 lockId,) = _lockIn(LOCKED, lock);
         (uint8 kind, uint64 decidedAt, bool includes) = _decided(lock);
         if (!includes) revert LegNotIncluded(lock.txid, lock.leg, kind);
-        _words[lockId] = ARMED | (uint256(decidedAt) << 8);
+        bool transfer = lock.evidenceKey == address(0);
+        _words[lockId] = transfer ? ABSENT : ARMED | (uint256(decidedAt) << 8);
         emit Applied(lock.txid, lock.leg, lockId);
+        if (transfer) _payOrOwe(lock, lockId);
+    }
+
+    /// @notice Pays a transfer that its payee had refused, to where the payee says.
+    function collect(Lock calldata lock, address to) external {
+        (bytes32 lockId,) = _lockIn(OWED, lock);
+        if (msg.sender != lock.payee) revert NotPayee(lock.payee, msg.sender);
+        _words[lockId] = ABSENT;
+        emit Collected(lock.txid, lock.leg, lockId, to);
+        _pay(to, lock.amount);
     }
 
     /// @notice Pays the payer back, after ABORT or a COMMIT without this leg.
@@ -121,7 +148,7 @@ contract Escrow is Typed {
         (bytes32 lockId,) = _lockIn(LOCKED, lock);
         (,, bool includes) = _decided(lock);
         if (includes) revert LegIncluded(lock.txid, lock.leg);
-        _words[lockId] = 0;
+        _words[lockId] = ABSENT;
         emit Reverted(lock.txid, lock.leg, lockId);
         _pay(lock.payer, lock.amount);
     }
@@ -146,7 +173,7 @@ contract Escrow is Typed {
         if (block.timestamp > until) revert TooLate(until, block.timestamp);
         bytes32 digest = attestationDigest(lock.txid, lock.leg, observation, true, observedAt);
         _checkSigner(lock.evidenceKey, digest, signature);
-        _words[lockId] = 0;
+        _words[lockId] = ABSENT;
         emit Settled(lock.txid, lock.leg, lockId, observation, observedAt);
         _pay(lock.payee, lock.amount);
     }
@@ -156,13 +183,13 @@ contract Escrow is Typed {
         (bytes32 lockId,) = _lockIn(ARMED, lock);
         uint256 until = _lastSubmission(lock);
         if (block.timestamp <= until) revert TooEarly(until + 1, block.timestamp);
-        _words[lockId] = 0;
+        _words[lockId] = ABSENT;
         emit Refunded(lock.txid, lock.leg, lockId);
         _pay(lock.payer, lock.amount);
     }
 
     /// @notice Where a lock stands.
-    /// @return state 0 absent (never prepared, or done), 1 locked, 2 armed.
+    /// @return state 0 absent (never prepared, or done), 1 locked, 2 armed, 3 owed.
     /// @return decidedAt The time of the COMMIT that armed it, else zero.
     function stateOf(bytes32 lockId) external view returns (uint8 state, uint64 decidedAt) {
         uint256 word = _words[lockId];
@@ -212,12 +239,34 @@ contract Escrow is Typed {
         return uint256(lock.evidenceDeadline) + lock.submissionWindow;
     }
 
-    /// @dev The last act of its caller. What the receiver answers is not copied.
+    /// @dev An evidence key is of neither party. Nobody's is that of a transfer, which waits for no time.
+    function _checkKey(Lock calldata lock) private pure {
+        address key = lock.evidenceKey;
+        bool interested = key == address(0)
+            ? lock.evidenceDeadline | lock.submissionWindow != 0
+            : key == lock.payer || key == lock.payee;
+        if (interested) revert InterestedKey(key);
+    }
+
+    /// @dev The last act of its caller.
     function _pay(address to, uint256 amount) private {
-        bool paid;
+        if (!_send(gasleft(), to, amount)) revert PayoutFailed(to, amount);
+    }
+
+    /// @dev The last act of its caller. Whoever calls with too little gas cannot make a debt of a payment.
+    function _payOrOwe(Lock calldata lock, bytes32 lockId) private {
+        uint256 left = gasleft();
+        if (_send(PAYOUT_GAS, lock.payee, lock.amount)) return;
+        if (left < PAYOUT_RESERVE) revert PayoutFailed(lock.payee, lock.amount);
+        // The call that failed has changed nothing, and no lock of a decided txid is made meanwhile.
+        _words[lockId] = OWED;
+        emit Owed(lock.txid, lock.leg, lockId);
+    }
+
+    /// @dev What the receiver answers is not copied.
+    function _send(uint256 gasLimit, address to, uint256 amount) private returns (bool paid) {
         assembly ("memory-safe") {
-            paid := call(gas(), to, amount, 0, 0, 0, 0)
+            paid := call(gasLimit, to, amount, 0, 0, 0, 0)
         }
-        if (!paid) revert PayoutFailed(to, amount);
     }
 }

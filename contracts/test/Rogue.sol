@@ -4,10 +4,11 @@ pragma solidity 0.8.37;
 /// @title A party that misbehaves when it is paid. For tests only
 /// @notice Sends what it is told to send; when it receives value it answers by its mode, and may call back first.
 contract Rogue {
-    /// @notice What it does with value: 0 takes it, 1 refuses it, 2 answers with a megabyte, 3 calls back.
+    /// @notice What it does with value: 0 takes it, 1 refuses it, 2 answers with a megabyte, 3 calls back, 4 burns all
+    /// the gas that it is given.
     uint8 public mode;
-    /// @notice What the last call back answered.
-    bytes public answer;
+    /// @notice Keccak-256 of what the last call back answered: the whole costs more gas to keep than it may have.
+    bytes32 public answer;
     /// @notice Whether the last call back succeeded.
     bool public entered;
 
@@ -31,6 +32,12 @@ contract Rogue {
         }
     }
 
+    /// @notice Spends about so much gas.
+    function spend(uint256 amount) external view {
+        uint256 until = gasleft() - amount;
+        while (gasleft() > until) {}
+    }
+
     receive() external payable {
         if (mode == 1) revert("no, thanks");
         if (mode == 2) {
@@ -38,6 +45,14 @@ contract Rogue {
                 return(0, 1000000)
             }
         }
-        if (mode == 3) (entered, answer) = _target.call(_data);
+        if (mode == 4) {
+            assembly ("memory-safe") {
+                invalid()
+            }
+        }
+        if (mode == 3) {
+            (bool ok, bytes memory result) = _target.call(_data);
+            (entered, answer) = (ok, keccak256(result));
+        }
     }
 }

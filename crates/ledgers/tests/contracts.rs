@@ -15,5 +15,7 @@ mod escrow;
 mod gas;
 #[path = "contracts/rogue.rs"]
 mod rogue;
+#[path = "contracts/transfer.rs"]
+mod transfer;
 #[path = "contracts/world.rs"]
 mod world;

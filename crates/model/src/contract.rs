@@ -72,6 +72,8 @@ sol! {
     interface Escrow {
         event Prepared(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
         event Applied(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+        event Owed(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
+        event Collected(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId, address to);
         event Reverted(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
         event Refunded(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
         event Settled(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId, bytes32 observation, uint64 observedAt);
@@ -79,6 +81,7 @@ sol! {
         error AlreadyDecided(bytes32 txid, uint8 kind, uint64 decidedAt, uint64 included);
         error NotPayer(address payer, address sender);
         error WrongValue(uint256 expected, uint256 got);
+        error NotPayee(address payee, address sender);
         error InterestedKey(address evidenceKey);
         error WrongState(bytes32 lockId, uint8 expected, uint8 got);
         error Undecided(bytes32 txid);
@@ -94,6 +97,7 @@ sol! {
 
         function prepare(Lock calldata lock) external payable;
         function apply_(Lock calldata lock) external;
+        function collect(Lock calldata lock, address to) external;
         function undo(Lock calldata lock) external;
         function settle(Lock calldata lock, bytes32 observation, bool fulfilled, uint64 observedAt, bytes calldata signature) external;
         function refund(Lock calldata lock) external;
@@ -148,6 +152,8 @@ pub const ABSENT: u8 = 0;
 pub const LOCKED: u8 = 1;
 /// `stateOf(…).state`: COMMIT was applied; evidence settles, time refunds.
 pub const ARMED: u8 = 2;
+/// `stateOf(…).state`: the payee of a transfer refused it, and may collect it.
+pub const OWED: u8 = 3;
 
 /// What D's contract takes for this manifest: [`Manifest::txid`] is `txidOf` of it.
 #[must_use]

@@ -24,6 +24,8 @@ pub(crate) struct Chain {
     pub(crate) id: u64,
     /// The next transaction's block time, in seconds.
     pub(crate) time: u64,
+    /// What the next transactions may spend.
+    pub(crate) gas: u64,
 }
 
 /// A transaction that succeeded.
@@ -45,7 +47,7 @@ impl Done {
 
 impl Chain {
     pub(crate) fn new(time: u64) -> Self {
-        let mut chain = Self { db: CacheDB::new(EmptyDB::new()), id: CHAIN_ID, time };
+        let mut chain = Self { db: CacheDB::new(EmptyDB::new()), id: CHAIN_ID, time, gas: GAS_LIMIT };
         let code = Bytecode::new_raw(contract::DEPLOYER_CODE.to_vec().into());
         chain.db.insert_account_info(
             contract::address(contract::DEPLOYER),
@@ -83,7 +85,7 @@ impl Chain {
 
     /// Asks without changing anything.
     pub(crate) fn view<C: SolCall>(&mut self, to: Account, call: &C) -> C::Return {
-        let tx = Self::transaction(Address::ZERO, contract::address(to), 0, call.abi_encode().into());
+        let tx = self.transaction(Address::ZERO, contract::address(to), 0, call.abi_encode().into());
         let result = self.evm().transact(tx).expect("the transaction is well formed").result;
         let output = result.output().filter(|_| result.is_success()).expect("a view does not revert");
         C::abi_decode_returns_validate(output).expect("the return values that the model defines")
@@ -102,7 +104,7 @@ impl Chain {
         value: u128,
         data: Bytes,
     ) -> Result<Done, Bytes> {
-        let tx = Self::transaction(from, to, value, data);
+        let tx = self.transaction(from, to, value, data);
         let result = self.evm().transact_commit(tx).expect("the transaction is well formed");
         let gas = result.tx_gas_used();
         match result {
@@ -114,13 +116,19 @@ impl Chain {
         }
     }
 
-    fn transaction(from: Address, to: Address, value: u128, data: Bytes) -> TxEnv {
+    /// Whether a transaction succeeds, which may run out of gas.
+    pub(crate) fn attempt(&mut self, from: Address, to: Address, data: Bytes) -> bool {
+        let tx = self.transaction(from, to, 0, data);
+        self.evm().transact_commit(tx).expect("the transaction is well formed").is_success()
+    }
+
+    fn transaction(&self, from: Address, to: Address, value: u128, data: Bytes) -> TxEnv {
         TxEnv {
             caller: from,
             kind: TxKind::Call(to),
             value: U256::from(value),
             data,
-            gas_limit: GAS_LIMIT,
+            gas_limit: self.gas,
             chain_id: None,
             ..TxEnv::default()
         }

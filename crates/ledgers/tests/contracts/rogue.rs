@@ -1,6 +1,6 @@
 //! Parties that are contracts and misbehave when they are paid.
 
-use alloy_primitives::Bytes;
+use alloy_primitives::{B256, keccak256};
 use alloy_sol_types::{SolCall, SolInterface, sol};
 use sofie_model::{
     Account, Terms,
@@ -14,15 +14,17 @@ sol! {
     interface Rogue {
         function behave(uint8 mode, address target, bytes calldata data) external;
         function act(address target, bytes calldata data) external payable;
-        function answer() external view returns (bytes);
+        function answer() external view returns (bytes32);
         function entered() external view returns (bool);
+        function spend(uint256 gas) external;
     }
 }
 
-const TAKES: u8 = 0;
-const REFUSES: u8 = 1;
-const FLOODS: u8 = 2;
-const CALLS_BACK: u8 = 3;
+pub(crate) const TAKES: u8 = 0;
+pub(crate) const REFUSES: u8 = 1;
+pub(crate) const FLOODS: u8 = 2;
+pub(crate) const CALLS_BACK: u8 = 3;
+pub(crate) const BURNS: u8 = 4;
 
 /// A world in which one party of the escrow is a [`Rogue`].
 struct Trap {
@@ -92,15 +94,16 @@ impl Trap {
         [self.rogue, self.world.escrow].map(|account| self.world.chain.balance(account))
     }
 
-    fn refusal_of_the_call_back(&mut self) -> EscrowErrors {
+    fn refusal_of_the_call_back(&mut self) -> B256 {
         assert!(!self.world.chain.view(self.rogue, &Rogue::enteredCall {}), "the call back went through");
-        let answer: Bytes = self.world.chain.view(self.rogue, &Rogue::answerCall {});
-        EscrowErrors::abi_decode_validate(&answer).expect("the escrow's own error")
+        self.world.chain.view(self.rogue, &Rogue::answerCall {})
     }
 
-    fn absent(&self, expected: u8) -> EscrowErrors {
+    /// The hash of the escrow's own refusal.
+    fn absent(&self, expected: u8) -> B256 {
         let lock_id = word(contract::lock_id(&self.world.lock()));
-        EscrowErrors::WrongState(Escrow::WrongState { lockId: lock_id, expected, got: ABSENT })
+        let refusal = Escrow::WrongState { lockId: lock_id, expected, got: ABSENT };
+        keccak256(EscrowErrors::WrongState(refusal).abi_encode())
     }
 }
 

@@ -224,6 +224,12 @@ impl World {
         self.chain.send(self.stranger.account, self.escrow, 0, call)
     }
 
+    /// Leg 0 as a transfer: the same value, without evidence.
+    pub(crate) fn transfer(&self) -> contract::Lock {
+        let nobody = contract::address(Account::ZERO);
+        contract::Lock { evidenceKey: nobody, evidenceDeadline: 0, submissionWindow: 0, ..self.lock() }
+    }
+
     /// Prepared, committed a little later, applied.
     pub(crate) fn arm(&mut self) {
         self.prepare().expect("prepares");
