@@ -123,8 +123,8 @@ fn commit_pays_the_payee_once_and_nothing_gives_it_back() {
 
 #[test]
 fn abort_or_a_commit_without_the_leg_gives_it_back() {
-    type Decide = fn(&mut World);
-    let decisions: [(u8, fn() -> World, Decide); 2] = [
+    type Decided = (u8, fn() -> World, fn(&mut World));
+    let decisions: [Decided; 2] = [
         (ABORTED, World::new, |w| drop(w.abort(w.renter.account, vec![]).unwrap())),
         (COMMITTED, World::two_of_three, |w| drop(w.commit(&w.committing(0b110)).unwrap())),
     ];
