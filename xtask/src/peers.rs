@@ -1,7 +1,8 @@
 //! `cargo xtask peers`: what the tests need besides Rust, by package name and pinned version, installed once.
 //!
 //! npm packages go under `.peers/` at the workspace's root (or `$SOFIE_PEERS`) and run no install script; Debian
-//! packages go into the system. A peer that is there already is left alone.
+//! packages go into the system, except bitcoind, which only Debian unstable has: it is unpacked beside it. A peer that is
+//! there already is left alone.
 
 use std::{
     env, fs, io,
@@ -37,6 +38,9 @@ const DEBIAN: &[(&str, &str)] = &[
     ("chromium", "chromium"),
 ];
 
+/// Unpacks bitcoind into the folder of peers; `sofie` runs the same one at first use.
+const BITCOIND: &str = include_str!("peers/bitcoind.sh");
+
 /// Folders with locked npm dependencies of their own: the Solidity compiler; the page's tools and its browser driver.
 const LOCKED: &[&str] = &["contracts", "console"];
 
@@ -70,6 +74,7 @@ pub(crate) fn install() -> Done {
     for peer in NPM {
         install_npm(peer, &folder)?;
     }
+    install_bitcoind(&folder)?;
     for name in LOCKED {
         install_locked(&shell::root().join(name))?;
     }
@@ -85,6 +90,7 @@ fn list() {
     for (package, program) in DEBIAN {
         println!("{:8} Debian  {package}", state(shell::on_path(program).is_some()));
     }
+    println!("{:8} Debian  bitcoin-knots", state(folder.join("bitcoind").is_file()));
     for name in LOCKED {
         let place = shell::root().join(name);
         if place.join("package-lock.json").is_file() {
@@ -157,6 +163,16 @@ fn install_npm(peer: &NpmPeer, folder: &Path) -> Done {
         return Err(Failure::found(format!("{wanted} came without {}", peer.holds)));
     }
     point(&folder.join(peer.link), &held, folder)
+}
+
+/// Any version will do: only the tests' own node is run, and apt checks whose it is.
+fn install_bitcoind(folder: &Path) -> Done {
+    if folder.join("bitcoind").is_file() {
+        return Ok(());
+    }
+    eprintln!("xtask: bitcoind, from Debian unstable");
+    let mut bash = shell::command("bash", &["-c", BITCOIND, "bitcoind.sh"]);
+    shell::quietly(bash.arg(folder)).map(drop)
 }
 
 /// Makes `link` point at `target`, relative, so that the folder can move.

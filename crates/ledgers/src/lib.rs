@@ -6,4 +6,7 @@ pub mod evm;
 pub mod fake;
 pub mod port;
 
-pub use port::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status, Treasury};
+pub use port::{
+    Clock, Hashlocks, Head, Intent, Ledger, LedgerError, Presigned, Profile, Revealed, Spend, Status,
+    Treasury,
+};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sofie_model::{
-    Account, Class, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Span, Timestamp,
+    Account, Class, Digest, Evidence, Finality, LedgerId, LegId, Manifest, Operation, Proof, Span, Timestamp,
 };
 
 /// Where an embedded ledger takes the time from: this room reads no clock by itself.
@@ -153,6 +153,71 @@ pub trait Ledger: Send + Sync {
     fn treasury(&self) -> Option<&dyn Treasury> {
         None
     }
+
+    /// What only a ledger with hashlock legs can do.
+    fn hashlocks(&self) -> Option<&dyn Hashlocks> {
+        None
+    }
+}
+
+/// How a hashlock's value leaves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Spend {
+    /// To the claimant, with every preimage: [`sofie_model::Step::Claim`].
+    Claim,
+    /// Back to the payer, after T_p: [`sofie_model::Step::Revert`].
+    Refund,
+}
+
+/// A claim that the ledger shows, final or not. Whoever sees it has what COMMIT needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revealed {
+    /// Every participant's, in the manifest's order, each checked against its hash.
+    pub preimages: Vec<Digest>,
+    /// The ledger transaction that claims.
+    pub reference: Digest,
+    /// Whether the claim is final: only then may the guard sign a late COMMIT.
+    pub finally: bool,
+}
+
+/// What one key signed so that others can finish: of one lock as it stands on the ledger, at each of the fees up to the
+/// leg's limit. It reveals nothing and allows no other payment, so it may be shown to every participant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presigned {
+    /// What was signed.
+    pub spend: Spend,
+    /// Opaque to all but its ledger; at most [`MAX_PRESIGNED_BYTES`].
+    pub bytes: Vec<u8>,
+}
+
+/// A longer [`Presigned`] is refused unread.
+pub const MAX_PRESIGNED_BYTES: usize = 4_096;
+
+/// The part of a ledger that carries hashlock legs: what the pivot needs besides its steps.
+#[async_trait]
+pub trait Hashlocks: Send + Sync {
+    /// The claim of this leg, as soon as the ledger shows one: in a block, or before that where transactions wait
+    /// in public. `None`: no claim is seen.
+    ///
+    /// # Errors
+    /// [`LedgerError::Transient`], [`LedgerError::Unsupported`], [`LedgerError::Nonsense`].
+    async fn revealed(&self, manifest: &Manifest, leg: LegId) -> Result<Option<Revealed>, LedgerError>;
+
+    /// Signs this spend of the leg's lock with the key that is held here. The lock must stand in a block already (its
+    /// own name is signed); a lock that is undone and comes back under another name is signed anew.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] when that key is not held here; [`LedgerError::Transient`] when no lock is seen.
+    async fn presign(&self, manifest: &Manifest, leg: LegId, spend: Spend) -> Result<Presigned, LedgerError>;
+
+    /// Checks what another's key signed, and keeps it while this ledger is open: from now on the spend's step can be
+    /// carried out here without that key. The caller stores it, and brings it again after a restart.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] when it is not that key's signature for this lock; [`LedgerError::Transient`] when no
+    /// lock is seen.
+    async fn accept(&self, manifest: &Manifest, leg: LegId, presigned: &Presigned)
+    -> Result<(), LedgerError>;
 }
 
 /// Money on a ledger, in its smallest unit. Only shown, never decided upon.

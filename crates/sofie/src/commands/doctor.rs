@@ -24,6 +24,7 @@ pub(crate) fn run(format: Format) -> ExitCode {
         clock(),
         loopback(),
         peer("anvil", "cargo xtask peers install, or put anvil on the PATH"),
+        peer("bitcoind", "cargo xtask peers install, or put bitcoind on the PATH"),
     ];
     match format {
         Format::Json => output::json(&findings),

@@ -1,5 +1,6 @@
 //! Peers that a story needs beside the program itself: found in `SOFIE_PEERS`, the user's cache or the PATH, else
-//! installed into the cache at first use, by npm, without running any script of the package's.
+//! installed into the cache at first use: anvil by npm, without running any script of the package's; bitcoind by apt,
+//! unpacked and not installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -29,6 +30,27 @@ pub(crate) async fn anvil() -> Result<PathBuf, Failure> {
         Failure::lacking("install anvil", "this user has no cache folder", "set HOME or XDG_CACHE_HOME")
     })?;
     install(&package, ANVIL_VERSION, "bin/anvil", &cache.join("anvil")).await
+}
+
+/// Unpacks bitcoind into a folder of peers; `cargo xtask peers` runs the same one.
+const BITCOIND: &str = include_str!("../../../../xtask/src/peers/bitcoind.sh");
+/// What to do when bitcoind cannot be had here.
+const BITCOIND_BY_HAND: &str =
+    "install Bitcoin Core or Knots and put bitcoind on the PATH, or name its folder with SOFIE_PEERS";
+
+/// The program bitcoind.
+#[allow(dead_code, reason = "the story of the swap asks for it")]
+pub(crate) async fn bitcoind() -> Result<PathBuf, Failure> {
+    if let Some(found) = find_peer("bitcoind") {
+        return Ok(found);
+    }
+    let lacking = |why: String| Failure::lacking("install bitcoind", why, BITCOIND_BY_HAND);
+    let cache = peers_cache().ok_or_else(|| lacking("this user has no cache folder".to_owned()))?;
+    output::say(&format!("unpacking bitcoind into {}", cache.display()));
+    let mut bash = Command::new("bash");
+    bash.args(["-c", BITCOIND, "bitcoind.sh"]).arg(&cache).stdin(Stdio::null());
+    ended("bash", &mut bash).await.map_err(lacking)?;
+    find_peer("bitcoind").ok_or_else(|| lacking("it was unpacked, and yet it is not there".to_owned()))
 }
 
 /// As the packages call this machine.
@@ -77,33 +99,30 @@ async fn install(package: &str, version: &str, holds: &str, link: &Path) -> Resu
 }
 
 async fn npm_install(folder: &Path, wanted: &str) -> Result<(), String> {
-    let npm = Command::new("npm")
-        .args([
-            "install",
-            "--silent",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            "--save-exact",
-            "--prefix",
-        ])
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact"])
+        .arg("--prefix")
         .arg(folder)
         .arg(wanted)
         .current_dir(folder)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+        .stdin(Stdio::null());
+    ended("npm", &mut npm).await
+}
+
+/// Runs an installation to its end; what it said is the error.
+async fn ended(name: &str, command: &mut Command) -> Result<(), String> {
+    let output = command.kill_on_drop(true).output();
     let ended =
-        tokio::time::timeout(INSTALL, npm).await.map_err(|_| "npm does not come to an end".to_owned())?;
+        tokio::time::timeout(INSTALL, output).await.map_err(|_| format!("{name} does not come to an end"))?;
     let output = ended.map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => "there is no npm on the PATH".to_owned(),
-        _ => format!("npm: {e}"),
+        std::io::ErrorKind::NotFound => format!("there is no {name} on the PATH"),
+        _ => format!("{name}: {e}"),
     })?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("npm ended with {}: {}", output.status, said.trim()))
+    Err(format!("{name} ended with {}: {}", output.status, said.trim()))
 }
 
 #[cfg(unix)]
