@@ -20,6 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
             chain_id: 1,
             contract: Account::ZERO,
             finality: Finality::Instant,
+            fee_limit: 0,
         },
         deadline: Timestamp::from_seconds(1_800_000_000),
         grace: Span::ZERO,

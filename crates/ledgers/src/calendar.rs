@@ -276,7 +276,7 @@ impl Calendar {
             Step::Prepare => Ok(Entry::Prepared { txid, leg, commitment }),
             Step::Apply => Ok(Entry::Closed { txid, leg, applied: true }),
             Step::Revert => Ok(Entry::Closed { txid, leg, applied: false }),
-            Step::Settle(_) | Step::Refund => Err(unsupported("it holds no value".into())),
+            Step::Claim(_) | Step::Settle(_) | Step::Refund => Err(unsupported("it holds no value".into())),
         }
     }
 

@@ -140,8 +140,8 @@ impl Fake {
                     Some(format!("it carries no {} legs", found.class))
                 }
                 Some(found) => match (step, &found.terms) {
-                    (Step::Settle(_) | Step::Refund, Terms::Record(_)) => {
-                        Some(format!("{leg} holds no value"))
+                    (Step::Settle(_) | Step::Refund, Terms::Record(_) | Terms::Transfer(_)) => {
+                        Some(format!("{leg} holds no value for evidence"))
                     }
                     (_, Terms::Hashlock(_)) => Some("it knows no hashlocks".into()),
                     _ => None,
@@ -370,7 +370,7 @@ fn is_of(fact: &Fact, operation: &Operation) -> bool {
             *fact
                 == match step {
                     Step::Prepare => Fact::Prepared(txid, *leg),
-                    Step::Apply => Fact::Applied(txid, *leg),
+                    Step::Apply | Step::Claim(_) => Fact::Applied(txid, *leg),
                     Step::Revert => Fact::Reverted(txid, *leg),
                     Step::Settle(_) => Fact::Settled(txid, *leg),
                     Step::Refund => Fact::Refunded(txid, *leg),

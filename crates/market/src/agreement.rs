@@ -133,7 +133,7 @@ impl Agreement {
 pub(crate) fn escrow(manifest: &Manifest) -> Option<(LegId, &EscrowTerms)> {
     manifest.legs().find_map(|(id, leg)| match &leg.terms {
         Terms::Escrow(terms) => Some((id, terms)),
-        Terms::Hashlock(_) | Terms::Record(_) => None,
+        Terms::Hashlock(_) | Terms::Record(_) | Terms::Transfer(_) => None,
     })
 }
 

@@ -6,7 +6,8 @@
 use alloy_primitives::{Address, B256, Bytes, hex, keccak256};
 use alloy_sol_types::{SolValue, sol};
 
-use crate::manifest::EscrowTerms;
+use crate::attestation::typed_digest;
+use crate::manifest::{EscrowTerms, Terms as LegTerms, TransferTerms};
 use crate::{Account, Digest, LegId, Manifest, Txid};
 
 sol! {
@@ -186,6 +187,46 @@ pub fn lock(txid: Txid, leg: LegId, terms: &EscrowTerms) -> Lock {
         evidenceDeadline: terms.evidence_deadline.as_seconds(),
         submissionWindow: terms.submission_window.as_seconds(),
     }
+}
+
+/// What the escrow contract takes for a transfer: a lock that no evidence key, deadline or window conditions.
+#[must_use]
+pub fn transfer_lock(txid: Txid, leg: LegId, terms: &TransferTerms) -> Lock {
+    Lock {
+        txid: word(txid.0),
+        leg: leg.0,
+        payer: address(terms.payer),
+        payee: address(terms.payee),
+        amount: terms.amount,
+        evidenceKey: Address::ZERO,
+        evidenceDeadline: 0,
+        submissionWindow: 0,
+    }
+}
+
+/// What the escrow contract takes for this leg of `manifest`; `None` when no contract holds it.
+#[must_use]
+pub fn lock_of(manifest: &Manifest, leg: LegId) -> Option<Lock> {
+    match &manifest.leg(leg)?.terms {
+        LegTerms::Escrow(terms) => Some(lock(manifest.txid(), leg, terms)),
+        LegTerms::Transfer(terms) => Some(transfer_lock(manifest.txid(), leg, terms)),
+        LegTerms::Hashlock(_) | LegTerms::Record(_) => None,
+    }
+}
+
+/// What the guard signs to allow this COMMIT between T_D and G (EIP-712, in the domain of D's chain and contract).
+#[must_use]
+pub fn commit_digest(manifest: &Manifest, included: u64, evidence_root: Digest) -> Digest {
+    let (txid, evidence_root) = (word(manifest.txid().0), word(evidence_root));
+    let message = Commit { txid, included, evidenceRoot: evidence_root };
+    typed_digest(&message, manifest.decision.chain_id, manifest.decision.contract)
+}
+
+/// What every participant signs to abort before G under a guard (EIP-712, in the same domain).
+#[must_use]
+pub fn abort_digest(manifest: &Manifest) -> Digest {
+    let message = Abort { txid: word(manifest.txid().0) };
+    typed_digest(&message, manifest.decision.chain_id, manifest.decision.contract)
 }
 
 /// The lock's name in the escrow contract and its events: Keccak-256 of its ABI encoding.

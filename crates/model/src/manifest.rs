@@ -6,7 +6,7 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::{Account, Digest, LedgerId, LegId, Span, Timestamp, Txid, canonical};
+use crate::{Account, Digest, LedgerId, LegId, PublicKey, Span, Timestamp, Txid, canonical};
 
 mod check;
 
@@ -85,14 +85,32 @@ pub struct EscrowTerms {
     pub submission_window: Span,
 }
 
+/// Value that COMMIT itself pays to the payee, and ABORT back to the payer. No evidence is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(array)]
+pub struct TransferTerms {
+    /// The contract, or the custodian's account, that holds the value until then.
+    #[n(0)]
+    pub contract: Account,
+    /// Who pays, and is paid back.
+    #[n(1)]
+    pub payer: Account,
+    /// Who is paid.
+    #[n(2)]
+    pub payee: Account,
+    /// In the ledger's smallest unit.
+    #[n(3)]
+    pub amount: u128,
+}
+
 /// Value under a hash and a time (a hashed timelock).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(array)]
 pub struct HashlockTerms {
-    /// Who locks, and is refunded after the timelock.
+    /// Who locks, and is refunded after the timelock: its account on D.
     #[n(0)]
     pub payer: Account,
-    /// Who claims with every preimage.
+    /// Who claims with every preimage: its account on D.
     #[n(1)]
     pub claimant: Account,
     /// In the ledger's smallest unit.
@@ -101,6 +119,12 @@ pub struct HashlockTerms {
     /// T_p, in this ledger's clock.
     #[n(3)]
     pub timelock: Timestamp,
+    /// The payer's key in the lock: it signs the refund.
+    #[n(4)]
+    pub payer_key: PublicKey,
+    /// The claimant's key in the lock: it signs the claim.
+    #[n(5)]
+    pub claimant_key: PublicKey,
 }
 
 /// What one leg does, by class.
@@ -116,6 +140,21 @@ pub enum Terms {
     /// For [`Class::Record`]: the salted commitment to the leg's payload ([`crate::commitment::commit`]).
     #[n(2)]
     Record(#[n(0)] Digest),
+    /// For [`Class::Verifying`] and [`Class::Escrow`].
+    #[n(3)]
+    Transfer(#[n(0)] TransferTerms),
+}
+
+impl Terms {
+    /// The contract, or the custodian's account, that holds the value; `None` for a lock in script, or none.
+    #[must_use]
+    pub const fn holder(&self) -> Option<Account> {
+        match self {
+            Self::Escrow(terms) => Some(terms.contract),
+            Self::Transfer(terms) => Some(terms.contract),
+            Self::Hashlock(_) | Self::Record(_) => None,
+        }
+    }
 }
 
 /// One leg: one ledger's part of the transaction.
@@ -137,6 +176,10 @@ pub struct Leg {
     /// What it does.
     #[n(4)]
     pub terms: Terms,
+    /// The most that one ledger transaction for it may cost in fees, in the ledger's smallest unit: no fee is raised
+    /// above it. 0 where the ledger has no fees; a ledger that charges refuses 0.
+    #[n(5)]
+    pub fee_limit: u128,
 }
 
 /// Where the one decision is recorded.
@@ -155,6 +198,9 @@ pub struct DecisionSite {
     /// When its record is final.
     #[n(3)]
     pub finality: Finality,
+    /// As [`Leg::fee_limit`], for the transaction that decides.
+    #[n(4)]
+    pub fee_limit: u128,
 }
 
 /// Who must release a preimage before COMMIT, and may abort.
@@ -338,6 +384,7 @@ mod tests {
             finality: Finality::Instant,
             required: *required,
             terms: Terms::Record(Digest::ZERO),
+            fee_limit: 0,
         };
         Manifest {
             version: 1,
@@ -348,6 +395,7 @@ mod tests {
                 chain_id: 1,
                 contract: Account([1; 20]),
                 finality: Finality::Tag,
+                fee_limit: 0,
             },
             deadline: Timestamp::from_seconds(1),
             grace: Span::ZERO,

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use crate::{Account, Digest, LegId, Manifest, SignedAttestation, Txid};
+use crate::{Account, Digest, LegId, Manifest, Signature, SignedAttestation, Txid};
 
 /// A step of one leg.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Lock the value, or append the inert record. Only before the decision.
     Prepare,
-    /// Let the leg take effect, after COMMIT. An escrow is armed by it, not paid.
+    /// Let the leg take effect, after COMMIT: a transfer is paid, an escrow only armed.
     Apply,
-    /// Undo the prepare, after ABORT (or after a COMMIT that leaves this leg out).
+    /// What a hashlock leg is asked instead of [`Step::Apply`]: claim it with every participant's preimage, in the
+    /// manifest's order, as COMMIT tells them. Its fact is [`crate::Fact::Applied`].
+    Claim(Vec<Digest>),
+    /// Undo the prepare, after ABORT (or after a COMMIT that leaves this leg out); of a hashlock leg, the refund after
+    /// T_p.
     Revert,
     /// Pay an armed escrow's payee, by evidence.
     Settle(SignedAttestation),
@@ -30,11 +34,16 @@ pub enum Decide {
         evidence_root: Digest,
         /// In the order of the manifest's participants.
         preimages: Vec<Digest>,
+        /// The guard's over [`crate::contract::commit_digest`]: needed between T_D and G only.
+        guard: Option<Signature>,
     },
     /// ABORT, sent by this participant.
     Abort {
-        /// Who aborts; [`Account::ZERO`] for anyone, after G.
+        /// Who aborts; [`Account::ZERO`] for anyone, after G or with every signature.
         by: Account,
+        /// Every participant's over [`crate::contract::abort_digest`], in the manifest's order: needed before G with a
+        /// guard. Empty otherwise.
+        signatures: Vec<Signature>,
     },
 }
 
@@ -82,6 +91,7 @@ impl Operation {
         match self {
             Self::Leg { step: Step::Prepare, .. } => "prepare",
             Self::Leg { step: Step::Apply, .. } => "apply",
+            Self::Leg { step: Step::Claim(_), .. } => "claim",
             Self::Leg { step: Step::Revert, .. } => "revert",
             Self::Leg { step: Step::Settle(_), .. } => "settle",
             Self::Leg { step: Step::Refund, .. } => "refund",

@@ -266,7 +266,7 @@ async fn release(all: &Transactions, state: &State, who: u16) -> Input {
 
 /// What D holds already, by whomever.
 async fn foreign_decision(all: &Transactions, state: &State) -> Result<Option<Evidence>, String> {
-    let decide = Decide::Abort { by: Account::ZERO };
+    let decide = Decide::Abort { by: Account::ZERO, signatures: Vec::new() };
     let operation = Operation::Decide { manifest: state.manifest().clone(), decide };
     match look(all, state, &state.manifest().decision.ledger, &operation).await? {
         Status::Final(evidence) => Ok(Some(evidence)),

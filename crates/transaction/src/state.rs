@@ -489,6 +489,7 @@ impl State {
                 included,
                 evidence_root,
                 preimages: self.preimages.iter().flatten().copied().collect(),
+                guard: None,
             }
         } else {
             let place = match &self.phase {
@@ -498,7 +499,8 @@ impl State {
             let who = place.and_then(|place| self.plan.acts_for.get(place));
             let participant = who.and_then(|who| self.manifest.participants.get(usize::from(*who)));
             // Nobody by name: whoever carries it out may.
-            Decide::Abort { by: participant.map_or(sofie_model::Account::ZERO, |one| one.account) }
+            let by = participant.map_or(sofie_model::Account::ZERO, |one| one.account);
+            Decide::Abort { by, signatures: Vec::new() }
         };
         Effect::Operate {
             task: Task::Decide(commit),

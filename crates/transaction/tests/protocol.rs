@@ -33,6 +33,7 @@ fn escrow() -> Leg {
         finality: Finality::Instant,
         required: true,
         terms: Terms::Escrow(terms),
+        fee_limit: 0,
     }
 }
 
@@ -43,6 +44,7 @@ fn record(byte: u8, required: bool) -> Leg {
         finality: Finality::Instant,
         required,
         terms: Terms::Record(Digest([byte; 32])),
+        fee_limit: 0,
     }
 }
 
@@ -60,6 +62,7 @@ fn manifest(legs: Vec<Leg>, rule: Rule) -> Manifest {
             chain_id: 1,
             contract: account(8),
             finality: Finality::Instant,
+            fee_limit: 0,
         },
         deadline: DEADLINE,
         grace: Span::ZERO,
@@ -129,7 +132,10 @@ fn a_good_run_prepares_releases_commits_and_applies() {
         panic!("{effects:?}")
     };
     let root = evidence::root(state.prepared().map(|(_, e)| e));
-    assert_eq!(decide, &Decide::Commit { included: 0b11, evidence_root: root, preimages: SECRETS.to_vec() });
+    assert_eq!(
+        decide,
+        &Decide::Commit { included: 0b11, evidence_root: root, preimages: SECRETS.to_vec(), guard: None }
+    );
     let input = decided(&state, commit(0b11));
     let state = run(state, [input]);
     assert_eq!(tasks(&state), [Task::Apply(LegId(0)), Task::Apply(LegId(1))]);
@@ -176,7 +182,9 @@ fn an_abort_learns_the_fate_of_a_lock_before_it_undoes_it() {
 fn aborter(state: &State) -> Account {
     let effects = state.effects();
     match effects.as_slice() {
-        [Effect::Operate { operation: Operation::Decide { decide: Decide::Abort { by }, .. }, .. }] => *by,
+        [Effect::Operate { operation: Operation::Decide { decide: Decide::Abort { by, .. }, .. }, .. }] => {
+            *by
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -319,6 +327,8 @@ fn with_pivot() -> Manifest {
         claimant: account(2),
         amount: 1,
         timelock: Timestamp::from_seconds(1200),
+        payer_key: "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798".parse().unwrap(),
+        claimant_key: "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5".parse().unwrap(),
     };
     let pivot = Leg {
         ledger: "bitcoin".parse().unwrap(),
@@ -326,6 +336,7 @@ fn with_pivot() -> Manifest {
         finality: Finality::Depth(1),
         required: true,
         terms: Terms::Hashlock(terms),
+        fee_limit: 0,
     };
     let mut manifest = manifest(vec![pivot, record(1, true)], Rule::All);
     manifest.grace = Span::from_seconds(600);

@@ -54,7 +54,7 @@ fn escrow<'a>(case: &Case<'a>) -> Option<(LegId, &'a EscrowTerms)> {
     let attested = case.body.evidence.as_ref().map(|seen| seen.attestation.attestation.leg);
     let mut escrows = case.body.manifest.legs().filter_map(|(id, leg)| match &leg.terms {
         Terms::Escrow(terms) => Some((id, terms)),
-        Terms::Hashlock(_) | Terms::Record(_) => None,
+        Terms::Hashlock(_) | Terms::Record(_) | Terms::Transfer(_) => None,
     });
     match attested {
         Some(leg) => escrows.find(|(id, _)| *id == leg),

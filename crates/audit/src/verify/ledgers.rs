@@ -1,6 +1,6 @@
 //! What each ledger's proof shows, and whether the reader knows what it rests on.
 
-use sofie_model::{Account, Evidence, Fact, LedgerId, LegId, Manifest, Proof, Terms, proof::evm::Settlement};
+use sofie_model::{Account, Evidence, Fact, LedgerId, LegId, Manifest, Proof, proof::evm::Settlement};
 
 use crate::{Anchors, Body, Outcome, Report, anchors::Pin, report::Rests};
 
@@ -109,10 +109,7 @@ fn is_named(manifest: &Manifest, ledger: &LedgerId) -> bool {
 /// Whether the code of the contracts is known, which the proofs take for the rules. A chain shows events by any code.
 pub(super) fn contracts(body: &Body, anchors: &Anchors, report: &mut Report) -> bool {
     let site = &body.manifest.decision;
-    let escrows = body.manifest.legs.iter().filter_map(|leg| match &leg.terms {
-        Terms::Escrow(terms) => Some(("escrow", terms.contract)),
-        Terms::Hashlock(_) | Terms::Record(_) => None,
-    });
+    let escrows = body.manifest.legs.iter().filter_map(|leg| Some(("escrow", leg.terms.holder()?)));
     let named = std::iter::once(("decision", site.contract)).chain(escrows);
     let named: Vec<_> = named.filter(|(_, contract)| *contract != Account::ZERO).collect();
     if named.is_empty() {

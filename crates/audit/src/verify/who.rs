@@ -68,6 +68,7 @@ fn named(body: &Body) -> Result<(), String> {
         match &leg.terms {
             Terms::Escrow(terms) => needed.extend([terms.payer, terms.payee, terms.evidence_key]),
             Terms::Hashlock(terms) => needed.extend([terms.payer, terms.claimant]),
+            Terms::Transfer(terms) => needed.extend([terms.payer, terms.payee]),
             Terms::Record(_) => {}
         }
     }

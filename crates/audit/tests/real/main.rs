@@ -88,7 +88,8 @@ impl Run {
         let second = self.in_log(self.step(1, Step::Prepare)).await;
         self.ledgers.reach(5);
         let evidence_root = evidence::root([&first, &second]);
-        self.on_chain(self.decide(Decide::Commit { included: 0b11, evidence_root, preimages })).await;
+        self.on_chain(self.decide(Decide::Commit { included: 0b11, evidence_root, preimages, guard: None }))
+            .await;
         self.ledgers.reach(7);
         self.on_chain(self.step(0, Step::Apply)).await;
         self.in_log(self.step(1, Step::Apply)).await;
@@ -242,7 +243,7 @@ async fn an_aborted_story_is_verified() {
     run.ledgers.reach(2);
     run.on_chain(run.step(0, Step::Prepare)).await;
     run.ledgers.reach(5);
-    run.on_chain(run.decide(Decide::Abort { by: tale.aborted_by })).await;
+    run.on_chain(run.decide(Decide::Abort { by: tale.aborted_by, signatures: Vec::new() })).await;
     run.on_chain(run.step(0, Step::Revert)).await;
     let receipt = receipt(&run, &tale, |_| {}).await;
     assert_eq!(verdict(&receipt), (Some(Story::Aborted), Verdict::Verified));

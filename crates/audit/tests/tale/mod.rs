@@ -29,6 +29,7 @@ pub const CHAIN_ID: u64 = 31_337;
 pub const DECISION: Account = Account([0xd0; 20]);
 pub const ESCROW: Account = Account([0xe0; 20]);
 pub const ORIGIN: &str = "calendar.test/log";
+pub const FEE_LIMIT: u128 = 1_000_000_000_000_000_000;
 pub const PRICE: u128 = 1_000;
 
 pub fn at(seconds: u64) -> Timestamp {
@@ -205,8 +206,14 @@ impl Tale {
     }
 
     pub fn manifest(&self) -> Manifest {
-        let leg =
-            |ledger, class, terms| Leg { ledger, class, finality: Finality::Instant, required: true, terms };
+        let leg = |ledger, class, terms| Leg {
+            ledger,
+            class,
+            finality: Finality::Instant,
+            required: true,
+            terms,
+            fee_limit: FEE_LIMIT,
+        };
         let commitment = self.agreement().commitment(&self.salt());
         let participant = |key: &SigningKey, preimage: Digest| Participant {
             account: account(key),
@@ -224,6 +231,7 @@ impl Tale {
                 chain_id: CHAIN_ID,
                 contract: DECISION,
                 finality: Finality::Instant,
+                fee_limit: FEE_LIMIT,
             },
             deadline: at(DEADLINE),
             grace: Span::ZERO,

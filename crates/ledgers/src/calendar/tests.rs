@@ -76,6 +76,7 @@ fn no_manifest() -> Manifest {
             chain_id: 1,
             contract: Account([1; 20]),
             finality: Finality::Instant,
+            fee_limit: 0,
         },
         deadline: Timestamp::from_seconds(1),
         grace: Span::ZERO,

@@ -103,7 +103,7 @@ async fn wrong_preimage(world: World<'_>) -> Result<(), Failure> {
     let [first, second] = secrets();
     let evidence_root = sofie_model::evidence::root([&prepared]);
     for preimages in [vec![], vec![first], vec![second, first], vec![first, Digest::ZERO]] {
-        let decide = Decide::Commit { included: 1, evidence_root, preimages };
+        let decide = Decide::Commit { included: 1, evidence_root, preimages, guard: None };
         world.is_refused(&Operation::Decide { manifest: manifest.clone(), decide }).await?;
     }
     let decided = world.carry_out(&commit(&manifest, &prepared)).await?;
@@ -126,7 +126,7 @@ async fn wrong_legs(world: World<'_>) -> Result<(), Failure> {
 
 async fn stranger(world: World<'_>) -> Result<(), Failure> {
     let manifest = world.manifest().await?;
-    let decide = Decide::Abort { by: Account([0x5a; 20]) };
+    let decide = Decide::Abort { by: Account([0x5a; 20]), signatures: Vec::new() };
     let strange = Operation::Decide { manifest: manifest.clone(), decide };
     match world.ledger.intend(&strange).await {
         // A ledger that signs for the participants has no key for a stranger.

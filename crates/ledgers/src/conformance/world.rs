@@ -17,6 +17,8 @@ use sofie_model::{
 use super::{Failure, Harness, MAX_POLLS, Site};
 use crate::{Intent, Ledger, LedgerError, Profile, Status};
 
+/// More than any ledger here takes for one transaction.
+const FEE_LIMIT: u128 = 1_000_000_000_000_000_000;
 /// From a case's start to T_D, and from T_D to T_E.
 const DECISION_TIME: Span = Span::from_seconds(120);
 /// After T_E.
@@ -64,7 +66,7 @@ impl<'a> World<'a> {
         if rule != Rule::All {
             let (ledger, terms) = (elsewhere()?, Terms::Record(nonce));
             let (class, finality) = (Class::Record, self.profile.finality);
-            legs.push(Leg { ledger, class, finality, required: false, terms });
+            legs.push(Leg { ledger, class, finality, required: false, terms, fee_limit: 0 });
         }
         let manifest = Manifest {
             version: 1,
@@ -101,13 +103,26 @@ impl<'a> World<'a> {
                 submission_window: SUBMISSION_WINDOW,
             }),
         };
-        Ok(Leg { ledger, class, finality: self.profile.finality, required: true, terms })
+        Ok(Leg {
+            ledger,
+            class,
+            finality: self.profile.finality,
+            required: true,
+            terms,
+            fee_limit: FEE_LIMIT,
+        })
     }
 
     fn decision_site(&self) -> Result<DecisionSite, Failure> {
         let ledger = if self.profile.decides { self.profile.id.clone() } else { elsewhere()? };
         let finality = self.profile.finality;
-        Ok(DecisionSite { ledger, chain_id: self.site.chain_id, contract: self.site.decision, finality })
+        Ok(DecisionSite {
+            ledger,
+            chain_id: self.site.chain_id,
+            contract: self.site.decision,
+            finality,
+            fee_limit: FEE_LIMIT,
+        })
     }
 
     fn participants(&self) -> Vec<Participant> {
@@ -234,13 +249,13 @@ pub(super) fn commit(manifest: &Arc<Manifest>, prepared: &Evidence) -> Operation
 /// COMMIT with these legs.
 pub(super) fn commit_of(manifest: &Arc<Manifest>, included: u64, prepared: &Evidence) -> Operation {
     let evidence_root = evidence::root([prepared]);
-    let decide = Decide::Commit { included, evidence_root, preimages: secrets().to_vec() };
+    let decide = Decide::Commit { included, evidence_root, preimages: secrets().to_vec(), guard: None };
     Operation::Decide { manifest: Arc::clone(manifest), decide }
 }
 
 pub(super) fn abort(manifest: &Arc<Manifest>) -> Operation {
     let by = manifest.participants.first().map(|one| one.account).unwrap_or_default();
-    Operation::Decide { manifest: Arc::clone(manifest), decide: Decide::Abort { by } }
+    Operation::Decide { manifest: Arc::clone(manifest), decide: Decide::Abort { by, signatures: Vec::new() } }
 }
 
 /// Whether `evidence` says that D holds COMMIT.

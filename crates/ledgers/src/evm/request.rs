@@ -4,7 +4,7 @@ use alloy_primitives::{Bytes, U256};
 use alloy_sol_types::SolCall;
 use sofie_model::contract::{self, Decision as D, Escrow};
 use sofie_model::manifest::EscrowTerms;
-use sofie_model::{Account, Decide, Fact, LedgerId, LegId, Manifest, Operation, Step, Terms};
+use sofie_model::{Account, Decide, Fact, LedgerId, LegId, Manifest, Operation, Signature, Step, Terms};
 
 /// Gas for a call that moves no value out (contracts/gas-snapshot.txt: at most 63,000 for one participant).
 const GAS_PLAIN: u64 = 200_000;
@@ -68,7 +68,7 @@ impl Site {
         let (from, value, data, gas) = match operation {
             Operation::Decide { manifest, decide } => decision(manifest, decide, operator),
             Operation::Leg { manifest, leg, step } => {
-                leg_step(manifest, *leg, escrow_terms(manifest, *leg)?, step, operator)
+                leg_step(manifest, *leg, escrow_terms(manifest, *leg)?, step, operator)?
             }
             Operation::Note { .. } => return Err(NO_NOTES.into()),
         };
@@ -159,27 +159,44 @@ fn decision(manifest: &Manifest, decide: &Decide, operator: Account) -> Parts {
     let terms = contract::terms(manifest);
     let gas = GAS_PLAIN + GAS_PARTICIPANT * manifest.participants.len() as u64;
     match decide {
-        Decide::Commit { included, evidence_root, preimages } => {
+        Decide::Commit { included, evidence_root, preimages, guard } => {
             let call = D::commitCall {
                 terms,
                 included: *included,
                 evidenceRoot: contract::word(*evidence_root),
                 preimages: preimages.iter().copied().map(contract::word).collect(),
-                guardSignature: Bytes::new(),
+                guardSignature: guard.map_or_else(Bytes::new, bytes),
             };
             (operator, 0, call.abi_encode(), gas)
         }
-        Decide::Abort { by } => {
+        Decide::Abort { by, signatures } => {
             // After G anyone may: nobody by name is the operator.
             let by = if *by == Account::ZERO { operator } else { *by };
-            (by, 0, D::abortCall { terms, signatures: vec![] }.abi_encode(), gas)
+            (
+                by,
+                0,
+                D::abortCall { terms, signatures: signatures.iter().copied().map(bytes).collect() }
+                    .abi_encode(),
+                gas,
+            )
         }
     }
 }
 
-fn leg_step(manifest: &Manifest, leg: LegId, terms: &EscrowTerms, step: &Step, operator: Account) -> Parts {
+fn bytes(signature: Signature) -> Bytes {
+    signature.0.into()
+}
+
+fn leg_step(
+    manifest: &Manifest,
+    leg: LegId,
+    terms: &EscrowTerms,
+    step: &Step,
+    operator: Account,
+) -> Result<Parts, String> {
     let lock = contract::lock(manifest.txid(), leg, terms);
-    match step {
+    Ok(match step {
+        Step::Claim(_) => return Err(format!("{leg} is no hashlock leg")),
         Step::Prepare => (terms.payer, terms.amount, Escrow::prepareCall { lock }.abi_encode(), GAS_PLAIN),
         Step::Apply => (operator, 0, Escrow::apply_Call { lock }.abi_encode(), GAS_PLAIN),
         Step::Revert => (operator, 0, Escrow::undoCall { lock }.abi_encode(), GAS_PAYOUT),
@@ -194,7 +211,7 @@ fn leg_step(manifest: &Manifest, leg: LegId, terms: &EscrowTerms, step: &Step, o
             };
             (operator, 0, call.abi_encode(), GAS_PAYOUT)
         }
-    }
+    })
 }
 
 /// Wei as the EVM counts it.

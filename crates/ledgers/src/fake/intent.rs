@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
-use sofie_model::{Account, Decide, Digest, LegId, Manifest, Operation, SignedAttestation, Step, canonical};
+use sofie_model::{
+    Account, Decide, Digest, LegId, Manifest, Operation, Signature, SignedAttestation, Step, canonical,
+};
 
 use crate::Intent;
 
@@ -32,11 +34,13 @@ enum Call {
     #[n(4)]
     Refund(#[n(0)] Manifest, #[n(1)] LegId),
     #[n(5)]
-    Commit(#[n(0)] Manifest, #[n(1)] u64, #[n(2)] Digest, #[n(3)] Vec<Digest>),
+    Commit(#[n(0)] Manifest, #[n(1)] u64, #[n(2)] Digest, #[n(3)] Vec<Digest>, #[n(4)] Option<Signature>),
     #[n(6)]
-    Abort(#[n(0)] Manifest, #[n(1)] Account),
+    Abort(#[n(0)] Manifest, #[n(1)] Account, #[n(2)] Vec<Signature>),
     #[n(7)]
     Note(#[n(0)] Digest, #[n(1)] Digest),
+    #[n(8)]
+    Claim(#[n(0)] Manifest, #[n(1)] LegId, #[n(2)] Vec<Digest>),
 }
 
 pub(super) fn encode(number: u64, operation: &Operation) -> Intent {
@@ -55,6 +59,7 @@ impl From<&Operation> for Call {
                 match step {
                     Step::Prepare => Self::Prepare(manifest, leg),
                     Step::Apply => Self::Apply(manifest, leg),
+                    Step::Claim(preimages) => Self::Claim(manifest, leg, preimages.clone()),
                     Step::Revert => Self::Revert(manifest, leg),
                     Step::Settle(evidence) => Self::Settle(manifest, leg, evidence.clone()),
                     Step::Refund => Self::Refund(manifest, leg),
@@ -63,10 +68,10 @@ impl From<&Operation> for Call {
             Operation::Decide { manifest, decide } => {
                 let manifest = manifest.as_ref().clone();
                 match decide {
-                    Decide::Commit { included, evidence_root, preimages } => {
-                        Self::Commit(manifest, *included, *evidence_root, preimages.clone())
+                    Decide::Commit { included, evidence_root, preimages, guard } => {
+                        Self::Commit(manifest, *included, *evidence_root, preimages.clone(), *guard)
                     }
-                    Decide::Abort { by } => Self::Abort(manifest, *by),
+                    Decide::Abort { by, signatures } => Self::Abort(manifest, *by, signatures.clone()),
                 }
             }
             Operation::Note { topic, commitment } => Self::Note(*topic, *commitment),
@@ -81,13 +86,14 @@ impl From<Call> for Operation {
         match call {
             Call::Prepare(manifest, id) => leg(manifest, id, Step::Prepare),
             Call::Apply(manifest, id) => leg(manifest, id, Step::Apply),
+            Call::Claim(manifest, id, preimages) => leg(manifest, id, Step::Claim(preimages)),
             Call::Revert(manifest, id) => leg(manifest, id, Step::Revert),
             Call::Settle(manifest, id, evidence) => leg(manifest, id, Step::Settle(evidence)),
             Call::Refund(manifest, id) => leg(manifest, id, Step::Refund),
-            Call::Commit(manifest, included, evidence_root, preimages) => {
-                decide(manifest, Decide::Commit { included, evidence_root, preimages })
+            Call::Commit(manifest, included, evidence_root, preimages, guard) => {
+                decide(manifest, Decide::Commit { included, evidence_root, preimages, guard })
             }
-            Call::Abort(manifest, by) => decide(manifest, Decide::Abort { by }),
+            Call::Abort(manifest, by, signatures) => decide(manifest, Decide::Abort { by, signatures }),
             Call::Note(topic, commitment) => Self::Note { topic, commitment },
         }
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use sofie_model::manifest::{EscrowTerms, Participant};
 use sofie_model::{
-    Account, Class, Decide, Decision, Digest, Fact, Leg, LegId, Manifest, Operation, SignedAttestation, Step,
-    Terms, Timestamp, Txid, manifest::EscrowTerms,
+    Account, Class, Decide, Decision, Digest, Fact, Leg, LegId, Manifest, Operation, Signature,
+    SignedAttestation, Step, Terms, Timestamp, Txid, contract,
 };
 
 /// Where a leg's lock is.
@@ -55,8 +56,8 @@ impl Rules {
         match (step, lock) {
             (Step::Prepare, None) => {
                 ensure(decision.is_none(), "the transaction is decided")?;
-                if let Terms::Escrow(terms) = &leg.terms {
-                    self.pay(terms.payer, terms.contract, terms.amount)?;
+                if let Some(held) = Held::of(&leg.terms) {
+                    self.pay(held.payer, held.by, held.amount)?;
                 }
                 self.locks.insert((txid, id), Lock::Prepared);
                 Ok(Fact::Prepared(txid, id))
@@ -64,7 +65,14 @@ impl Rules {
             (Step::Apply, Some(Lock::Prepared)) => {
                 ensure(!verified || includes == Some(true), "D holds no COMMIT with this leg")?;
                 let since = decision.map_or(now, |(_, at)| at);
-                self.locks.insert((txid, id), Lock::Armed(since));
+                let lock = match &leg.terms {
+                    Terms::Transfer(terms) => {
+                        self.pay(terms.contract, terms.payee, terms.amount)?;
+                        Lock::Done
+                    }
+                    _ => Lock::Armed(since),
+                };
+                self.locks.insert((txid, id), lock);
                 Ok(Fact::Applied(txid, id))
             }
             (Step::Revert, Some(Lock::Prepared)) => {
@@ -72,8 +80,8 @@ impl Rules {
                     !verified || includes == Some(false),
                     "D holds neither ABORT nor a COMMIT without this leg",
                 )?;
-                if let Terms::Escrow(terms) = &leg.terms {
-                    self.pay(terms.contract, terms.payer, terms.amount)?;
+                if let Some(held) = Held::of(&leg.terms) {
+                    self.pay(held.by, held.payer, held.amount)?;
                 }
                 self.locks.insert((txid, id), Lock::Done);
                 Ok(Fact::Reverted(txid, id))
@@ -121,20 +129,30 @@ impl Rules {
         ensure(!self.decisions.contains_key(&txid), "a decision stands")?;
         let over = now > manifest.grace_end();
         let decision = match decide {
-            Decide::Commit { included, evidence_root, preimages } => {
-                // A COMMIT between T_D and G needs the guard's signature, which the port does not carry.
-                ensure(now <= manifest.deadline, "the deadline is over")?;
+            Decide::Commit { included, evidence_root, preimages, guard } => {
+                if now > manifest.deadline {
+                    ensure(!over, "the grace is over")?;
+                    let digest = contract::commit_digest(manifest, *included, *evidence_root);
+                    ensure(
+                        guard.is_some_and(|by| by.signer(digest) == Ok(manifest.guard)),
+                        "the deadline is over, and the guard does not sign",
+                    )?;
+                }
                 ensure(manifest.quorum().allows(*included), "the rule does not allow these legs")?;
                 check_preimages(manifest, preimages)?;
                 let (included, evidence_root) = (*included, *evidence_root);
                 Decision::Commit { included, evidence_root, preimages: preimages.clone() }
             }
-            Decide::Abort { by } => {
+            Decide::Abort { by, signatures } if !over && !signatures.is_empty() => {
+                check_signatures(manifest, signatures)?;
+                Decision::Abort { by: *by }
+            }
+            Decide::Abort { by, .. } => {
                 let takes_part = manifest.participants.iter().any(|one| one.account == *by);
                 ensure(over || takes_part, "a stranger aborts only after the grace")?;
                 ensure(
                     over || manifest.guard == Account::ZERO,
-                    "with a pivot, ABORT is valid after the grace",
+                    "with a pivot, ABORT is valid after the grace, or with every signature",
                 )?;
                 Decision::Abort { by: *by }
             }
@@ -154,10 +172,36 @@ impl Rules {
 
 fn check_preimages(manifest: &Manifest, preimages: &[Digest]) -> Result<(), String> {
     ensure(preimages.len() == manifest.participants.len(), "one preimage a participant is needed")?;
-    let fits = |(one, secret): (&sofie_model::manifest::Participant, &Digest)| {
-        Digest::sha256(secret.as_bytes()) == one.hashlock
-    };
+    let fits = |(one, secret): (&Participant, &Digest)| Digest::sha256(secret.as_bytes()) == one.hashlock;
     ensure(manifest.participants.iter().zip(preimages).all(fits), "a preimage does not fit its hashlock")
+}
+
+fn check_signatures(manifest: &Manifest, signatures: &[Signature]) -> Result<(), String> {
+    ensure(signatures.len() == manifest.participants.len(), "one signature a participant is needed")?;
+    let digest = contract::abort_digest(manifest);
+    let signed = |(one, by): (&Participant, &Signature)| by.signer(digest) == Ok(one.account);
+    ensure(manifest.participants.iter().zip(signatures).all(signed), "a signature is not the participant's")
+}
+
+/// Value that a contract holds for a leg.
+struct Held {
+    payer: Account,
+    by: Account,
+    amount: u128,
+}
+
+impl Held {
+    fn of(terms: &Terms) -> Option<Self> {
+        match terms {
+            Terms::Escrow(terms) => {
+                Some(Self { payer: terms.payer, by: terms.contract, amount: terms.amount })
+            }
+            Terms::Transfer(terms) => {
+                Some(Self { payer: terms.payer, by: terms.contract, amount: terms.amount })
+            }
+            Terms::Hashlock(_) | Terms::Record(_) => None,
+        }
+    }
 }
 
 fn escrow(leg: &Leg) -> Result<&EscrowTerms, String> {

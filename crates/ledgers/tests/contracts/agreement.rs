@@ -8,7 +8,8 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use sofie_model::{
-    Account, Attestation, Class, Digest, Finality, Leg, LegId, Manifest, Rule, Span, Terms, Timestamp, Txid,
+    Account, Attestation, Class, Digest, Finality, Leg, LegId, Manifest, PublicKey, Rule, Span, Terms,
+    Timestamp, Txid,
     attestation::typed_digest,
     contract::{
         self,
@@ -26,6 +27,10 @@ fn digest() -> impl Strategy<Value = Digest> {
 
 fn account() -> impl Strategy<Value = Account> {
     any::<[u8; 20]>().prop_map(Account)
+}
+
+fn public_key() -> impl Strategy<Value = PublicKey> {
+    vec(any::<u8>(), 33).prop_map(|bytes| PublicKey(bytes.try_into().expect("33 of them")))
 }
 
 fn timestamp() -> impl Strategy<Value = Timestamp> {
@@ -47,8 +52,16 @@ fn escrow_terms() -> impl Strategy<Value = EscrowTerms> {
 }
 
 fn leg() -> impl Strategy<Value = Leg> {
-    let hashlock = (account(), account(), any::<u128>(), timestamp())
-        .prop_map(|(payer, claimant, amount, timelock)| HashlockTerms { payer, claimant, amount, timelock });
+    let hashlock = (account(), account(), any::<u128>(), timestamp(), public_key(), public_key()).prop_map(
+        |(payer, claimant, amount, timelock, payer_key, claimant_key)| HashlockTerms {
+            payer,
+            claimant,
+            amount,
+            timelock,
+            payer_key,
+            claimant_key,
+        },
+    );
     let terms = prop_oneof![
         escrow_terms().prop_map(|terms| (Class::Verifying, Terms::Escrow(terms))),
         hashlock.prop_map(|terms| (Class::Hashlock, Terms::Hashlock(terms))),
@@ -60,6 +73,7 @@ fn leg() -> impl Strategy<Value = Leg> {
         finality: Finality::Depth(depth),
         required,
         terms,
+        fee_limit: 0,
     })
 }
 
@@ -79,6 +93,7 @@ fn manifest(contract: Account) -> impl Strategy<Value = Manifest> {
                 chain_id,
                 contract,
                 finality: Finality::Instant,
+                fee_limit: 0,
             },
             deadline,
             grace: Span::from_millis(grace),

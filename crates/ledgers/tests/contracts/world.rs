@@ -112,6 +112,7 @@ impl World {
                 chain_id: CHAIN_ID,
                 contract: decision,
                 finality: Finality::Instant,
+                fee_limit: 0,
             },
             deadline: Timestamp::from_seconds(DEADLINE),
             grace: Span::ZERO,
@@ -266,6 +267,7 @@ fn escrow_leg(contract: Account, [payer, payee, sensor]: [&Party; 3]) -> Leg {
             evidence_deadline: Timestamp::from_seconds(EVIDENCE_DEADLINE),
             submission_window: Span::from_seconds(LAST_SUBMISSION - EVIDENCE_DEADLINE),
         }),
+        fee_limit: 0,
     }
 }
 
@@ -276,5 +278,6 @@ fn record_leg(number: u8) -> Leg {
         finality: Finality::Instant,
         required: true,
         terms: Terms::Record(Digest([number; 32])),
+        fee_limit: 0,
     }
 }

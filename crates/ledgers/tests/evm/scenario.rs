@@ -14,6 +14,7 @@ use sofie_model::{
 
 use crate::parties::{AMOUNT, Parties};
 
+const FEE_LIMIT: u128 = 1_000_000_000_000_000_000;
 const LEG: LegId = LegId(0);
 /// How often a status is asked for.
 const POLLS: u32 = 2_000;
@@ -43,13 +44,21 @@ impl Scenario {
         let hashlock = Digest::sha256(preimage().as_bytes());
         let manifest = Manifest {
             version: 1,
-            legs: vec![Leg { ledger: id.clone(), class: Class::Verifying, finality, required: true, terms }],
+            legs: vec![Leg {
+                ledger: id.clone(),
+                class: Class::Verifying,
+                finality,
+                required: true,
+                terms,
+                fee_limit: FEE_LIMIT,
+            }],
             rule: Rule::All,
             decision: DecisionSite {
                 ledger: id,
                 chain_id: ledger.chain_id(),
                 contract: ledger.decision_address(),
                 finality,
+                fee_limit: FEE_LIMIT,
             },
             deadline: now + Span::from_seconds(120),
             grace: Span::ZERO,
@@ -73,8 +82,12 @@ impl Scenario {
     }
 
     pub(crate) fn commit(&self) -> Operation {
-        let decide =
-            Decide::Commit { included: 1, evidence_root: Digest([6; 32]), preimages: vec![preimage()] };
+        let decide = Decide::Commit {
+            included: 1,
+            evidence_root: Digest([6; 32]),
+            preimages: vec![preimage()],
+            guard: None,
+        };
         Operation::Decide { manifest: Arc::clone(&self.manifest), decide }
     }
 

@@ -64,6 +64,7 @@ pub(crate) fn manifest() -> Manifest {
         finality: Finality::Instant,
         required: true,
         terms,
+        fee_limit: 0,
     };
     let salt = Salt::new([4; 32]);
     Manifest {
@@ -78,6 +79,7 @@ pub(crate) fn manifest() -> Manifest {
             chain_id: CHAIN,
             contract: account(0xdd),
             finality: Finality::Instant,
+            fee_limit: 0,
         },
         deadline: Timestamp::from_seconds(1_060),
         grace: Span::ZERO,

@@ -1,5 +1,6 @@
 //! What is wrong with a manifest, found before anything is prepared. Each fault carries the path of the field.
 
+use crate::manifest::{EscrowTerms, HashlockTerms, Leg, TransferTerms};
 use crate::{Account, Class, Manifest, Rule, Span, Terms, Timestamp};
 
 /// More legs than this are refused.
@@ -34,31 +35,7 @@ impl Manifest {
         let count = self.legs.len();
         ensure((1..=MAX_LEGS).contains(&count), "legs", || format!("{count}, 1 to {MAX_LEGS} are expected"))?;
         for (index, leg) in self.legs.iter().enumerate() {
-            let path = |field: &str| format!("legs[{index}].{field}");
-            let fits = matches!(
-                (leg.class, &leg.terms),
-                (Class::Verifying | Class::Escrow, Terms::Escrow(_))
-                    | (Class::Hashlock, Terms::Hashlock(_))
-                    | (Class::Record, Terms::Record(_))
-            );
-            ensure(fits, path("terms"), || format!("not the terms of a {} leg", leg.class))?;
-            if let Terms::Escrow(terms) = &leg.terms {
-                self.check_escrow(terms, &path("terms"))?;
-            }
-            ensure(
-                leg.class != Class::Verifying || leg.ledger == self.decision.ledger,
-                path("ledger"),
-                || {
-                    format!(
-                        "its contract reads the decision itself, and that stands on {}",
-                        self.decision.ledger
-                    )
-                },
-            )?;
-            if let Terms::Hashlock(terms) = &leg.terms {
-                ensure(leg.required, path("required"), || "the pivot is always required".into())?;
-                ensure(terms.amount > 0, path("terms.amount"), || "nothing would be locked".into())?;
-            }
+            self.check_leg(leg, &format!("legs[{index}]"))?;
             if let Some(twin) = self.legs[..index].iter().position(|other| other == leg) {
                 return Err(Fault {
                     path: format!("legs[{index}]"),
@@ -70,7 +47,30 @@ impl Manifest {
         ensure(pivots <= 1, "legs", || format!("{pivots} hashlock legs, at most one can be the pivot"))
     }
 
-    fn check_escrow(&self, terms: &crate::manifest::EscrowTerms, path: &str) -> Result<(), Fault> {
+    fn check_leg(&self, leg: &Leg, path: &str) -> Result<(), Fault> {
+        let fits = matches!(
+            (leg.class, &leg.terms),
+            (Class::Verifying | Class::Escrow, Terms::Escrow(_) | Terms::Transfer(_))
+                | (Class::Hashlock, Terms::Hashlock(_))
+                | (Class::Record, Terms::Record(_))
+        );
+        let terms = format!("{path}.terms");
+        ensure(fits, &terms, || format!("not the terms of a {} leg", leg.class))?;
+        match &leg.terms {
+            Terms::Escrow(escrow) => self.check_escrow(escrow, &terms)?,
+            Terms::Transfer(transfer) => check_transfer(transfer, &terms)?,
+            Terms::Hashlock(hashlock) => self.check_hashlock(hashlock, &terms)?,
+            Terms::Record(_) => {}
+        }
+        let at_decision = leg.class != Class::Verifying || leg.ledger == self.decision.ledger;
+        ensure(at_decision, format!("{path}.ledger"), || {
+            format!("its contract reads the decision itself, and that stands on {}", self.decision.ledger)
+        })?;
+        let required = leg.class != Class::Hashlock || leg.required;
+        ensure(required, format!("{path}.required"), || "the pivot is always required".into())
+    }
+
+    fn check_escrow(&self, terms: &EscrowTerms, path: &str) -> Result<(), Fault> {
         let path = |field: &str| format!("{path}.{field}");
         ensure(terms.contract != Account::ZERO, path("contract"), || {
             "no contract would hold the value".into()
@@ -86,6 +86,21 @@ impl Manifest {
             "lies before the end of the decision's time".into()
         })?;
         ensure(terms.submission_window.as_millis().is_multiple_of(1000), path("submission_window"), whole)
+    }
+
+    fn check_hashlock(&self, terms: &HashlockTerms, path: &str) -> Result<(), Fault> {
+        let path = |field: &str| format!("{path}.{field}");
+        ensure(terms.amount > 0, path("amount"), || "nothing would be locked".into())?;
+        ensure(terms.timelock.is_whole_second(), path("timelock"), whole)?;
+        for (account, field) in [(terms.payer, "payer"), (terms.claimant, "claimant")] {
+            let takes_part = self.participants.iter().any(|one| one.account == account);
+            ensure(takes_part, path(field), || "is not among the participants".into())?;
+        }
+        ensure(terms.payer != terms.claimant, path("claimant"), || "pays itself".into())?;
+        for (key, field) in [(terms.payer_key, "payer_key"), (terms.claimant_key, "claimant_key")] {
+            ensure(key.is_point(), path(field), || "not a point of secp256k1: no key could sign".into())?;
+        }
+        ensure(terms.payer_key != terms.claimant_key, path("claimant_key"), || "pays itself".into())
     }
 
     fn check_rule(&self) -> Result<(), Fault> {
@@ -121,6 +136,14 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+fn check_transfer(terms: &TransferTerms, path: &str) -> Result<(), Fault> {
+    let path = |field: &str| format!("{path}.{field}");
+    ensure(terms.contract != Account::ZERO, path("contract"), || "nobody would hold the value".into())?;
+    ensure(terms.amount > 0, path("amount"), || "nothing would be paid".into())?;
+    ensure(terms.payee != Account::ZERO, path("payee"), || "nobody would be paid".into())?;
+    ensure(terms.payer != terms.payee, path("payee"), || "pays itself".into())
 }
 
 fn ensure(holds: bool, path: impl Into<String>, why: impl FnOnce() -> String) -> Result<(), Fault> {

@@ -17,6 +17,9 @@ use crate::journal::JournalError;
 use crate::keys::PartyKeys;
 use crate::parties::preimage;
 
+/// No transaction of a contract costs more in fees: in wei, a tenth of an ether.
+const FEE_LIMIT: u128 = 100_000_000_000_000_000;
+
 /// No deadline of a contract lies further away than this.
 const LONGEST: u64 = 366 * 24 * 3600;
 
@@ -216,6 +219,7 @@ impl Contracts {
             chain_id: contracts.chain_id,
             contract: contracts.decision,
             finality: ledger.finality,
+            fee_limit: FEE_LIMIT,
         };
         Ok(Sites { decision, escrow: contracts.escrow, ledger, record })
     }
@@ -232,7 +236,14 @@ impl Contracts {
 }
 
 fn leg(profile: &sofie_ledgers::Profile, class: Class, terms: Terms) -> Leg {
-    Leg { ledger: profile.id.clone(), class, finality: profile.finality, required: true, terms }
+    Leg {
+        ledger: profile.id.clone(),
+        class,
+        finality: profile.finality,
+        required: true,
+        terms,
+        fee_limit: FEE_LIMIT,
+    }
 }
 
 fn participant(keys: &PartyKeys, nonce: Digest) -> Participant {

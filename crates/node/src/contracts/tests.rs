@@ -110,6 +110,7 @@ impl World {
             finality: Finality::Instant,
             required: true,
             terms,
+            fee_limit: 0,
         };
         let salt = Salt::new([3; 32]);
         let decision = DecisionSite {
@@ -117,6 +118,7 @@ impl World {
             chain_id: CHAIN,
             contract: Account([0xdd; 20]),
             finality: Finality::Instant,
+            fee_limit: 0,
         };
         let manifest = Manifest {
             version: 1,

@@ -122,9 +122,9 @@ impl World {
     pub(crate) fn decide(&self, manifest: &Manifest, commit: bool) {
         let decide = if commit {
             let preimages = vec![secret(0), secret(1)];
-            Decide::Commit { included: 0b11, evidence_root: Digest::ZERO, preimages }
+            Decide::Commit { included: 0b11, evidence_root: Digest::ZERO, preimages, guard: None }
         } else {
-            Decide::Abort { by: PAYEE }
+            Decide::Abort { by: PAYEE, signatures: Vec::new() }
         };
         let operation = Operation::Decide { manifest: Arc::new(manifest.clone()), decide };
         futures::executor::block_on(async {
@@ -241,7 +241,14 @@ pub(crate) fn open(path: &Path, pause: Option<Pause>) -> Journal {
 }
 
 fn leg(ledger: &str, class: Class, terms: Terms) -> Leg {
-    Leg { ledger: ledger.parse().unwrap(), class, finality: Finality::Instant, required: true, terms }
+    Leg {
+        ledger: ledger.parse().unwrap(),
+        class,
+        finality: Finality::Instant,
+        required: true,
+        terms,
+        fee_limit: 0,
+    }
 }
 
 /// An escrow on the one and a record on the other, to be decided within `seconds`.
@@ -271,6 +278,7 @@ pub(crate) fn plan(seconds: u64) -> Plan {
             chain_id: CHAIN,
             contract: Account([0xdd; 20]),
             finality: Finality::Instant,
+            fee_limit: 0,
         },
         deadline,
         grace: Span::ZERO,

@@ -18,6 +18,7 @@ fn manifest() -> Manifest {
         finality: Finality::Instant,
         required: true,
         terms: Terms::Record(Digest::sha256(payload)),
+        fee_limit: 0,
     };
     Manifest {
         version: 1,
@@ -28,6 +29,7 @@ fn manifest() -> Manifest {
             chain_id: 1,
             contract: Account([1; 20]),
             finality: Finality::Instant,
+            fee_limit: 0,
         },
         deadline: Timestamp::from_seconds(100),
         grace: Span::ZERO,

@@ -4,7 +4,7 @@ use alloy_primitives::{Log, LogData};
 use alloy_sol_types::SolEventInterface;
 
 use crate::contract::{self, Decision as D, Escrow};
-use crate::{Account, Decision, Digest, Fact, LedgerId, LegId, Manifest, Terms};
+use crate::{Account, Decision, Digest, Fact, LedgerId, LegId, Manifest};
 
 /// The fact that `log` states about the transaction of `manifest`.
 ///
@@ -58,13 +58,13 @@ fn escrow(ledger: &LedgerId, manifest: &Manifest, by: Account, data: &LogData) -
     let Some(leg) = manifest.leg(id).filter(|leg| leg.ledger == *ledger) else {
         return Err(format!("{id} is not on this ledger"));
     };
-    let Terms::Escrow(terms) = &leg.terms else {
-        return Err(format!("{id} is not an escrow"));
+    let (Some(holder), Some(lock)) = (leg.terms.holder(), contract::lock_of(manifest, id)) else {
+        return Err(format!("no contract holds {id}"));
     };
-    if by != terms.contract {
-        return Err(format!("by {by}, the manifest names {}", terms.contract));
+    if by != holder {
+        return Err(format!("by {by}, the manifest names {holder}"));
     }
-    if lock_id.0 != contract::lock_id(&contract::lock(txid, id, terms)).0 {
+    if lock_id.0 != contract::lock_id(&lock).0 {
         return Err(format!("{id} locks on other terms"));
     }
     Ok(fact(txid, id))

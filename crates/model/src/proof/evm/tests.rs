@@ -42,6 +42,7 @@ fn manifest() -> Manifest {
         finality: Finality::Instant,
         required: true,
         terms,
+        fee_limit: 0,
     };
     Manifest {
         version: 1,
@@ -55,6 +56,7 @@ fn manifest() -> Manifest {
             chain_id: CHAIN,
             contract: DECISION,
             finality: Finality::Instant,
+            fee_limit: 0,
         },
         deadline: Timestamp::from_seconds(1_000),
         grace: Span::ZERO,

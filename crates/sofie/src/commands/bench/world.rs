@@ -32,6 +32,8 @@ const AMOUNT: u128 = 1_000;
 const DECISION_WITHIN: Span = Span::from_seconds(3_600);
 /// From T_D to T_E, and the submission window after it: nobody settles here.
 const EVIDENCE_WITHIN: Span = Span::from_seconds(3_600);
+/// Far above what one transaction costs here.
+const FEE_LIMIT: u128 = 1_000_000_000_000_000_000;
 
 const TRIED: &str = "open the ledgers to measure";
 
@@ -141,7 +143,14 @@ impl World {
         };
         let leg = |ledger: &dyn Ledger, class, terms| {
             let profile = ledger.profile();
-            Leg { ledger: profile.id.clone(), class, finality: profile.finality, required: true, terms }
+            Leg {
+                ledger: profile.id.clone(),
+                class,
+                finality: profile.finality,
+                required: true,
+                terms,
+                fee_limit: FEE_LIMIT,
+            }
         };
         let participant = |account| Participant {
             account,
@@ -159,6 +168,7 @@ impl World {
                 chain_id: self.evm.chain_id(),
                 contract: self.evm.decision_address(),
                 finality: self.evm.profile().finality,
+                fee_limit: FEE_LIMIT,
             },
             deadline,
             grace: Span::ZERO,
@@ -172,7 +182,7 @@ impl World {
     pub(super) fn commit(&self, manifest: &Arc<Manifest>, evidence_root: Digest) -> Operation {
         let secret = |one: &Participant| Fixed::secret(one.account, manifest.nonce);
         let preimages = manifest.participants.iter().map(secret).collect();
-        let decide = Decide::Commit { included: 0b11, evidence_root, preimages };
+        let decide = Decide::Commit { included: 0b11, evidence_root, preimages, guard: None };
         Operation::Decide { manifest: manifest.clone(), decide }
     }
 
