@@ -8,6 +8,7 @@ pub use sofie_audit::{Draft as Note, Record};
 use sofie_model::Timestamp;
 use tokio::sync::{Mutex, watch};
 
+use crate::clock::Clock;
 use crate::journal::{Entry, Journal, JournalError};
 
 /// Appends to the audit log. Clones share it.
@@ -66,6 +67,12 @@ impl Auditor {
             grows
         });
         Ok(())
+    }
+
+    /// What stamps the log.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.journal.clock()
     }
 
     /// How many records there are.

@@ -1,5 +1,7 @@
-//! The only place that reads the clock. Everything else takes time as an argument.
+//! The only place that reads the clock. Everything else takes time as an argument, or is given a [`Clock`].
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,19 +39,82 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
 /// Returns once it is `at` or later by the time of day.
 pub async fn until(at: Timestamp) {
-    loop {
-        let left = Duration::from(at.since(now()));
-        if left.is_zero() {
-            return;
-        }
-        tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
-    }
+    Clock::system().until(at).await;
 }
 
 /// [`now`] for rooms that are given their clock.
 #[must_use]
 pub fn clock() -> sofie_ledgers::port::Clock {
     Arc::new(now)
+}
+
+/// The time as an executor, a drive and a journal see it: the time of day, or that of a simulated world. Clones are the
+/// same clock.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Time>);
+
+/// A clock and its timers.
+pub trait Time: Send + Sync {
+    /// What the clock says.
+    fn now(&self) -> Timestamp;
+
+    /// Ends after so long, by whatever the world's timers run on.
+    fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// The machine's clock, and tokio's timers.
+struct System;
+
+impl Time for System {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(tokio::time::sleep(span))
+    }
+}
+
+impl Clock {
+    /// The time of day.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Arc::new(System))
+    }
+
+    /// Another world's time.
+    #[must_use]
+    pub fn of(time: impl Time + 'static) -> Self {
+        Self(Arc::new(time))
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    /// Returns after so long.
+    pub async fn sleep(&self, span: Duration) {
+        self.0.sleep(span).await;
+    }
+
+    /// Returns once it says `at` or later.
+    pub async fn until(&self, at: Timestamp) {
+        loop {
+            let left = Duration::from(at.since(self.now()));
+            if left.is_zero() {
+                return;
+            }
+            self.sleep(left.min(LONGEST_SLEEP)).await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Clock({} ms)", self.now().as_millis())
+    }
 }
 
 /// Refuses a clock that is behind the journal's last entry by more than [`MAX_BEHIND`].

@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use crate::auditor::{Auditor, Note};
-use crate::clock;
 use crate::journal::{self, Entry, JournalError, Record};
 
 /// Inputs that wait for one machine, besides the answers to its own effects.
@@ -203,9 +202,11 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
             if state.ended() {
                 return;
             }
+            // In this order: the same answers in the same order are the same run.
             let event = tokio::select! {
-                Some(asked) = asked.recv() => Event::Asked(asked),
+                biased;
                 Some(done) = self.work.join_next_with_id() => self.done(done),
+                Some(asked) = asked.recv() => Event::Asked(asked),
             };
             let (input, taken, name) = match event {
                 Event::Asked(asked) => (asked.input, asked.taken, None),
@@ -267,7 +268,7 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
 
     /// Journals the input with the audit records that it makes, then moves the state.
     async fn take(&mut self, state: &M, input: &M::Input) -> Result<Result<M, String>, JournalError> {
-        let now = clock::now();
+        let now = self.keeper.auditor.clock().now();
         let id = state.id();
         let bytes = canonical::encode(input);
         let next = if bytes.len() > MAX_BYTES {
@@ -311,10 +312,10 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
             }
             let pause = self.failed.get(&name).map(|times| pause(*times));
             let (actor, state, inputs) = (self.actor.clone(), state.clone(), self.inputs.clone());
-            let answered = name.clone();
+            let (answered, clock) = (name.clone(), self.keeper.auditor.clock().clone());
             let running = self.work.spawn(async move {
                 if let Some(pause) = pause {
-                    tokio::time::sleep(pause).await;
+                    clock.sleep(pause).await;
                 }
                 Ok((answered, actor.run(state, effect, inputs).await?))
             });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sofie_ledgers::{Intent, Ledger, LedgerError, Status};
 use sofie_model::{Digest, Evidence, LedgerId, Operation};
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::journal::{Entry, Intended, Journal, JournalError};
 
 /// The longest wait between two tries of a ledger that is away.
@@ -57,19 +57,25 @@ impl std::fmt::Debug for Executor {
 
 /// Waits that double, from the ledger's poll to [`LONGEST_WAIT`].
 struct Pace {
+    clock: Clock,
     poll: Duration,
     wait: Duration,
 }
 
 impl Pace {
+    fn of(ledger: &dyn Ledger, clock: &Clock) -> Self {
+        let poll = Duration::from(ledger.profile().poll);
+        Self { clock: clock.clone(), poll, wait: poll }
+    }
+
     async fn poll(&mut self) {
         self.wait = self.poll;
-        tokio::time::sleep(self.poll).await;
+        self.clock.sleep(self.poll).await;
     }
 
     async fn back_off(&mut self, error: &LedgerError) {
         tracing::warn!(%error, wait_ms = self.wait.as_millis(), "trying again");
-        tokio::time::sleep(self.wait).await;
+        self.clock.sleep(self.wait).await;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
     }
 }
@@ -102,7 +108,10 @@ impl Executor {
             let intent = Intent(bytes);
             let known = self.ledgers.iter().find(|(name, _)| name.as_str() == ledger);
             match known {
-                Some((_, known)) => adopt(known.as_ref(), &intent, &task).await,
+                Some((_, known)) => {
+                    let pace = Pace::of(known.as_ref(), self.journal.clock());
+                    adopt(known.as_ref(), &intent, &task, pace).await;
+                }
                 None => tracing::error!(
                     %ledger, %task, transaction = %id,
                     "an earlier run was about to use a ledger that is no longer configured; add it again"
@@ -142,8 +151,7 @@ impl Executor {
                 "this node has no ledger {ledger}; add it to the configuration"
             )));
         };
-        let poll = Duration::from(ledger.profile().poll);
-        let mut pace = Pace { poll, wait: poll };
+        let mut pace = Pace::of(ledger.as_ref(), self.journal.clock());
         let earlier = self.earlier.lock().expect("no holder of this lock panics").remove(&key);
         let mut intent = earlier;
         if intent.is_some()
@@ -220,7 +228,7 @@ impl Executor {
             ledger: ledger.to_string(),
             bytes: intent.0.clone(),
         };
-        self.journal.keep(vec![entry], clock::now()).await
+        self.journal.keep(vec![entry], self.journal.clock().now()).await
     }
 
     /// The fate of what an earlier run may have submitted: what does the ledger know? `None` when it knows nothing, finally or not.
@@ -305,9 +313,7 @@ fn refused(reason: &str) -> Ended {
 }
 
 /// No later intent may take this one's nonce, so a ledger that is away is waited for.
-async fn adopt(ledger: &dyn Ledger, intent: &Intent, task: &str) {
-    let poll = Duration::from(ledger.profile().poll);
-    let mut pace = Pace { poll, wait: poll };
+async fn adopt(ledger: &dyn Ledger, intent: &Intent, task: &str, mut pace: Pace) {
     loop {
         match ledger.adopt(intent).await {
             Ok(()) => return,

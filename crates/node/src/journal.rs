@@ -1,6 +1,6 @@
 //! The journal: SQLite in WAL mode with `synchronous=FULL`, written before each external effect (ADR 0002).
 //!
-//! One thread owns the connection. Writers queue their [`Entry`] lists; the thread takes all that wait, writes them in
+//! One thread owns the connection. Writers queue their [`List`]s; the thread takes all that wait, writes them in
 //! one SQLite transaction, and only then answers each writer (group commit). A list is atomic: all of it or none.
 //! After a restart [`Reader::machines`] gives back every unfinished machine's inputs in order, and [`Reader::intents`]
 //! what was about to be submitted. Every value carries a checksum; a write that fails closes the journal for good.
@@ -9,6 +9,7 @@ mod error;
 mod reader;
 mod schema;
 mod seal;
+mod store;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +18,11 @@ use std::sync::Arc;
 use sofie_model::{Digest, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::Clock;
+
 pub use error::JournalError;
 pub use reader::Reader;
+pub use store::{List, Sqlite, Store};
 pub use writer::{Pause, PauseAt};
 
 /// At most so many lists wait for the disk; then writers wait.
@@ -135,6 +139,7 @@ pub struct Intended {
 pub struct Journal {
     queue: mpsc::Sender<writer::Job>,
     path: Arc<PathBuf>,
+    clock: Clock,
 }
 
 impl Journal {
@@ -145,14 +150,30 @@ impl Journal {
     /// process, or not to be written.
     pub fn open(path: &Path, pause: Option<Pause>) -> Result<Self, JournalError> {
         let lock = schema::lock(path)?;
-        let connection = schema::open(path)?;
+        let store = Sqlite::open(path)?;
         let (queue, jobs) = mpsc::channel(QUEUE);
         let shown = path.to_owned();
         std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || writer::run(connection, lock, &shown, jobs, pause))
+            .spawn(move || writer::run(store, lock, &shown, jobs, pause))
             .map_err(|source| JournalError::Thread { source })?;
-        Ok(Self { queue, path: Arc::new(path.to_owned()) })
+        Ok(Self { queue, path: Arc::new(path.to_owned()), clock: Clock::system() })
+    }
+
+    /// A journal that a task of this runtime writes, into a store of one's own; what it holds is read at `path`. For
+    /// simulated worlds: time and crashes are theirs.
+    #[must_use]
+    pub fn over(store: impl Store, path: &Path, clock: Clock) -> Self {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let path = Arc::new(path.to_owned());
+        tokio::spawn(writer::serve(store, path.clone(), jobs));
+        Self { queue, path, clock }
+    }
+
+    /// What stamps its entries.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Keeps `entries`, all or none; durable once this returns `Ok`. `now` is kept with each input.
@@ -208,7 +229,7 @@ impl Place<'_> {
     #[must_use]
     pub fn queue(self, entries: Vec<Entry>, now: Timestamp) -> Queued {
         let (answer, kept) = oneshot::channel();
-        self.permit.send(writer::Job { entries, now, answer });
+        self.permit.send(writer::Job { list: List { entries, now }, answer });
         Queued { kept, path: self.path.clone() }
     }
 }

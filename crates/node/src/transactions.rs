@@ -12,7 +12,7 @@ use sofie_transaction::{Effect, Input, Phase, Plan, State, Task};
 use tokio::sync::mpsc;
 
 use crate::auditor::Note;
-use crate::clock;
+use crate::clock::Clock;
 use crate::drive::{self, Actor, Asked, Handle, Keeper, Machine};
 use crate::executor::{Ended, Executor, Key};
 use crate::journal::{self, Entry, JournalError, Record};
@@ -58,7 +58,7 @@ impl Transactions {
         let bytes = canonical::encode(&plan);
         let state = State::begin(plan);
         with.push(Entry::Begun { machine: State::KIND, id: state.id(), plan: bytes });
-        self.keeper.auditor.keep(with, notes, clock::now()).await?;
+        self.keeper.auditor.keep(with, notes, self.clock().now()).await?;
         Ok(self.run(state, 0))
     }
 
@@ -75,6 +75,10 @@ impl Transactions {
             self.run(state, record.inputs.len() as u64);
         }
         Ok(records.len())
+    }
+
+    fn clock(&self) -> &Clock {
+        self.executor.journal().clock()
     }
 
     /// Whether every ledger that the manifest names is there.
@@ -215,7 +219,7 @@ impl Actor<State> for Transactions {
             }
             Effect::Release(who) => Ok(release(self, &state, who).await),
             Effect::Wake(at) => {
-                clock::until(at).await;
+                self.clock().until(at).await;
                 Ok(Input::Woken)
             }
             // Has no name, so it is never run.
@@ -293,10 +297,10 @@ async fn still_stands(
     loop {
         match look(all, state, &evidence.ledger, &operation).await? {
             Status::Final(seen) if seen.fact == evidence.fact => return Ok(()),
-            other if too_late(state) => {
+            other if too_late(all, state) => {
                 return Err(format!("{leg} on {} is no longer prepared: {other:?}", evidence.ledger));
             }
-            _ => tokio::time::sleep(ledger.profile().poll.into()).await,
+            _ => all.clock().sleep(ledger.profile().poll.into()).await,
         }
     }
 }
@@ -314,8 +318,8 @@ async fn look(
     loop {
         match ledger.status(operation, None).await {
             Ok(status) => return Ok(status),
-            Err(LedgerError::Transient { .. }) if !too_late(state) => {
-                tokio::time::sleep(ledger.profile().poll.into()).await;
+            Err(LedgerError::Transient { .. }) if !too_late(all, state) => {
+                all.clock().sleep(ledger.profile().poll.into()).await;
             }
             Err(error) => return Err(error.to_string()),
         }
@@ -323,8 +327,8 @@ async fn look(
 }
 
 /// Whether a release would come too late for a COMMIT before T_D.
-fn too_late(state: &State) -> bool {
-    clock::now() + state.decision_time() > state.manifest().deadline
+fn too_late(all: &Transactions, state: &State) -> bool {
+    all.clock().now() + state.decision_time() > state.manifest().deadline
 }
 
 /// The audit records that an input makes.

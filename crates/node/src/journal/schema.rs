@@ -69,7 +69,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
 }
 
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     Connection::open_with_flags(path, flags).map_err(|source| failure(path, source))
 }
 
