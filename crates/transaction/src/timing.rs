@@ -1,4 +1,5 @@
-//! P5: the inequalities on which a pivot, the one leg that rests on time, depends.
+//! P5: the inequalities on which a pivot, the one leg that rests on time, depends. Each term is needed:
+//! `crates/testkit/tests/model` finds what happens with one tick less.
 
 use sofie_model::{Manifest, Span, Terms, Timestamp};
 
@@ -58,11 +59,19 @@ pub fn slack(manifest: &Manifest, clock: PivotClock) -> Result<Option<Slack>, To
     let Some(leg) = manifest.pivot().and_then(|id| manifest.leg(id)) else { return Ok(None) };
     let Terms::Hashlock(terms) = &leg.terms else { return Ok(None) };
     let twice_skew = clock.skew * 2;
-    // T_D + finality(D) + detection + inclusion(p) + 2·skew ≤ T_p
-    let claim_by = manifest.deadline + clock.finality_d + clock.detection + clock.inclusion_p + twice_skew;
+    // T_D + finality(D) + detection + inclusion(p) + finality(p) + 2·skew ≤ T_p: a claim that is only recorded when a
+    // refund becomes valid may still be undone for it (docs/specs/inter-ledger.md, "What the model found").
+    let claim_by = manifest.deadline
+        + clock.finality_d
+        + clock.detection
+        + clock.inclusion_p
+        + clock.finality_p
+        + twice_skew;
     let claim = margin("the pivot's timelock", terms.timelock, claim_by)?;
-    // T_p + inclusion(p) + finality(p) + detection + inclusion(D) + finality(D) + 2·skew ≤ G
+    // T_p + detection + inclusion(p) + finality(p) + detection + inclusion(D) + finality(D) + 2·skew ≤ G: whoever
+    // refunds may be restarting when T_p passes, and a claim is valid until the refund stands.
     let decide_by = terms.timelock
+        + clock.detection
         + clock.inclusion_p
         + clock.finality_p
         + clock.detection

@@ -366,16 +366,16 @@ fn p5_names_the_edge_that_is_too_tight() {
     let clock = PivotClock {
         inclusion_d: second(12),
         finality_d: second(24),
-        inclusion_p: second(60),
-        finality_p: second(60),
+        inclusion_p: second(30),
+        finality_p: second(40),
         detection: second(5),
         skew: second(10),
     };
     let manifest = with_pivot();
-    // T_D 1060 + 24 + 5 + 60 + 20 = 1169 ≤ T_p 1200; 1200 + 60 + 60 + 5 + 12 + 24 + 20 = 1381 ≤ G 1660
+    // T_D 1060 + 24 + 5 + 30 + 40 + 20 = 1179 ≤ T_p 1200; 1200 + 5 + 30 + 40 + 5 + 12 + 24 + 20 = 1336 ≤ G 1660
     let margins = slack(&manifest, clock).unwrap().unwrap();
-    assert_eq!((margins.claim, margins.settle), (second(31), second(279)));
-    let slow = PivotClock { inclusion_p: second(100), ..clock };
+    assert_eq!((margins.claim, margins.settle), (second(21), second(324)));
+    let slow = PivotClock { inclusion_p: second(60), ..clock };
     assert_eq!(
         slack(&manifest, slow).unwrap_err().to_string(),
         "the pivot's timelock must be 1209000 or later, it is 9 s too early"
