@@ -13,6 +13,8 @@ mod decision;
 mod escrow;
 #[path = "contracts/gas.rs"]
 mod gas;
+#[path = "contracts/invariants.rs"]
+mod invariants;
 #[path = "contracts/rogue.rs"]
 mod rogue;
 #[path = "contracts/transfer.rs"]

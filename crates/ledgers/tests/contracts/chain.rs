@@ -61,6 +61,12 @@ impl Chain {
         self.db.insert_account_info(contract::address(account), info);
     }
 
+    /// Gives a contract money without calling it.
+    pub(crate) fn endow(&mut self, account: Account, value: u128) {
+        let account = self.db.load_account(contract::address(account)).expect("memory does not fail");
+        account.info.balance = U256::from(value);
+    }
+
     /// Creates a contract by the deterministic deployer.
     pub(crate) fn deploy(&mut self, creation: &[u8]) -> Account {
         let deployer = contract::address(contract::DEPLOYER);
