@@ -17,6 +17,7 @@ mod common;
 mod decision;
 mod escrow;
 mod record;
+mod transfer;
 mod world;
 
 pub use world::World;
@@ -156,7 +157,9 @@ pub async fn run_all(harness: &dyn Harness) -> Result<Vec<Outcome>, Failure> {
     let profile = first.profile().clone();
     let treasury = first.treasury().is_some();
     drop(first);
-    for case in [common::CASES, record::CASES, decision::CASES, escrow::CASES].into_iter().flatten() {
+    for case in
+        [common::CASES, record::CASES, decision::CASES, escrow::CASES, transfer::CASES].into_iter().flatten()
+    {
         let applies = match case.needs {
             Needs::Leg(class) => profile.classes.contains(&class),
             Needs::AnyLeg => !profile.classes.is_empty(),

@@ -11,7 +11,7 @@ use std::{
 use sofie_model::{
     Class, Decide, Decision, Digest, Evidence, Fact, Leg, LegId, Manifest, Operation, Position, Rule, Span,
     Step, Terms, Timestamp, evidence,
-    manifest::{DecisionSite, EscrowTerms, Participant},
+    manifest::{DecisionSite, EscrowTerms, Participant, TransferTerms},
 };
 
 use super::{Failure, Harness, MAX_POLLS, Site};
@@ -80,6 +80,15 @@ impl<'a> World<'a> {
             nonce,
         };
         manifest.check(now).map_err(|fault| Failure::Harness(fault.to_string()))?;
+        Ok(Arc::new(manifest))
+    }
+
+    /// A new transaction like [`Self::manifest_of`], whose leg 0 is a transfer.
+    pub(super) async fn transfer_of(&self, rule: Rule) -> Result<Arc<Manifest>, Failure> {
+        let mut manifest = Arc::unwrap_or_clone(self.manifest_of(rule).await?);
+        let site = &self.site;
+        let (contract, payer, payee, amount) = (site.escrow, site.payer, site.payee, site.amount);
+        manifest.legs[0].terms = Terms::Transfer(TransferTerms { contract, payer, payee, amount });
         Ok(Arc::new(manifest))
     }
 

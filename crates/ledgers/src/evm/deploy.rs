@@ -111,6 +111,8 @@ impl EvmLedger {
             value: 0,
             data: deployment.input.clone(),
             gas: GAS_DEPLOY,
+            // No transaction's manifest bounds it: the operator pays once for the ledger.
+            fee_limit: u128::MAX,
         };
         let raw = self.sign(&request).await.map_err(|error| failed(words(error)))?;
         match self.chain.submit(raw).await {

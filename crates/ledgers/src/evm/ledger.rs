@@ -131,6 +131,12 @@ impl EvmLedger {
 
     /// Simulates, takes a nonce and signs: in this order, so that a refusal burns no nonce.
     pub(super) async fn sign(&self, request: &Request) -> Result<Bytes, ChainError> {
+        if request.fee_limit == 0 {
+            let id = &self.profile.id;
+            return Err(ChainError::Refused(format!(
+                "fee_limit is 0, and {id} charges for each transaction"
+            )));
+        }
         let key = self
             .keyring
             .get(request.from)

@@ -3,12 +3,11 @@
 use alloy_primitives::{Bytes, U256};
 use alloy_sol_types::SolCall;
 use sofie_model::contract::{self, Decision as D, Escrow};
-use sofie_model::manifest::EscrowTerms;
-use sofie_model::{Account, Decide, Fact, LedgerId, LegId, Manifest, Operation, Signature, Step, Terms};
+use sofie_model::{Account, Decide, Fact, LedgerId, Leg, LegId, Manifest, Operation, Signature, Step, Terms};
 
 /// Gas for a call that moves no value out (contracts/gas-snapshot.txt: at most 63,000 for one participant).
 const GAS_PLAIN: u64 = 200_000;
-/// Gas for a call that pays somebody, who may be a contract.
+/// Gas for a call that pays somebody, who may be a contract: a transfer's payee may spend 100,000 of it.
 const GAS_PAYOUT: u64 = 300_000;
 /// Gas for each participant in a decision's call, on top.
 const GAS_PARTICIPANT: u64 = 20_000;
@@ -29,6 +28,8 @@ pub(super) struct Request {
     pub(super) value: u128,
     pub(super) data: Bytes,
     pub(super) gas: u64,
+    /// The most that it may cost, in wei.
+    pub(super) fee_limit: u128,
 }
 
 /// What to look for to see how an operation stands.
@@ -65,14 +66,17 @@ impl Site {
         operator: Account,
     ) -> Result<Request, String> {
         let question = self.question(ledger, operation)?;
-        let (from, value, data, gas) = match operation {
-            Operation::Decide { manifest, decide } => decision(manifest, decide, operator),
-            Operation::Leg { manifest, leg, step } => {
-                leg_step(manifest, *leg, escrow_terms(manifest, *leg)?, step, operator)?
+        let ((from, value, data, gas), fee_limit) = match operation {
+            Operation::Decide { manifest, decide } => {
+                (decision(manifest, decide, operator), manifest.decision.fee_limit)
+            }
+            Operation::Leg { manifest, leg: id, step } => {
+                let leg = held(manifest, *id)?;
+                (leg_step(manifest, *id, leg, step, operator)?, leg.fee_limit)
             }
             Operation::Note { .. } => return Err(NO_NOTES.into()),
         };
-        Ok(Request { from, to: question.contract, value, data: data.into(), gas })
+        Ok(Request { from, to: question.contract, value, data: data.into(), gas, fee_limit })
     }
 
     /// What to look for; an error says why this ledger cannot carry `operation`.
@@ -94,16 +98,13 @@ impl Site {
             ));
         }
         if let What::Leg(id, _) = what {
-            let terms = escrow_terms(manifest, id)?;
-            let leg = manifest.leg(id).ok_or_else(|| format!("there is no {id}"))?;
+            let leg = held(manifest, id)?;
             if leg.ledger != *ledger {
                 return Err(format!("{id} is on {}", leg.ledger));
             }
-            if terms.contract != self.escrow {
-                return Err(format!(
-                    "{id} is held by {}, this ledger's escrow is {}",
-                    terms.contract, self.escrow
-                ));
+            let holder = leg.terms.holder().unwrap_or_default();
+            if holder != self.escrow {
+                return Err(format!("{id} is held by {holder}, this ledger's escrow is {}", self.escrow));
             }
         }
         let contract = if matches!(what, What::Decision) { self.decision } else { self.escrow };
@@ -145,11 +146,12 @@ impl Question<'_> {
     }
 }
 
-fn escrow_terms(manifest: &Manifest, leg: LegId) -> Result<&EscrowTerms, String> {
-    match manifest.leg(leg).map(|leg| &leg.terms) {
-        Some(Terms::Escrow(terms)) => Ok(terms),
-        Some(_) => Err(format!("{leg} is not an escrow")),
-        None => Err(format!("there is no {leg}")),
+/// A leg whose value a contract holds.
+fn held(manifest: &Manifest, id: LegId) -> Result<&Leg, String> {
+    let leg = manifest.leg(id).ok_or_else(|| format!("there is no {id}"))?;
+    match leg.terms.holder() {
+        Some(_) => Ok(leg),
+        None => Err(format!("{id} is neither an escrow nor a transfer")),
     }
 }
 
@@ -189,16 +191,26 @@ fn bytes(signature: Signature) -> Bytes {
 
 fn leg_step(
     manifest: &Manifest,
-    leg: LegId,
-    terms: &EscrowTerms,
+    id: LegId,
+    leg: &Leg,
     step: &Step,
     operator: Account,
 ) -> Result<Parts, String> {
-    let lock = contract::lock(manifest.txid(), leg, terms);
+    let lock = contract::lock_of(manifest, id).ok_or_else(|| format!("no contract holds {id}"))?;
+    let transfers = matches!(leg.terms, Terms::Transfer(_));
     Ok(match step {
-        Step::Claim(_) => return Err(format!("{leg} is no hashlock leg")),
-        Step::Prepare => (terms.payer, terms.amount, Escrow::prepareCall { lock }.abi_encode(), GAS_PLAIN),
-        Step::Apply => (operator, 0, Escrow::apply_Call { lock }.abi_encode(), GAS_PLAIN),
+        Step::Claim(_) => return Err(format!("{id} is no hashlock leg")),
+        Step::Settle(_) | Step::Refund if transfers => {
+            return Err(format!("{id} is a transfer: the decision alone moves it"));
+        }
+        Step::Prepare => {
+            let (payer, amount) = (Account(lock.payer.into_array()), lock.amount);
+            (payer, amount, Escrow::prepareCall { lock }.abi_encode(), GAS_PLAIN)
+        }
+        Step::Apply => {
+            let gas = if transfers { GAS_PAYOUT } else { GAS_PLAIN };
+            (operator, 0, Escrow::apply_Call { lock }.abi_encode(), gas)
+        }
         Step::Revert => (operator, 0, Escrow::undoCall { lock }.abi_encode(), GAS_PAYOUT),
         Step::Refund => (operator, 0, Escrow::refundCall { lock }.abi_encode(), GAS_PAYOUT),
         Step::Settle(signed) => {
