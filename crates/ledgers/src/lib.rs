@@ -1,5 +1,6 @@
 //! Ledgers: what SOFIE asks of one ([`port`]), how every backend is judged ([`conformance`]), and one folder a ledger.
 
+pub mod bitcoin;
 pub mod calendar;
 pub mod conformance;
 pub mod evm;

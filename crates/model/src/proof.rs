@@ -3,6 +3,7 @@
 //! A proof holds the ledger's own bytes. Its verification decodes the facts from those bytes and says on which
 //! [`Anchor`] all of them rest; whoever pins that anchor need trust nothing else of this ledger's operator.
 
+pub mod bitcoin;
 pub mod calendar;
 pub mod evm;
 

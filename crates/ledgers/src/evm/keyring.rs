@@ -47,7 +47,7 @@ impl Keyring {
         self.keys.keys().copied()
     }
 
-    pub(super) fn get(&self, account: Account) -> Option<&SecretKey> {
+    pub(crate) fn get(&self, account: Account) -> Option<&SecretKey> {
         self.keys.get(&account).map(|key| &key.0)
     }
 }
