@@ -161,7 +161,7 @@ pub trait Ledger: Send + Sync {
 }
 
 /// How a hashlock's value leaves it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Spend {
     /// To the claimant, with every preimage: [`sofie_model::Step::Claim`].
     Claim,

@@ -10,14 +10,14 @@ use sofie_model::{Digest, LegId, Manifest, canonical};
 use super::ladder::MAX_RUNGS;
 use super::ledger::{BitcoinLedger, name};
 use super::lock::{Found, Lock, Spent};
-use super::pay::spend_fees;
+use super::pay::{Signed, spend_fees};
 use crate::port::MAX_PRESIGNED_BYTES;
 use crate::{Hashlocks, LedgerError, Presigned, Revealed, Spend};
 
 /// The bytes of a [`Presigned`] of this ledger.
 #[derive(Encode, Decode)]
 #[cbor(array)]
-struct Signed {
+struct Content {
     /// The lock that is spent: its transaction, in the order of its bytes, and which output.
     #[n(0)]
     transaction: Digest,
@@ -85,7 +85,7 @@ impl Hashlocks for BitcoinLedger {
             signed.ok_or_else(|| self.refused(format!("this node holds no key {}", lock.key(spend))))?;
         let rung =
             |(fee, signature): &(u64, ecdsa::Signature)| Rung { fee: *fee, signature: signature.to_vec() };
-        let content = Signed {
+        let content = Content {
             transaction: Digest(found.outpoint.txid.to_byte_array()),
             output: found.outpoint.vout,
             rungs: signed.iter().map(rung).collect(),
@@ -117,13 +117,13 @@ impl Hashlocks for BitcoinLedger {
             }
         }
         let kept = (outpoint, signed);
-        self.state.lock().await.accepted.insert((lock.mark, presigned.spend == Spend::Claim), kept);
+        self.state.lock().await.accepted.insert((lock.mark, presigned.spend), kept);
         Ok(())
     }
 }
 
-fn read(presigned: &Presigned) -> Result<(OutPoint, Vec<(u64, ecdsa::Signature)>), String> {
-    let content: Signed =
+fn read(presigned: &Presigned) -> Result<(OutPoint, Signed), String> {
+    let content: Content =
         canonical::decode(&presigned.bytes, MAX_PRESIGNED_BYTES).map_err(|e| e.to_string())?;
     let count = content.rungs.len();
     if !(1..=MAX_RUNGS).contains(&count) {

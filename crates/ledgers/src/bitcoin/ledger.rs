@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use bitcoin::hashes::Hash;
 use bitcoin::key::CompressedPublicKey;
-use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut, ecdsa};
+use bitcoin::{OutPoint, ScriptBuf, Transaction, TxOut};
 use sofie_model::proof::bitcoin::Mark;
 use sofie_model::{
     Account, Class, Digest, Evidence, Fact, Finality, LedgerId, Leg, LegId, Manifest, Operation, Position,
@@ -17,7 +17,7 @@ use super::index::{Coin, End, Index, Placed};
 use super::ladder::Ladder;
 use super::lock::{Found, Lock, Spent};
 use super::open::BitcoinConfig;
-use super::pay::{Payment, Unpayable, Wallet, choose, coins_of, spend_fees, spends};
+use super::pay::{Payment, Signed, Unpayable, Wallet, choose, coins_of, spend_fees, spends};
 use super::rpc::{Node, RpcError, Sent};
 use crate::{Hashlocks, Head, Intent, Ledger, LedgerError, Profile, Spend, Status, Treasury};
 
@@ -42,7 +42,7 @@ pub(super) struct State {
     /// takes its coins.
     pub(super) open: BTreeMap<Mark, Ladder>,
     /// What others signed: of which lock, at which fees.
-    pub(super) accepted: BTreeMap<(Mark, bool), (OutPoint, Vec<(u64, ecdsa::Signature)>)>,
+    pub(super) accepted: BTreeMap<(Mark, Spend), (OutPoint, Signed)>,
 }
 
 /// A ledger behind a bitcoind: `block` is the longest usual time between two blocks.
@@ -258,10 +258,10 @@ impl BitcoinLedger {
         outpoint: OutPoint,
         spend: Spend,
         limit: u64,
-    ) -> Result<Vec<(u64, ecdsa::Signature)>, LedgerError> {
+    ) -> Result<Signed, LedgerError> {
         let fees = spend_fees(lock, spend, self.rate().await?, limit);
         let ours = self.wallet.sign_spend(lock, outpoint, spend, &fees);
-        let theirs = state.accepted.get(&(lock.mark, spend == Spend::Claim));
+        let theirs = state.accepted.get(&(lock.mark, spend));
         let theirs =
             theirs.filter(|(signed_for, _)| *signed_for == outpoint).map(|(_, signed)| signed.clone());
         ours.or(theirs).filter(|signed| !signed.is_empty()).ok_or_else(|| {

@@ -120,19 +120,8 @@ impl Lock {
         let lock = script::Lock { script: self.script().into_bytes(), amount: self.amount.into() };
         match script::read_witness(&lock, &witness)? {
             script::Branch::Refund => Some(Spent::Refund),
-            script::Branch::Claim(shown) => Some(Spent::Claim(self.checked(&shown)?)),
+            script::Branch::Claim(shown) => Some(Spent::Claim(script::preimages(&shown, &self.hashes)?)),
         }
-    }
-
-    fn checked(&self, shown: &[&[u8]]) -> Option<Vec<Digest>> {
-        if shown.len() != self.hashes.len() {
-            return None;
-        }
-        let fits = |(bytes, hash): (&&[u8], &Digest)| {
-            let secret = Digest(<[u8; 32]>::try_from(*bytes).ok()?);
-            (Digest::sha256(secret.as_bytes()) == *hash).then_some(secret)
-        };
-        shown.iter().zip(&self.hashes).map(fits).collect()
     }
 
     /// Why these are not everybody's preimages; `Ok` when they are.
@@ -141,7 +130,9 @@ impl Lock {
         if shown.len() != self.hashes.len() {
             return Err(format!("{} preimages, {} are needed", shown.len(), self.hashes.len()));
         }
-        self.checked(&shown).map(drop).ok_or_else(|| "a preimage does not fit its hash".into())
+        script::preimages(&shown, &self.hashes)
+            .map(drop)
+            .ok_or_else(|| "a preimage does not fit its hash".into())
     }
 }
 

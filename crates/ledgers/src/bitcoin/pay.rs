@@ -37,6 +37,9 @@ pub(super) struct Wallet {
     keys: BTreeMap<Account, CompressedPublicKey>,
 }
 
+/// Signatures of a lock's spend, each with its fee in satoshi, the cheapest first.
+pub(super) type Signed = Vec<(u64, ecdsa::Signature)>;
+
 /// What a payment is to be.
 #[derive(Debug, Clone)]
 pub(super) struct Payment {
@@ -144,7 +147,7 @@ impl Wallet {
         outpoint: OutPoint,
         spend: Spend,
         fees: &[u64],
-    ) -> Option<Vec<(u64, ecdsa::Signature)>> {
+    ) -> Option<Signed> {
         let secret = self.secret_of(lock.key(spend))?;
         let one = |fee: &u64| {
             let message = message_of(lock, &unsigned(lock, outpoint, spend, *fee))?;

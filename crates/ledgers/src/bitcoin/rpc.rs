@@ -402,7 +402,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_what_its_words_say() {
-        let table: [(i64, &str, fn(String) -> Sent); 9] = [
+        type Case = (i64, &'static str, fn(String) -> Sent);
+        let table: [Case; 9] = [
             (-26, "min relay fee not met, 10 < 110", Sent::Underpaid),
             (-26, "insufficient fee, rejecting replacement 12", Sent::Underpaid),
             (-26, "mempool min fee not met", Sent::Underpaid),

@@ -5,4 +5,7 @@
 
 mod node;
 mod parties;
+mod presigned;
+mod reorganised;
+mod stuck;
 mod swap;

@@ -97,7 +97,7 @@ pub fn read_witness<'a>(lock: &Lock, witness: &[&'a [u8]]) -> Option<Branch<'a>>
     }
     match stack.split_last()? {
         // The claimant's signature is left out: the refund's branch.
-        (top, _) if top.is_empty() => Some(Branch::Refund),
+        ([], _) => Some(Branch::Refund),
         // The stack's top is the first to be consumed.
         (_, preimages) => Some(Branch::Claim(preimages.iter().rev().copied().collect())),
     }
@@ -112,15 +112,12 @@ pub enum Branch<'a> {
     Refund,
 }
 
-/// Everybody's preimage as the claim shows them, each checked against its hash; `None` when one does not fit.
+/// Everybody's preimage as a claim shows them, each checked against its hash; `None` when one does not fit.
 #[must_use]
-pub fn preimages(shown: &[&[u8]], participants: &[Participant]) -> Option<Vec<Digest>> {
-    if shown.len() != participants.len() {
-        return None;
-    }
-    let fits = |(bytes, one): (&&[u8], &Participant)| {
+pub fn preimages(shown: &[&[u8]], hashes: &[Digest]) -> Option<Vec<Digest>> {
+    let fits = |(bytes, hash): (&&[u8], &Digest)| {
         let secret = Digest(<[u8; 32]>::try_from(*bytes).ok()?);
-        (Digest::sha256(secret.as_bytes()) == one.hashlock).then_some(secret)
+        (Digest::sha256(secret.as_bytes()) == *hash).then_some(secret)
     };
-    shown.iter().zip(participants).map(fits).collect()
+    (shown.len() == hashes.len()).then(|| shown.iter().zip(hashes).map(fits).collect())?
 }
