@@ -1,7 +1,9 @@
 //! The lock of a hashlock leg in Bitcoin script (BIP 16 and 65, BIP 141 for the output), by hand, so that a proof is
 //! checked without a Bitcoin library. `sofie_ledgers` makes and satisfies it by miniscript and tests that both agree:
 //!
-//!     andor(pk(claimant), and_v(v:sha256(h1), and_v(…, sha256(hn))), and_v(v:pk(payer), after(T_p)))
+//! ```text
+//! andor(pk(claimant), and_v(v:sha256(h1), and_v(…, sha256(hn))), and_v(v:pk(payer), after(T_p)))
+//! ```
 
 use crate::manifest::{HashlockTerms, Participant};
 use crate::{Digest, LegId, Manifest, Terms};
