@@ -5,6 +5,7 @@
 //! ledger's smallest unit ([`Amount`]), because JSON numbers lose digits past 2^53.
 
 mod contract;
+mod draft;
 mod error;
 mod ledger;
 mod platform;
@@ -19,12 +20,15 @@ use futures::stream::BoxStream;
 use sofie_model::{LedgerId, ThingId, Txid};
 
 pub use contract::{BringEvidence, Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Step};
+pub use draft::{
+    Draft, DraftEvidence, DraftLeg, DraftRule, For, LegKind, MAX_KEY, MAX_PAYLOAD, NotATime, When,
+};
 pub use error::{ApiError, ErrorKind, Problem, Violation};
 pub use ledger::{Balances, Fees, LedgerStatus, Status};
 pub use platform::{JoinPlatform, Party, Platform, PlatformKind};
 pub use scalar::{Amount, At};
 pub use thing::{Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent};
-pub use transaction::{LegStatus, Transaction, Verdict};
+pub use transaction::{LegSlack, LegStatus, Opening, Transaction, Verdict};
 
 /// Steps of one contract, in the order of their numbers. The stream ends when the contract has ended: no further step
 /// will ever come.
@@ -133,6 +137,14 @@ pub trait Federation: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] while the contract has not ended.
     async fn receipt(&self, id: Txid) -> Result<Vec<u8>, ApiError>;
+
+    /// Begins a transaction and lets it run. Once this returns `Ok`, the journal holds it. A draft with the key of an
+    /// earlier one begins nothing: the earlier one's transaction is the answer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] with the field of the draft; [`ErrorKind::Conflict`] when the key is that of another draft,
+    /// or the first request with it is still being worked on; [`ErrorKind::Unavailable`].
+    async fn submit(&self, draft: Draft) -> Result<Transaction, ApiError>;
 
     /// All transactions in the journal, the newest first.
     ///

@@ -23,6 +23,7 @@ use crate::api::PlatformKind;
 
 pub use fault::{ConfigError, Fault};
 pub use scalar::{Name, RpcUrl};
+pub(crate) use scalar::{finality_of, nearest, span_of as span};
 
 /// The largest configuration that is read, in bytes.
 pub const MAX_CONFIG: usize = 256 * 1024;
@@ -87,6 +88,10 @@ pub struct Ledger {
     pub finalises: Span,
     /// How long to wait between two questions.
     pub poll: Span,
+    /// How far its clock may be from the true time.
+    pub skew: Span,
+    /// The most that one ledger transaction may cost in fees, in the smallest unit, unless a draft says otherwise.
+    pub fee_limit: u128,
 }
 
 /// The kinds of ledgers, each with what it needs.
@@ -108,11 +113,28 @@ pub enum LedgerKind {
         /// When its facts are final.
         finality: Finality,
     },
+    /// A Bitcoin node by JSON-RPC.
+    BitcoinRpc(Bitcoin),
     /// The hash calendar inside the process.
     Calendar {
         /// It answers but takes no new entries: to see how a transaction aborts.
         read_only: bool,
     },
+}
+
+/// A Bitcoin node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bitcoin {
+    /// Where it answers; with `user:password@` unless there is a cookie.
+    pub url: RpcUrl,
+    /// The file in which the node keeps its password, anew at each start.
+    pub cookie: Option<PathBuf>,
+    /// As the node calls its chain: `main`, `test`, `testnet4`, `signet` or `regtest`.
+    pub network: String,
+    /// Blocks are read from this height on.
+    pub since: u64,
+    /// Under how many blocks its facts are final.
+    pub depth: u32,
 }
 
 impl LedgerKind {
@@ -122,6 +144,7 @@ impl LedgerKind {
         match self {
             Self::EvmEmbedded { .. } => "evm-embedded",
             Self::EvmRpc { .. } => "evm-rpc",
+            Self::BitcoinRpc(_) => "bitcoin-rpc",
             Self::Calendar { .. } => "calendar",
         }
     }
@@ -131,6 +154,7 @@ impl LedgerKind {
     pub const fn finality(&self) -> Finality {
         match self {
             Self::EvmRpc { finality, .. } => *finality,
+            Self::BitcoinRpc(bitcoin) => Finality::Depth(bitcoin.depth),
             Self::EvmEmbedded { .. } | Self::Calendar { .. } => Finality::Instant,
         }
     }
@@ -228,7 +252,7 @@ impl Config {
     /// let error = Config::parse(text, "sofie.toml".as_ref()).unwrap_err();
     /// assert_eq!(
     ///     error.to_string(),
-    ///     "sofie.toml:7:8: [[ledger]] kind: \"evm-embeded\" is not one of evm-embedded, evm-rpc, calendar; did you mean \"evm-embedded\"?"
+    ///     "sofie.toml:7:8: [[ledger]] kind: \"evm-embeded\" is not one of evm-embedded, evm-rpc, bitcoin-rpc, calendar; did you mean \"evm-embedded\"?"
     /// );
     /// ```
     ///

@@ -32,6 +32,7 @@ use crate::platforms::Platforms;
 use crate::receipts;
 use crate::transactions::Transactions;
 
+pub(crate) use actuation::random;
 pub use open::Refused;
 
 /// How long to wait before a receipt that could not be made is tried again.

@@ -1,6 +1,7 @@
 //! The node's answers: [`Federation`], made of the rooms that run inside it.
 
 mod measures;
+mod submit;
 mod things;
 pub(crate) mod view;
 
@@ -14,10 +15,11 @@ use sofie_ledgers::{Ledger, LedgerError};
 use sofie_model::{LedgerId, ThingId, Txid};
 
 use crate::api::{
-    Amount, ApiError, At, Balances, BringEvidence, Contract, Description, ErrorKind, Federation, Fees,
+    Amount, ApiError, At, Balances, BringEvidence, Contract, Description, Draft, ErrorKind, Federation, Fees,
     JoinPlatform, LedgerStatus, OpenContract, Page, PageRequest, Party, Platform, Put, Status, Steps,
     ThingEvents, Transaction,
 };
+use crate::clock;
 use crate::contracts::Refused;
 use crate::drive::Machine;
 use crate::journal::JournalError;
@@ -146,6 +148,10 @@ impl Federation for Runtime {
         })
     }
 
+    async fn submit(&self, draft: Draft) -> Result<Transaction, ApiError> {
+        submit::submit(self, draft).await
+    }
+
     async fn transactions(&self) -> Result<Vec<Transaction>, ApiError> {
         let records = self.journal().reader()?.machines(<sofie_transaction::State as Machine>::KIND, true)?;
         let states = records.iter().rev().map(crate::transactions::replay);
@@ -154,7 +160,9 @@ impl Federation for Runtime {
 
     async fn transaction(&self, id: Txid) -> Result<Transaction, ApiError> {
         let state = self.transactions().state(id)?.ok_or_else(|| no_such("transaction", id))?;
-        self.transaction_shown(&state)
+        let mut shown = self.transaction_shown(&state)?;
+        submit::show_openings(self, &mut shown)?;
+        Ok(shown)
     }
 
     async fn resume(&self, id: Txid) -> Result<Transaction, ApiError> {
@@ -206,7 +214,11 @@ impl Federation for Runtime {
 impl Runtime {
     fn transaction_shown(&self, state: &sofie_transaction::State) -> Result<Transaction, ApiError> {
         let steps = self.steps(state.txid().0, None)?;
-        Ok(view::transaction(state, self.label(state.manifest()), steps))
+        let mut shown = view::transaction(state, self.label(state.manifest()), steps);
+        for (id, slack) in self.slacks(state, clock::now()) {
+            shown.legs[usize::from(id.0)].slack = Some(view::slack(&slack));
+        }
+        Ok(shown)
     }
 
     async fn ledgers_shown(&self) -> Vec<LedgerStatus> {

@@ -2,11 +2,13 @@
 
 pub mod api;
 pub mod auditor;
+mod budget;
 pub mod clock;
 pub mod config;
 mod console;
 pub mod continuity;
 pub mod contracts;
+mod drafts;
 pub mod drive;
 pub mod executor;
 mod federation;
@@ -21,5 +23,6 @@ pub mod platforms;
 pub mod readings;
 mod receipts;
 pub mod runtime;
+mod slack;
 pub mod telemetry;
 pub mod transactions;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sofie_ledgers::bitcoin::{Auth, BitcoinConfig, BitcoinLedger, BitcoinOpenError, bitcoin_profile};
 use sofie_ledgers::calendar::{self, Calendar};
 use sofie_ledgers::evm::{
     EmbeddedChain, EvmLedger, Genesis, Keyring, OpenLedgerError, chain::Chain, embedded,
@@ -52,6 +53,14 @@ pub enum OpenError {
         ledger: LedgerId,
         /// What is wrong.
         source: RpcOpenError,
+    },
+    /// The Bitcoin node.
+    #[error("ledger {ledger}: {source}")]
+    Bitcoin {
+        /// Which ledger.
+        ledger: LedgerId,
+        /// What is wrong.
+        source: BitcoinOpenError,
     },
     /// The contracts on a chain.
     #[error(transparent)]
@@ -109,6 +118,11 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                 let chain = chain.map_err(|source| OpenError::Rpc { ledger: id.clone(), source })?;
                 let profile = profile(rpc_profile(id, *finality, ledger.poll), ledger);
                 opened.add_evm(Arc::new(chain), profile, parties, operator).await?;
+            }
+            LedgerKind::BitcoinRpc(node) => {
+                let bitcoin = bitcoin(node, ledger, parties, operator).await;
+                let bitcoin = bitcoin.map_err(|source| OpenError::Bitcoin { ledger: id.clone(), source })?;
+                opened.ledgers.insert(id, Arc::new(bitcoin));
             }
             LedgerKind::Calendar { read_only } => {
                 let origin = format!("{}/{id}", config.node.name);
@@ -181,6 +195,39 @@ fn embedded_chain(
     let path = folder.join(chain_file(&ledger.id));
     EmbeddedChain::open(&path, &genesis, clock::clock())
         .map_err(|source| OpenError::Embedded { ledger: ledger.id.clone(), source })
+}
+
+/// The time between two blocks of Bitcoin.
+const BITCOIN_BLOCK: Span = Span::from_seconds(600);
+
+async fn bitcoin(
+    node: &config::Bitcoin,
+    ledger: &config::Ledger,
+    parties: &Parties,
+    operator: &PartyKeys,
+) -> Result<BitcoinLedger, BitcoinOpenError> {
+    let mut bare = node.url.reveal().clone();
+    let auth = match &node.cookie {
+        Some(file) => Auth::Cookie(file.clone()),
+        None => Auth::Password {
+            user: bare.username().to_owned(),
+            password: Zeroizing::new(bare.password().unwrap_or_default().to_owned()),
+        },
+    };
+    // Both can be taken out of every URL with a host, and a URL without one was refused.
+    let _ = (bare.set_username(""), bare.set_password(None));
+    let config = BitcoinConfig {
+        url: bare,
+        auth,
+        network: node.network.clone(),
+        since: node.since,
+        timeout: RPC_TIMEOUT,
+        operator: operator.account(),
+        watch: Vec::new(),
+        note_fee_limit: ledger.fee_limit.try_into().unwrap_or(u64::MAX),
+    };
+    let own = bitcoin_profile(ledger.id.clone(), node.depth, BITCOIN_BLOCK);
+    BitcoinLedger::open(config, profile(own, ledger), keyring(parties)).await
 }
 
 /// The configuration's times are the operator's word; the rest is the ledger's own.

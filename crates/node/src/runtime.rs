@@ -1,17 +1,21 @@
 //! A node, open: its keys, ledgers, journal and platforms, and everything that the journal held unfinished, running
 //! again.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
-use sofie_model::{Class, LedgerId, Timestamp};
+use sofie_model::{Class, LedgerId, Span, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::auditor::Auditor;
+use crate::budget::Budget;
 use crate::clock::{self, ClockBehind};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::continuity::{self, Discontinuity};
-use crate::contracts::Contracts;
+use crate::contracts::{Contracts, Deployment};
+use crate::drafts::{Desk, Once, Site};
 use crate::drive::Keeper;
 use crate::executor::{Executor, Ledgers};
 use crate::journal::{Journal, JournalError, Pause};
@@ -64,6 +68,8 @@ struct Inner {
     transactions: Transactions,
     platforms: Platforms,
     contracts: Contracts,
+    desk: Desk,
+    once: Once,
     started_at: Timestamp,
     base_url: OnceLock<String>,
 }
@@ -86,6 +92,7 @@ impl Runtime {
     ) -> Result<(Self, mpsc::Receiver<JournalError>), StartError> {
         // Before anything is opened: a file of the owner's that cannot be read stops the start at once.
         let configured = Configured::read(&config.platforms)?;
+        let begun = Instant::now();
         let folder = config.node.data_dir.clone();
         std::fs::create_dir_all(&folder)
             .map_err(|source| StartError::Folder { path: folder.clone(), source })?;
@@ -111,7 +118,7 @@ impl Runtime {
             transactions.clone(),
             parties.clone(),
             platforms.clone(),
-            Arc::new(deployments),
+            Arc::new(deployments.clone()),
             config.node.operator.clone(),
         );
         let (resumed, continued) = (transactions.recover()?, contracts.recover()?);
@@ -122,6 +129,10 @@ impl Runtime {
             "recovered from the journal"
         );
         platforms.join_configured(configured);
+        let took = Span::from_millis(begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX));
+        let (budget, news) = Budget::measured(&executor.journal().reader()?, took)?;
+        auditor.keep(news.into_iter().collect(), Vec::new(), clock::now()).await?;
+        let desk = desk(&config, &parties, executor.ledgers(), &deployments, budget);
         let inner = Inner {
             config,
             parties,
@@ -130,10 +141,14 @@ impl Runtime {
             transactions,
             platforms,
             contracts,
+            desk,
+            once: Once::default(),
             started_at,
             base_url: OnceLock::new(),
         };
-        Ok((Self(Arc::new(inner)), failed))
+        let runtime = Self(Arc::new(inner));
+        tokio::spawn(runtime.clone().watch_slack());
+        Ok((runtime, failed))
     }
 
     /// Tells where the node is reached, once its door is open.
@@ -199,10 +214,45 @@ impl Runtime {
         &self.0.contracts
     }
 
+    /// What a draft can refer to.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.0.desk
+    }
+
+    /// The drafts that are being worked on.
+    pub(crate) fn once(&self) -> &Once {
+        &self.0.once
+    }
+
     /// When it was opened.
     #[must_use]
     pub fn started_at(&self) -> Timestamp {
         self.0.started_at
+    }
+}
+
+fn desk(
+    config: &Config,
+    parties: &Parties,
+    ledgers: &Ledgers,
+    deployments: &BTreeMap<LedgerId, Deployment>,
+    budget: Budget,
+) -> Desk {
+    let site = |ledger: &config::Ledger| {
+        Some(Site {
+            profile: ledgers.get(&ledger.id)?.profile().clone(),
+            deployment: deployments.get(&ledger.id).copied(),
+            fee_limit: ledger.fee_limit,
+            skew: ledger.skew,
+        })
+    };
+    let sites: Vec<Site> = config.ledgers.iter().filter_map(site).collect();
+    let slowest = sites.iter().map(|site| site.profile.poll).max().unwrap_or(Span::ZERO);
+    Desk {
+        parties: parties.clone(),
+        operator: config.node.operator.clone(),
+        sites,
+        detection: budget.detection(slowest),
     }
 }
 

@@ -109,6 +109,12 @@ impl Transactions {
         }
     }
 
+    /// The state of each that has not ended.
+    #[must_use]
+    pub fn states(&self) -> Vec<State> {
+        self.live.lock().expect("no holder of this lock panics").values().map(Handle::state).collect()
+    }
+
     /// How many have not ended.
     #[must_use]
     pub fn running(&self) -> usize {

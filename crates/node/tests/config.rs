@@ -138,12 +138,12 @@ fn one_fault_is_told_with_its_place() {
         (
             "read_only = true",
             "url = \"x\"",
-            "32:1: [[ledger]] has no key \"url\"; known are finalises, id, inclusion, kind, poll, read_only",
+            "32:1: [[ledger]] has no key \"url\"; known are fee_limit, finalises, id, inclusion, kind, poll, read_only, skew",
         ),
         (
             "kind = \"calendar\"",
             "kind = \"calender\"",
-            "31:8: [[ledger]] kind: \"calender\" is not one of evm-embedded, evm-rpc, calendar; did you mean \"calendar\"?",
+            "31:8: [[ledger]] kind: \"calender\" is not one of evm-embedded, evm-rpc, bitcoin-rpc, calendar; did you mean \"calendar\"?",
         ),
         (
             "url = \"http://127.0.0.1:8545/secret\"",

@@ -124,7 +124,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         node: Node,
     },
-    /// See inter-ledger transactions, and drive one on
+    /// Begin inter-ledger transactions, see them, drive one on
     ///
     /// Example: sofie tx ls
     #[command(verbatim_doc_comment)]
@@ -329,6 +329,20 @@ pub(crate) enum TxVerb {
         id: Id,
         #[command(flatten)]
         offline: Offline,
+    },
+    /// Begin a transaction from a draft in TOML or JSON; its fields are in docs/guide/inter-ledger.md
+    ///
+    /// Example: sofie tx submit swap.toml --wait
+    #[command(verbatim_doc_comment)]
+    Submit {
+        /// The draft
+        file: PathBuf,
+        /// Your own name for this request: sent again, it begins nothing new
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        /// Wait until it has ended; exit 1 when it was aborted or has halted
+        #[arg(long)]
+        wait: bool,
     },
     /// Ask the decision ledger again and drive every leg that is not done
     ///

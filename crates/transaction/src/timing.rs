@@ -58,28 +58,29 @@ impl std::fmt::Display for EarliestMillis {
 pub fn slack(manifest: &Manifest, clock: PivotClock) -> Result<Option<Slack>, TooTight> {
     let Some(leg) = manifest.pivot().and_then(|id| manifest.leg(id)) else { return Ok(None) };
     let Terms::Hashlock(terms) = &leg.terms else { return Ok(None) };
-    let twice_skew = clock.skew * 2;
-    // T_D + finality(D) + detection + inclusion(p) + finality(p) + 2·skew ≤ T_p: a claim that is only recorded when a
-    // refund becomes valid may still be undone for it (docs/specs/inter-ledger.md, "What the model found").
-    let claim_by = manifest.deadline
-        + clock.finality_d
-        + clock.detection
-        + clock.inclusion_p
-        + clock.finality_p
-        + twice_skew;
-    let claim = margin("the pivot's timelock", terms.timelock, claim_by)?;
-    // T_p + detection + inclusion(p) + finality(p) + detection + inclusion(D) + finality(D) + 2·skew ≤ G: whoever
-    // refunds may be restarting when T_p passes, and a claim is valid until the refund stands.
-    let decide_by = terms.timelock
-        + clock.detection
-        + clock.inclusion_p
-        + clock.finality_p
-        + clock.detection
-        + clock.inclusion_d
-        + clock.finality_d
-        + twice_skew;
-    let settle = margin("the end of grace", manifest.grace_end(), decide_by)?;
+    let claim = margin("the pivot's timelock", terms.timelock, clock.claim_by(manifest.deadline))?;
+    let settle = margin("the end of grace", manifest.grace_end(), clock.decide_by(terms.timelock))?;
     Ok(Some(Slack { claim, settle }))
+}
+
+impl PivotClock {
+    /// The earliest T_p that is safe: T_D + finality(D) + detection + inclusion(p) + finality(p) + 2·skew. A claim that
+    /// is only recorded when a refund becomes valid may still be undone for it (docs/specs/inter-ledger.md, "What the
+    /// model found").
+    #[must_use]
+    pub fn claim_by(&self, deadline: Timestamp) -> Timestamp {
+        let recorded = deadline + self.finality_d + self.detection + self.inclusion_p;
+        recorded + self.finality_p + self.skew * 2
+    }
+
+    /// The earliest G that is safe: T_p + detection + inclusion(p) + finality(p) + detection + inclusion(D) +
+    /// finality(D) + 2·skew. Whoever refunds may be restarting when T_p passes, and a claim is valid until the refund
+    /// stands.
+    #[must_use]
+    pub fn decide_by(&self, timelock: Timestamp) -> Timestamp {
+        let refunded = timelock + self.detection + self.inclusion_p + self.finality_p;
+        refunded + self.detection + self.inclusion_d + self.finality_d + self.skew * 2
+    }
 }
 
 fn margin(edge: &'static str, at: Timestamp, needed: Timestamp) -> Result<Span, TooTight> {

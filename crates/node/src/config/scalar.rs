@@ -142,17 +142,7 @@ pub(super) fn amount(value: &DeValue<'_>) -> Read<u128> {
 pub(super) fn span(value: &DeValue<'_>, range: RangeInclusive<Span>) -> Read<Span> {
     const FORM: &str = "a span of time such as \"250ms\", \"2s\", \"5m\" or \"1h\"";
     let text = value.as_str().ok_or_else(|| expected(FORM, value))?;
-    let bad = || format!("{:?} is not {FORM}", shortened(text));
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-    let number: u64 = text[..digits].parse().map_err(|_| bad())?;
-    let unit = match text[digits..].trim_start() {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(bad()),
-    };
-    let span = Span::from_millis(number.checked_mul(unit).ok_or_else(bad)?);
+    let span = span_of(text).ok_or_else(|| format!("{:?} is not {FORM}", shortened(text)))?;
     if range.contains(&span) {
         Ok(span)
     } else {
@@ -160,17 +150,43 @@ pub(super) fn span(value: &DeValue<'_>, range: RangeInclusive<Span>) -> Read<Spa
     }
 }
 
+/// The span that a text says, as `250ms`, `2s`, `5m` or `1h`.
+pub(crate) fn span_of(text: &str) -> Option<Span> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
+    let unit = match text[digits..].trim_start() {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(unit).map(Span::from_millis)
+}
+
 /// `instant`, `finalized` or `depth:N`.
 pub(super) fn finality(value: &DeValue<'_>) -> Read<Finality> {
-    let text = text(value)?;
+    finality_of(&text(value)?)
+}
+
+/// `depth:N` alone, for a chain that has nothing else.
+pub(super) fn depth(value: &DeValue<'_>) -> Read<u32> {
+    match finality(value)? {
+        Finality::Depth(depth) => Ok(depth),
+        _ => Err("expected \"depth:N\": nothing else is final on this chain".to_owned()),
+    }
+}
+
+/// The finality that a text says.
+pub(crate) fn finality_of(text: &str) -> Read<Finality> {
     let depth = text.strip_prefix("depth:").and_then(|n| n.parse::<u32>().ok()).filter(|n| *n <= MAX_DEPTH);
-    match (text.as_str(), depth) {
+    match (text, depth) {
         ("instant", _) => Ok(Finality::Instant),
         ("finalized", _) => Ok(Finality::Tag),
         (_, Some(depth)) => Ok(Finality::Depth(depth)),
         _ => Err(format!(
             "{:?} is not \"instant\", \"finalized\" or \"depth:N\" with N up to {MAX_DEPTH}",
-            shortened(&text)
+            shortened(text)
         )),
     }
 }
@@ -231,7 +247,7 @@ pub(super) fn list<T>(
 }
 
 /// The known word nearest to `word`, if one is near enough to be meant.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))

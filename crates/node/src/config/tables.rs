@@ -11,7 +11,7 @@ use sofie_model::{LedgerId, Span};
 use toml::de::DeTable;
 
 use super::{
-    Config, ConfigError, DEFAULT_LISTEN, Ledger, LedgerKind, Limits, MAX_ENTRIES, Name, Node, Party,
+    Bitcoin, Config, ConfigError, DEFAULT_LISTEN, Ledger, LedgerKind, Limits, MAX_ENTRIES, Name, Node, Party,
     Platform, Policy, RpcUrl,
     fault::Fault,
     scalar::{self, nearest},
@@ -43,7 +43,7 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
     let parties = each(party_tables, |section| party(section, folder, &node.node.data_dir));
     let ledger_tables = root.tables("ledger");
     let told_ledgers = ledger_tables.len();
-    let ledgers = each(ledger_tables, ledger);
+    let ledgers = each(ledger_tables, |section| ledger(section, folder));
     let platforms = each(root.tables("platform"), |section| platform(section, folder));
     let limits = limits(root.table("limits", "[limits]"));
     let names: BTreeSet<&str> = parties.iter().map(|party| party.value.name.as_str()).collect();
@@ -161,40 +161,82 @@ fn party(mut section: Section<'_, '_>, folder: &Path, data_dir: &Path) -> Option
 enum Kind {
     EvmEmbedded,
     EvmRpc,
+    BitcoinRpc,
     Calendar,
 }
 
-const KINDS: [(&str, Kind); 3] =
-    [("evm-embedded", Kind::EvmEmbedded), ("evm-rpc", Kind::EvmRpc), ("calendar", Kind::Calendar)];
+const KINDS: [(&str, Kind); 4] = [
+    ("evm-embedded", Kind::EvmEmbedded),
+    ("evm-rpc", Kind::EvmRpc),
+    ("bitcoin-rpc", Kind::BitcoinRpc),
+    ("calendar", Kind::Calendar),
+];
+
+/// What a ledger of a kind does unless the file says otherwise.
+struct Defaults {
+    inclusion: Span,
+    finalises: Span,
+    poll: Span,
+    skew: Span,
+    fee_limit: u128,
+}
+
+impl Kind {
+    const fn defaults(self) -> Defaults {
+        let [inclusion, finalises, skew] = match self {
+            Self::EvmEmbedded => [2, 0, 0],
+            // Clients take blocks up to 15 s ahead of their own clock.
+            Self::EvmRpc => [60, 900, 15],
+            // Its clock is the median of eleven blocks' times, which lie up to two hours ahead.
+            Self::BitcoinRpc => [7_200, 7_200, 7_200],
+            Self::Calendar => [2, 2, 0],
+        };
+        let (poll, fee_limit) = match self {
+            Self::EvmEmbedded => (20, ETHER / 100),
+            Self::EvmRpc => (1000, ETHER / 100),
+            Self::BitcoinRpc => (10_000, 50_000),
+            Self::Calendar => (20, 0),
+        };
+        Defaults {
+            inclusion: Span::from_seconds(inclusion),
+            finalises: Span::from_seconds(finalises),
+            poll: Span::from_millis(poll),
+            skew: Span::from_seconds(skew),
+            fee_limit,
+        }
+    }
+}
+
+/// In wei.
+const ETHER: u128 = 1_000_000_000_000_000_000;
 
 /// A ledger, and the parties that its genesis names.
 type ReadLedger = Placed<(Ledger, Vec<Placed<Name>>)>;
 
-fn ledger(mut section: Section<'_, '_>) -> Option<ReadLedger> {
+fn ledger(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadLedger> {
     let place = section.place();
     let id = section.require("id", "\"evm\"", scalar::parsed::<LedgerId>);
     let kind = section.require("kind", "\"evm-embedded\"", |value| scalar::word(value, &KINDS));
     // Without a kind nobody can tell which keys belong here: only the fault above is told.
     let kind = kind?.value;
-    let (inclusion, finalises, poll) = match kind {
-        Kind::EvmEmbedded => (Span::from_seconds(2), Span::ZERO, Span::from_millis(20)),
-        Kind::EvmRpc => (Span::from_seconds(60), Span::from_seconds(900), Span::from_seconds(1)),
-        Kind::Calendar => (Span::from_seconds(2), Span::from_seconds(2), Span::from_millis(20)),
-    };
+    let default = kind.defaults();
     let long = Span::ZERO..=Span::from_seconds(7 * 86_400);
-    let inclusion = section.get_or("inclusion", inclusion, |value| scalar::span(value, long.clone()));
-    let finalises = section.get_or("finalises", finalises, |value| scalar::span(value, long.clone()));
-    let poll = section.get_or("poll", poll, |value| scalar::span(value, POLL));
+    let inclusion = section.get_or("inclusion", default.inclusion, |value| scalar::span(value, long.clone()));
+    let finalises = section.get_or("finalises", default.finalises, |value| scalar::span(value, long.clone()));
+    let skew = section.get_or("skew", default.skew, |value| scalar::span(value, long.clone()));
+    let fee_limit = section.get_or("fee_limit", default.fee_limit, scalar::amount);
+    let poll = section.get_or("poll", default.poll, |value| scalar::span(value, POLL));
     let mut named = Vec::new();
     let kind = match kind {
         Kind::EvmEmbedded => Some(evm_embedded(&mut section, &mut named)),
         Kind::EvmRpc => evm_rpc(&mut section),
+        Kind::BitcoinRpc => bitcoin_rpc(&mut section, folder),
         Kind::Calendar => {
             Some(LedgerKind::Calendar { read_only: section.get_or("read_only", false, scalar::boolean) })
         }
     };
     section.finish();
-    let ledger = Ledger { id: id?.value, kind: kind?, inclusion, finalises, poll };
+    let ledger = Ledger { id: id?.value, kind: kind?, inclusion, finalises, poll, skew, fee_limit };
     Some(Placed { place, value: (ledger, named) })
 }
 
@@ -226,6 +268,35 @@ fn evm_rpc(section: &mut Section<'_, '_>) -> Option<LedgerKind> {
         chain_id: chain_id?.value,
         finality: finality?.value,
     })
+}
+
+const NETWORKS: [(&str, &str); 5] = [
+    ("main", "main"),
+    ("test", "test"),
+    ("testnet4", "testnet4"),
+    ("signet", "signet"),
+    ("regtest", "regtest"),
+];
+/// No chain is higher for the next thousand years.
+const HEIGHTS: RangeInclusive<u64> = 0..=100_000_000;
+
+fn bitcoin_rpc(section: &mut Section<'_, '_>, folder: &Path) -> Option<LedgerKind> {
+    let url = section.require("url", "\"http://127.0.0.1:8332\"", |value| scalar::url(value, &["http"]));
+    let cookie: Option<Placed<PathBuf>> = section.get("cookie", scalar::parsed);
+    let network = section.get_or("network", "main", |value| scalar::word(value, &NETWORKS));
+    let since = section.get_or("since", 0, |value| scalar::whole(value, HEIGHTS));
+    let finality = section.require("finality", "\"depth:6\"", scalar::depth);
+    let url = url?;
+    if cookie.is_none() && (url.value.username().is_empty() || url.value.password().is_none()) {
+        section.fault(&url.place, "url: holds no user and password, and there is no cookie; add one of them");
+    }
+    Some(LedgerKind::BitcoinRpc(Bitcoin {
+        url: RpcUrl::new(url.value),
+        cookie: cookie.map(|file| folder.join(file.value)),
+        network: network.into(),
+        since,
+        depth: finality?.value,
+    }))
 }
 
 /// A platform, and where its owner is named.

@@ -187,7 +187,7 @@ fn answer(outcome: Outcome) -> Input {
 }
 
 /// 32 random bytes.
-pub(super) fn random() -> Result<[u8; 32], getrandom::Error> {
+pub(crate) fn random() -> Result<[u8; 32], getrandom::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)

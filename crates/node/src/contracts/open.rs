@@ -8,8 +8,7 @@ use sofie_model::{
     Account, Class, Digest, LedgerId, Leg, Manifest, Rule, Salt, Span, Terms, Timestamp, Txid, Value,
 };
 
-use super::actuation::random;
-use super::{Contracts, Driven, Plan};
+use super::{Contracts, Driven, Plan, random};
 use crate::api::OpenContract;
 use crate::auditor::Note;
 use crate::clock;

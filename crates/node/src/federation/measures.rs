@@ -33,6 +33,25 @@ pub(super) fn write(runtime: &Runtime, out: &mut dyn Write) -> Result {
         family(out, name, Kind::Gauge, help)?;
         sample(out, name, &[], value)?;
     }
+    let (slack, alarms) = runtime.smallest_slack();
+    family(
+        out,
+        "sofie_slack_alarms",
+        Kind::Gauge,
+        "Legs with less time left than the node may need to act.",
+    )?;
+    sample(out, "sofie_slack_alarms", &[], alarms)?;
+    let name = "sofie_slack_seconds";
+    family(
+        out,
+        name,
+        Kind::Gauge,
+        "The least time that any leg has left; no sample while none rests on time.",
+    )?;
+    if let Some(slack) = slack {
+        let millis = slack.as_millis();
+        sample(out, name, &[], format_args!("{}.{:03}", millis / 1000, millis % 1000))?;
+    }
     family(out, "sofie_audit_records_total", Kind::Counter, "Records in the audit log.")?;
     sample(out, "sofie_audit_records_total", &[], runtime.auditor().len())?;
     let name = "sofie_adapter_messages_total";

@@ -2,14 +2,17 @@
 
 use futures::{Stream, stream};
 use sofie_market::Phase;
-use sofie_model::{Decision, Digest, Evidence, Txid};
+use sofie_model::{Decision, Digest, Evidence, Terms, Txid};
 use sofie_transaction::{Leg, State};
 
-use crate::api::{Amount, At, Contract, ContractState, Deadlines, LegStatus, Step, Transaction, Verdict};
+use crate::api::{
+    Amount, At, Contract, ContractState, Deadlines, LegSlack, LegStatus, Step, Transaction, Verdict,
+};
 use crate::auditor;
 use crate::contracts::Driven;
 use crate::journal::{JournalError, Reader};
 use crate::runtime::Runtime;
+use crate::slack::Slack;
 
 impl Runtime {
     /// What the audit log says about `subject`, numbered from 1; only what comes after number `after`.
@@ -163,6 +166,7 @@ pub(crate) fn transaction(state: &State, label: String, steps: Vec<Step>) -> Tra
         label,
         decision,
         deadline: At(state.manifest().deadline),
+        grace_end: At(state.manifest().grace_end()),
         legs: state
             .manifest()
             .legs()
@@ -170,6 +174,15 @@ pub(crate) fn transaction(state: &State, label: String, steps: Vec<Step>) -> Tra
             .map(|((id, leg), known)| leg_status(id, leg, known))
             .collect(),
         steps,
+    }
+}
+
+pub(super) fn slack(slack: &Slack) -> LegSlack {
+    LegSlack {
+        due: slack.due.as_str().into(),
+        until: At(slack.until),
+        left_ms: slack.left.as_millis(),
+        alarm: slack.alarm,
     }
 }
 
@@ -181,5 +194,17 @@ fn leg_status(id: sofie_model::LegId, leg: &sofie_model::Leg, known: &Leg) -> Le
         Leg::Closed { applied: true, evidence } => ("applied", evidence.iter().cloned().collect()),
         Leg::Closed { applied: false, evidence } => ("reverted", evidence.iter().cloned().collect()),
     };
-    LegStatus { leg: id, ledger: leg.ledger.clone(), class: leg.class, state: state.into(), evidence }
+    LegStatus {
+        leg: id,
+        ledger: leg.ledger.clone(),
+        class: leg.class,
+        state: state.into(),
+        evidence,
+        timelock: match &leg.terms {
+            Terms::Hashlock(terms) => Some(At(terms.timelock)),
+            _ => None,
+        },
+        slack: None,
+        opening: None,
+    }
 }

@@ -44,7 +44,18 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
 
     async fn from_request(request: Request, door: &Shared) -> Result<Self, ApiError> {
         let Text(text) = Text::from_request(request, door).await?;
-        serde_json::from_str(&text).map(Self).map_err(|error| unreadable("the body", error))
+        let mut read = serde_json::Deserializer::from_str(&text);
+        let value = serde_path_to_error::deserialize(&mut read).map_err(unfit)?;
+        read.end().map_err(|error| unreadable("the body", error))?;
+        Ok(Self(value))
+    }
+}
+
+/// Names the field, where it is one of a field.
+fn unfit(error: serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    match error.path().to_string() {
+        path if path == "." => unreadable("the body", error.inner()),
+        path => unreadable(&format!("the body: {path}"), error.inner()),
     }
 }
 

@@ -73,6 +73,7 @@ pub(super) fn table() -> Vec<Route> {
         change(MethodFilter::POST, "/api/v1/contracts/{id}/evidence", contracts::bring_evidence),
         read("/api/v1/contracts/{id}/receipt", contracts::receipt),
         read("/api/v1/transactions", transactions::transactions),
+        change(MethodFilter::POST, "/api/v1/transactions", transactions::submit),
         read("/api/v1/transactions/{txid}", transactions::transaction),
         change(MethodFilter::POST, "/api/v1/transactions/{txid}/resume", transactions::resume),
         read("/api/v1/ledgers", ledgers::ledgers),

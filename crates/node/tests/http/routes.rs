@@ -192,3 +192,80 @@ async fn a_joined_platform_has_a_url() {
     let location = joined.headers()["location"].to_str().unwrap().to_owned();
     assert_eq!(server.json(&location).await["id"], "a b");
 }
+
+#[tokio::test]
+async fn a_draft_is_submitted_under_the_clients_own_key() {
+    let server = Server::start().await;
+    let draft = |key: Option<&str>| {
+        let leg = json!({ "ledger": "evm", "kind": "transfer", "from": "a", "to": "b", "amount": "1" });
+        let mut draft = json!({ "deadline": "20s", "legs": [leg] });
+        key.iter().for_each(|key| draft["idempotency_key"] = json!(key));
+        draft
+    };
+    let submit = |header: Option<&'static str>, draft: serde_json::Value| {
+        let request = server.request(Method::POST, "/api/v1/transactions").json(&draft);
+        match header {
+            Some(header) => request.header("idempotency-key", header).send(),
+            None => request.send(),
+        }
+    };
+    for (header, key, seen) in [
+        (None, None, ""),
+        (None, Some("mine"), "mine"),
+        (Some("mine"), None, "mine"),
+        (Some("\"mine\""), None, "mine"),
+        (Some("\"mine\""), Some("mine"), "mine"),
+    ] {
+        let answer = submit(header, draft(key)).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED, "{header:?} {key:?}");
+        assert_eq!(answer.headers()["location"], format!("/api/v1/transactions/{ID}"));
+        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["phase"], seen);
+    }
+    let refused = submit(Some("other"), draft(Some("mine"))).await.unwrap();
+    let told = "the header Idempotency-Key: \"other\" is not the draft's idempotency_key \"mine\"";
+    assert_eq!(problem(refused).await["detail"], told);
+}
+
+/// Each names the field by its path.
+#[tokio::test]
+async fn a_draft_that_cannot_be_read_is_a_problem() {
+    let server = Server::start().await;
+    for (member, value, detail) in [
+        (
+            "/legs/0/kind",
+            json!("swap"),
+            "the body: legs[0].kind: unknown variant `swap`, expected one of `transfer`, `escrow`, `hashlock`, `record`",
+        ),
+        (
+            "/legs/0/amount",
+            json!(5),
+            "the body: legs[0].amount: invalid type: integer `5`, expected a string",
+        ),
+        ("/legs/0/ledger", json!("E"), "the body: legs[0].ledger: \"E\" is not a ledger name"),
+        ("/legs/0", json!({ "kind": "record" }), "the body: legs[0]: missing field `ledger`"),
+        (
+            "/legs/0",
+            json!({ "ledger": "l", "kind": "record", "why": 1 }),
+            "the body: legs[0].why: unknown field `why`",
+        ),
+        (
+            "/legs/0/evidence",
+            json!({ "by": "c", "until": "later" }),
+            "the body: legs[0].evidence.until: \"later\" is not a span such as",
+        ),
+        (
+            "/deadline",
+            json!("soon"),
+            "the body: deadline: \"soon\" is not a span such as \"30s\", or an instant such as",
+        ),
+        ("/rule", json!("most"), "the body: rule: unknown variant `most`, expected `all` or `at_least`"),
+    ] {
+        let leg = json!({ "ledger": "l", "kind": "transfer", "amount": "1", "evidence": null });
+        let mut body = json!({ "deadline": "20s", "rule": "all", "legs": [leg] });
+        *body.pointer_mut(member).unwrap() = value;
+        let answer = server.request(Method::POST, "/api/v1/transactions").json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{member}");
+        let problem = problem(answer).await;
+        assert!(problem["detail"].as_str().unwrap().starts_with(detail), "{member}: {problem}");
+    }
+}

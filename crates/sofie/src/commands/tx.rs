@@ -1,10 +1,14 @@
-//! `sofie tx`: inter-ledger transactions, as a node tells them, or as a journal holds them whose node is down.
+//! `sofie tx`: begins inter-ledger transactions; shows them as a node tells them, or as a journal holds them whose node is
+//! down.
+
+mod draft;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
-use sofie_model::Txid;
-use sofie_node::api::{At, Transaction};
+use sofie_model::{Span, Txid};
+use sofie_node::api::{At, LegStatus, Transaction, Verdict};
 use sofie_node::journal::JournalError;
 use sofie_node::offline;
 
@@ -16,6 +20,8 @@ use crate::failure::Failure;
 use crate::output;
 
 const TRANSACTIONS: &str = "/api/v1/transactions";
+/// How often a transaction that is waited for is asked for.
+const POLL: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(verb: TxVerb, node: &Node) -> Result<ExitCode, Failure> {
     match verb {
@@ -37,6 +43,18 @@ pub(crate) async fn run(verb: TxVerb, node: &Node) -> Result<ExitCode, Failure> 
             };
             show(node, &one, || print(&one));
         }
+        TxVerb::Submit { file, key, wait } => {
+            let draft = draft::read(&file, key)?;
+            let client = Client::of(node)?;
+            let mut one: Transaction = client.post(TRANSACTIONS, &draft).await?;
+            if wait {
+                one = ended(&client, one).await?;
+            }
+            show(node, &one, || print(&one));
+            if wait && one.decision != Some(Verdict::Commit) {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         TxVerb::Resume { id } => {
             let client = Client::of(node)?;
             let id = client.whole("transaction", TRANSACTIONS, &id).await?;
@@ -45,6 +63,15 @@ pub(crate) async fn run(verb: TxVerb, node: &Node) -> Result<ExitCode, Failure> 
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks until nothing more happens by itself.
+async fn ended(client: &Client, mut one: Transaction) -> Result<Transaction, Failure> {
+    while !matches!(one.phase.as_str(), "done" | "halted") {
+        tokio::time::sleep(POLL).await;
+        one = client.get(&format!("{TRANSACTIONS}/{}", one.id)).await?;
+    }
+    Ok(one)
 }
 
 fn journal(asked: &Offline) -> Result<Option<offline::Offline>, Failure> {
@@ -91,13 +118,23 @@ fn print(one: &Transaction) {
     output::line(&format!("label        {}", one.label));
     output::line(&format!("deadline     {}", deadline(one)));
     for leg in &one.legs {
-        output::line(&format!("leg {:<8} {} ({}): {}", leg.leg.0, leg.ledger, leg.class, leg.state));
+        output::line(&leg_line(leg));
     }
     one.steps.iter().for_each(|step| output::line(&step_line(step)));
 }
 
+fn leg_line(leg: &LegStatus) -> String {
+    let timelock = leg.timelock.map(|at| format!(", refundable from {at}")).unwrap_or_default();
+    let slack = leg.slack.as_ref().map(|slack| {
+        let left = Span::from_millis(slack.left_ms);
+        let alarm = if slack.alarm { " (too little)" } else { "" };
+        format!(", {left} left to {}{alarm}", slack.due)
+    });
+    let (at, what, slack) = (leg.leg.0, &leg.state, slack.unwrap_or_default());
+    format!("leg {at:<8} {} ({}): {what}{timelock}{slack}", leg.ledger, leg.class)
+}
+
 fn decision(one: &Transaction) -> Option<&'static str> {
-    use sofie_node::api::Verdict;
     one.decision.map(|verdict| match verdict {
         Verdict::Commit => "commit",
         Verdict::Abort => "abort",

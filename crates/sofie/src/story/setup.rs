@@ -76,7 +76,7 @@ fn setup(config: Config) -> Result<Setup, Failure> {
         }
     }
     let find = |wanted: fn(&LedgerKind) -> bool| config.ledgers.iter().find(|ledger| wanted(&ledger.kind));
-    let value = find(|kind| !matches!(kind, LedgerKind::Calendar { .. }))
+    let value = find(|kind| matches!(kind, LedgerKind::EvmEmbedded { .. } | LedgerKind::EvmRpc { .. }))
         .ok_or_else(|| lacks("the configuration has no [[ledger]] that holds money".into()))?;
     let record = find(|kind| matches!(kind, LedgerKind::Calendar { .. }))
         .ok_or_else(|| lacks("the configuration has no [[ledger]] of kind calendar".into()))?;
@@ -88,7 +88,7 @@ fn setup(config: Config) -> Result<Setup, Failure> {
     };
     let chain_id = match value.kind {
         LedgerKind::EvmEmbedded { chain_id, .. } | LedgerKind::EvmRpc { chain_id, .. } => chain_id,
-        LedgerKind::Calendar { .. } => 0,
+        LedgerKind::BitcoinRpc(_) | LedgerKind::Calendar { .. } => 0,
     };
     let (value, record) = (value.id.to_string(), record.id.to_string());
     Ok(Setup { config, value, chain_id, record, times })

@@ -67,6 +67,29 @@ pub(crate) async fn every_bad_request_is_refused_before_anything_is_prepared(wor
     assert_eq!(world.contracts().await, Vec::<Value>::new());
 }
 
+/// Not at the same time, and not after a crash: what the journal holds under the key is the answer.
+pub(crate) async fn a_draft_that_is_sent_again_begins_nothing_new(world: &mut World) {
+    let draft = json!({
+        "deadline": "30s", "idempotency_key": "once",
+        "legs": [{ "ledger": "calendar", "kind": "record", "payload": "once" }],
+    });
+    let before = world.transactions().await.len();
+    let (one, other) = tokio::join!(world.submit(&draft), world.submit(&draft));
+    // Whoever is second either learns what the first began, or that it is being worked on.
+    let statuses = [one.0, other.0];
+    assert!(
+        statuses.contains(&202) && statuses.iter().all(|status| [202, 409].contains(status)),
+        "{one:?} {other:?}"
+    );
+    world.crash().await;
+    let (status, again) = world.submit(&draft).await;
+    assert_eq!(status, 202, "{again}");
+    for (status, answer) in [one, other] {
+        assert!(status == 409 || answer["id"] == again["id"], "{answer} {again}");
+    }
+    assert_eq!(world.transactions().await.len(), before + 1);
+}
+
 pub(crate) async fn a_renter_without_funds_aborts_and_nothing_moves(world: &World) {
     let mut asked = world.good_request().await;
     asked["price"] = json!(u128::MAX.to_string());

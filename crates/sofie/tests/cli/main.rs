@@ -1,8 +1,8 @@
-//! The command line, by its whole output: each folder of `cases`, `node` and `anvil` is one case.
+//! The command line, by its whole output: each folder of `cases`, `node`, `drafts` and `anvil` is one case.
 //!
 //! A case is `cmd` (a script for `sh`; `sofie` is on its PATH), `in/` (the files it starts from, optional), and what it
 //! must give: `stdout`, `stderr`, `code`. Only what differs from run to run is masked: paths, ids, times, ports
-//! (`mask.rs`). The cases of `node` run in the order of their names against one running node and its devices.
+//! (`mask.rs`). The cases of `node` and of `drafts` run in the order of their names against one running node and its devices.
 //! `SOFIE_BLESS=1 cargo test -p sofie --test cli` writes what was given as what must be given: read the difference
 //! before you keep it.
 
@@ -59,6 +59,22 @@ async fn with_a_node() {
         world.ids().into_iter().for_each(|(id, name)| mask.name(id, name));
         told.extend(case.judge(&run, &mask));
     }
+    world.stop().await;
+    fail_with(&told);
+}
+
+/// The same node, asked for transactions of the user's own: those that are refused, then those that run.
+#[tokio::test]
+async fn with_drafts() {
+    let mut world = world::World::start().await;
+    let mut told = Vec::new();
+    for case in Case::all(&folder("drafts")) {
+        let run = case.run(&world.env()).await;
+        let mut mask = Mask::new(run.dir());
+        world.ids().into_iter().for_each(|(id, name)| mask.name(id, name));
+        told.extend(case.judge(&run, &mask));
+    }
+    hostile::a_draft_that_is_sent_again_begins_nothing_new(&mut world).await;
     world.stop().await;
     fail_with(&told);
 }

@@ -113,6 +113,26 @@ impl World {
         (answer.status().as_u16(), answer.json().await.expect("in JSON"))
     }
 
+    /// Submits a draft.
+    pub(crate) async fn submit(&self, draft: &Value) -> (u16, Value) {
+        let url = format!("{}/api/v1/transactions", self.url);
+        let answer = client().post(url).json(draft).send().await.expect("the node answers");
+        (answer.status().as_u16(), answer.json().await.expect("in JSON"))
+    }
+
+    /// All transactions.
+    pub(crate) async fn transactions(&self) -> Vec<Value> {
+        self.get("/api/v1/transactions").await.as_array().expect("a list").clone()
+    }
+
+    /// SIGKILL, and a new start.
+    pub(crate) async fn crash(&mut self) {
+        self.node.take().expect("it runs").kill().await.expect("it is our child");
+        let (node, told) = spawn(self.home.path(), &["up", "-o", "json"]).await;
+        self.url = told["ready"].as_str().expect("the node is ready").to_owned();
+        self.node = Some(node);
+    }
+
     /// All contracts.
     pub(crate) async fn contracts(&self) -> Vec<Value> {
         self.get("/api/v1/contracts").await.as_array().expect("a list").clone()

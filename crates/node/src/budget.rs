@@ -1,0 +1,73 @@
+//! `detection` of P5: how long until this node notices and acts, a restart included. The node measures how long its own
+//! start takes, and keeps the longest: a journal that has grown makes the next transactions wait longer.
+
+use minicbor::{Decode, Encode};
+use sofie_model::{Span, canonical};
+
+use crate::journal::{Entry, JournalError, Reader};
+
+/// The fact that holds the longest start.
+const GROUP: &str = "budget";
+const KEY: &str = "start";
+/// The longest stored fact.
+const MAX_BYTES: usize = 16;
+
+/// How long a supervisor may take to notice that the process has ended and to start it again: systemd waits 100 ms
+/// (`RestartSec`), Kubernetes and Docker begin with less than a second.
+const SUPERVISOR: Span = Span::from_seconds(1);
+/// A start is never taken for shorter than this.
+const SHORTEST: Span = Span::from_millis(250);
+/// The machine may be busier at the restart than it was at the start that was measured.
+const BUSY: u64 = 2;
+
+/// The longest start that was measured here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Budget {
+    #[n(0)]
+    longest: Span,
+}
+
+impl Budget {
+    /// What the journal holds, and the start that took `took`; with the entry that keeps it, if it is news.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn measured(reader: &Reader, took: Span) -> Result<(Self, Option<Entry>), JournalError> {
+        let corrupt =
+            |e| JournalError::Corrupt { path: reader.path().to_owned(), what: format!("budget: {e}") };
+        let kept: Option<Self> = reader
+            .fact(GROUP, KEY)?
+            .map(|bytes| canonical::decode(&bytes, MAX_BYTES).map_err(corrupt))
+            .transpose()?;
+        let measured = Self { longest: took };
+        match kept {
+            Some(kept) if kept.longest >= took => Ok((kept, None)),
+            _ => Ok((measured, Some(measured.entry()))),
+        }
+    }
+
+    fn entry(&self) -> Entry {
+        Entry::Fact { group: GROUP, key: KEY.into(), value: canonical::encode(self) }
+    }
+
+    /// How long until this node notices and acts, whatever it was doing, polling its slowest ledger every `poll`.
+    pub(crate) fn detection(&self, poll: Span) -> Span {
+        SUPERVISOR + self.longest.max(SHORTEST) * BUSY + poll
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_start_counts() {
+        let seconds = Span::from_seconds;
+        for (longest, poll, detection) in
+            [(Span::ZERO, seconds(1), Span::from_millis(2500)), (seconds(3), Span::ZERO, seconds(7))]
+        {
+            assert_eq!(Budget { longest }.detection(poll), detection);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Turns a [`Draft`] into what a transaction begins with: names into keys and contracts, spans into instants, payloads
+//! into salted commitments, and every instant of P5 from the declared times of the ledgers. All that can be seen before
+//! anything is prepared is checked here, and a refusal names the field of the draft.
+//!
+//! Left out: parties whose keys are on another node.
+
+mod legs;
+mod once;
+#[cfg(test)]
+mod tests;
+mod times;
+
+use sofie_audit::receipt::Sealed;
+use sofie_ledgers::Profile;
+use sofie_model::manifest::{DecisionSite, MAX_LEGS, Participant};
+use sofie_model::{Account, Digest, LedgerId, LegId, Manifest, Rule, Span, Timestamp};
+use sofie_transaction::Plan;
+
+use crate::api::{Draft, DraftRule, LegKind};
+use crate::config::{Name, nearest};
+use crate::contracts::Deployment;
+use crate::keys::PartyKeys;
+use crate::parties::{Parties, preimage};
+
+pub(crate) use once::{Once, Submitted, digest};
+
+/// What a draft can refer to.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk {
+    pub(crate) parties: Parties,
+    /// Who runs the node.
+    pub(crate) operator: Name,
+    /// In the order of the configuration.
+    pub(crate) sites: Vec<Site>,
+    /// How long until this node notices and acts, a restart included.
+    pub(crate) detection: Span,
+}
+
+/// A ledger, as a draft needs to know it.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    pub(crate) profile: Profile,
+    pub(crate) deployment: Option<Deployment>,
+    /// The most that one ledger transaction may cost in fees, unless the draft says otherwise.
+    pub(crate) fee_limit: u128,
+    /// How far its clock may be from the true time.
+    pub(crate) skew: Span,
+}
+
+/// A draft that cannot become a transaction. Nothing was prepared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub(crate) struct Refused {
+    /// The field of the draft, as `legs[1].amount`.
+    pub(crate) field: String,
+    /// What is wrong with it and what is expected.
+    pub(crate) why: String,
+}
+
+/// What begins.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolved {
+    pub(crate) plan: Plan,
+    /// What opens the commitments of the record legs.
+    pub(crate) openings: Vec<(LegId, Sealed)>,
+}
+
+/// A source of randomness; it may fail.
+pub(crate) type Chance<'a> = &'a mut dyn FnMut() -> Result<[u8; 32], getrandom::Error>;
+
+impl Desk {
+    /// Makes a transaction of `draft`, to begin at `now`.
+    ///
+    /// # Errors
+    /// [`Refused`] for the first field that is wrong.
+    pub(crate) fn resolve(
+        &self,
+        draft: &Draft,
+        now: Timestamp,
+        chance: Chance<'_>,
+    ) -> Result<Resolved, Refused> {
+        once::check_key(draft.idempotency_key.as_deref())?;
+        let count = draft.legs.len();
+        ensure((1..=MAX_LEGS).contains(&count), "legs", || format!("{count}; 1 to {MAX_LEGS} are expected"))?;
+        let start = times::next_second(now);
+        let decision = self.decision(draft)?;
+        let nonce = Digest(random(chance, "legs")?);
+        let mut openings = Vec::new();
+        let mut legs = Vec::with_capacity(count);
+        for (index, leg) in draft.legs.iter().enumerate() {
+            let (leg, opening) = self.leg(leg, index, start, chance)?;
+            openings.extend(opening.map(|sealed| (LegId(index as u16), sealed)));
+            legs.push(leg);
+        }
+        let mut manifest = Manifest {
+            version: 1,
+            legs,
+            rule: match draft.rule {
+                DraftRule::All => Rule::All,
+                DraftRule::AtLeast(count) => Rule::AtLeast(count),
+            },
+            decision: decision_site(decision, draft),
+            deadline: times::instant(draft.deadline, start),
+            grace: draft.grace.map_or(Span::ZERO, |grace| grace.0),
+            guard: Account::ZERO,
+            participants: self
+                .participants(draft)?
+                .into_iter()
+                .map(|keys| participant(keys, nonce))
+                .collect(),
+            nonce,
+        };
+        self.fill_times(&mut manifest, draft, decision)?;
+        manifest
+            .check(now)
+            .map_err(|fault| Refused { field: field_of(&fault.path, draft), why: fault.why })?;
+        self.check_times(&manifest, decision, now)?;
+        let acts_for = (0..).take(manifest.participants.len()).collect();
+        let decision_time = decision.profile.inclusion + decision.profile.finalises;
+        Ok(Resolved { plan: Plan { manifest, acts_for, decision_time }, openings })
+    }
+
+    fn site(&self, id: &LedgerId, field: &str) -> Result<&Site, Refused> {
+        self.sites.iter().find(|site| site.profile.id == *id).ok_or_else(|| {
+            let known = self.sites.iter().map(|site| site.profile.id.as_str());
+            unknown(field, "ledger", id.as_str(), known)
+        })
+    }
+
+    fn party(&self, name: &str, field: &str) -> Result<&PartyKeys, Refused> {
+        self.parties.named(name).ok_or_else(|| {
+            let known = self.parties.iter().map(|keys| keys.name().as_str());
+            unknown(field, "party", name, known)
+        })
+    }
+
+    /// D: as the draft says, else where a contract of a leg reads the decision, else the first that has a contract, else
+    /// the first that can decide.
+    fn decision(&self, draft: &Draft) -> Result<&Site, Refused> {
+        if let Some(id) = &draft.decision {
+            let site = self.site(id, "decision")?;
+            ensure(site.profile.decides, "decision", || format!("{id} cannot hold a decision"))?;
+            return Ok(site);
+        }
+        let mut deciding: Vec<&Site> = self.sites.iter().filter(|site| site.profile.decides).collect();
+        let holds_value = |site: &Site| {
+            let value = |leg: &crate::api::DraftLeg| matches!(leg.kind, LegKind::Transfer | LegKind::Escrow);
+            draft.legs.iter().any(|leg| value(leg) && leg.ledger == site.profile.id)
+        };
+        deciding.sort_by_key(|site| (!holds_value(site), site.deployment.is_none()));
+        deciding.into_iter().next().ok_or_else(|| refused("decision", "no ledger of this node can hold one"))
+    }
+
+    /// Everybody who pays or is paid, in the order of the legs.
+    fn participants(&self, draft: &Draft) -> Result<Vec<&PartyKeys>, Refused> {
+        if !draft.participants.is_empty() {
+            let named = draft.participants.iter().enumerate();
+            return named.map(|(index, name)| self.party(name, &format!("participants[{index}]"))).collect();
+        }
+        let mut all: Vec<&PartyKeys> = Vec::new();
+        for (index, leg) in draft.legs.iter().enumerate() {
+            for (field, name) in [("from", &leg.from), ("to", &leg.to)] {
+                let Some(name) = name else { continue };
+                let keys = self.party(name, &format!("legs[{index}].{field}"))?;
+                if all.iter().all(|known| known.name() != keys.name()) {
+                    all.push(keys);
+                }
+            }
+        }
+        if all.is_empty() {
+            all.push(self.party(self.operator.as_str(), "participants")?);
+        }
+        Ok(all)
+    }
+}
+
+fn decision_site(site: &Site, draft: &Draft) -> DecisionSite {
+    let contract = site.deployment.as_ref();
+    DecisionSite {
+        ledger: site.profile.id.clone(),
+        chain_id: contract.map_or(0, |contract| contract.chain_id),
+        contract: contract.map_or(Account::ZERO, |contract| contract.decision),
+        finality: site.profile.finality,
+        fee_limit: draft.decision_fee_limit.map_or(site.fee_limit, |limit| limit.0),
+    }
+}
+
+fn participant(keys: &PartyKeys, nonce: Digest) -> Participant {
+    Participant { account: keys.account(), hashlock: Digest::sha256(preimage(keys, nonce).as_bytes()) }
+}
+
+/// The field of the draft that a fault of the manifest comes from.
+fn field_of(path: &str, draft: &Draft) -> String {
+    let (leg, field) = match path.split_once(".terms.") {
+        Some((leg, field)) => (leg, field),
+        None => return path.replace(".terms", ".kind").replace(".account", "").replace(".hashlock", ""),
+    };
+    let field = match field {
+        "payer" | "payer_key" => "from",
+        "payee" | "claimant" | "claimant_key" => "to",
+        "contract" => "ledger",
+        "evidence_key" => "evidence.by",
+        "evidence_deadline" => "evidence.until",
+        "submission_window" => "evidence.window",
+        // Without it the draft's deadline is what it was made of.
+        "timelock" if draft.legs.iter().all(|leg| leg.timelock.is_none()) => return "deadline".into(),
+        other => other,
+    };
+    format!("{leg}.{field}")
+}
+
+fn unknown<'k>(field: &str, what: &str, name: &str, known: impl Iterator<Item = &'k str>) -> Refused {
+    let known: Vec<&str> = known.collect();
+    let hint = nearest(name, &known).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+    refused(field, format!("this node has no {what} {name:?}; it has {}{hint}", known.join(", ")))
+}
+
+fn random(chance: Chance<'_>, field: &str) -> Result<[u8; 32], Refused> {
+    chance().map_err(|error| refused(field, format!("the system gives no randomness for it: {error}")))
+}
+
+fn ensure(holds: bool, field: impl Into<String>, why: impl FnOnce() -> String) -> Result<(), Refused> {
+    if holds { Ok(()) } else { Err(refused(field, why())) }
+}
+
+fn refused(field: impl Into<String>, why: impl Into<String>) -> Refused {
+    Refused { field: field.into(), why: why.into() }
+}

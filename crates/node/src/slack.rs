@@ -1,0 +1,224 @@
+//! How much time each leg of a transaction has left before it is too late for what must come next, and whether that is
+//! less than this node may need to notice and act, a restart included (docs/specs/inter-ledger.md, "Pivot").
+//!
+//! Undecided, a leg must be final and decided before T_D; decided, only the pivot rests on time: its claim must be
+//! recorded before T_p. Nothing that is only undone is in a hurry.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sofie_ledgers::Profile;
+use sofie_model::{Decision, LedgerId, LegId, Span, Terms, Timestamp, Txid};
+use sofie_transaction::{Leg, Phase, State};
+
+use crate::clock;
+use crate::runtime::Runtime;
+
+/// How often the slack of what runs is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What must happen to a leg next, and by when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Due {
+    /// Its prepare must be sent.
+    Prepare,
+    /// COMMIT must be sent.
+    Decide,
+    /// Its claim must be sent.
+    Claim,
+}
+
+/// How much time a leg has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slack {
+    pub(crate) due: Due,
+    /// The last instant at which it is still in time.
+    pub(crate) until: Timestamp,
+    /// From now until then; zero when it is over.
+    pub(crate) left: Span,
+    /// Less is left than the node may need.
+    pub(crate) alarm: bool,
+}
+
+impl Due {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Decide => "decide",
+            Self::Claim => "claim",
+        }
+    }
+}
+
+/// The slack of leg `id`; `None` when it rests on no time now, or its ledger's times are not known.
+pub(crate) fn of_leg<'p>(
+    state: &State,
+    id: LegId,
+    profile: impl Fn(&LedgerId) -> Option<&'p Profile>,
+    detection: Span,
+    now: Timestamp,
+) -> Option<Slack> {
+    let (leg, known) = (state.manifest().leg(id)?, state.legs().get(usize::from(id.0))?);
+    let ledger = profile(&leg.ledger)?;
+    let decided_by = before(state.manifest().deadline, state.decision_time());
+    let (due, until) = match (state.phase(), known, &leg.terms) {
+        (Phase::Preparing, Leg::Open, _) => {
+            (Due::Prepare, before(decided_by, ledger.inclusion + ledger.finalises))
+        }
+        (Phase::Preparing | Phase::Releasing | Phase::Committing, Leg::Open | Leg::Prepared(_), _) => {
+            (Due::Decide, decided_by)
+        }
+        (
+            Phase::Closing(decision @ Decision::Commit { .. }),
+            Leg::Open | Leg::Prepared(_),
+            Terms::Hashlock(terms),
+        ) if decision.includes(id) => (Due::Claim, before(terms.timelock, ledger.inclusion)),
+        _ => return None,
+    };
+    let left = until.since(now);
+    Some(Slack { due, until, left, alarm: left < detection })
+}
+
+const fn before(at: Timestamp, span: Span) -> Timestamp {
+    Timestamp::from_millis(at.as_millis().saturating_sub(span.as_millis()))
+}
+
+impl Runtime {
+    /// The slack of every leg of a transaction that has any.
+    pub(crate) fn slacks(&self, state: &State, now: Timestamp) -> Vec<(LegId, Slack)> {
+        let profile = |id: &LedgerId| self.ledgers().get(id).map(|ledger| ledger.profile());
+        let slack = |id| Some((id, of_leg(state, id, profile, self.desk().detection, now)?));
+        state.manifest().legs().filter_map(|(id, _)| slack(id)).collect()
+    }
+
+    /// The smallest slack of all that runs, and how many legs have too little.
+    pub(crate) fn smallest_slack(&self) -> (Option<Span>, usize) {
+        let now = clock::now();
+        let states = self.transactions().states();
+        let all = states.iter().flat_map(|state| self.slacks(state, now));
+        all.fold((None, 0), |(least, alarms), (_, slack)| {
+            let least = least.map_or(slack.left, |least: Span| least.min(slack.left));
+            (Some(least), alarms + usize::from(slack.alarm))
+        })
+    }
+
+    /// Logs each alarm once, until the node stops.
+    pub(crate) async fn watch_slack(self) {
+        let mut told: HashSet<(Txid, LegId, Due)> = HashSet::new();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = clock::now();
+            let states = self.transactions().states();
+            let running: HashSet<Txid> = states.iter().map(State::txid).collect();
+            told.retain(|(txid, ..)| running.contains(txid));
+            for state in &states {
+                for (leg, slack) in self.slacks(state, now) {
+                    if slack.alarm && told.insert((state.txid(), leg, slack.due)) {
+                        let (left, due) = (slack.left, slack.due.as_str());
+                        tracing::warn!(transaction = %state.txid(), %leg, due, %left, "little time is left");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sofie_model::manifest::{DecisionSite, HashlockTerms};
+    use sofie_model::{
+        Account, Class, Digest, Evidence, Fact, Finality, LegId, Manifest, Position, PublicKey, Rule,
+    };
+    use sofie_transaction::{Input, Plan};
+
+    use super::*;
+
+    const SECOND: Span = Span::from_seconds(1);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn profile() -> Profile {
+        Profile {
+            id: "l".parse().unwrap(),
+            classes: vec![Class::Hashlock],
+            decides: true,
+            finality: Finality::Instant,
+            inclusion: SECOND * 3,
+            finalises: SECOND * 6,
+            single_operator: false,
+            poll: SECOND,
+        }
+    }
+
+    /// T_D is 100, T_p is 150; COMMIT takes 5 s.
+    fn begun() -> State {
+        let terms = HashlockTerms {
+            payer: Account([1; 20]),
+            claimant: Account([2; 20]),
+            amount: 1,
+            timelock: at(150),
+            payer_key: PublicKey([2; 33]),
+            claimant_key: PublicKey([3; 33]),
+        };
+        let leg = sofie_model::Leg {
+            ledger: "l".parse().unwrap(),
+            class: Class::Hashlock,
+            finality: Finality::Instant,
+            required: true,
+            terms: Terms::Hashlock(terms),
+            fee_limit: 0,
+        };
+        let decision = DecisionSite {
+            ledger: "l".parse().unwrap(),
+            chain_id: 0,
+            contract: Account::ZERO,
+            finality: Finality::Instant,
+            fee_limit: 0,
+        };
+        let manifest = Manifest {
+            version: 1,
+            legs: vec![leg],
+            rule: Rule::All,
+            decision,
+            deadline: at(100),
+            grace: SECOND * 100,
+            guard: Account([1; 20]),
+            participants: vec![],
+            nonce: Digest::ZERO,
+        };
+        State::begin(Plan { manifest, acts_for: vec![], decision_time: SECOND * 5 })
+    }
+
+    fn evidence(fact: Fact) -> Evidence {
+        let position = Position { height: 1, index: 0, reference: Digest::ZERO };
+        Evidence { ledger: "l".parse().unwrap(), fact, position, at: at(10) }
+    }
+
+    fn seen(state: &State, now: u64) -> Option<(Due, u64, bool)> {
+        let profile = profile();
+        let slack = of_leg(state, LegId(0), |_| Some(&profile), SECOND * 4, at(now))?;
+        assert_eq!(slack.left, slack.until.since(at(now)));
+        Some((slack.due, slack.until.as_seconds(), slack.alarm))
+    }
+
+    #[test]
+    fn each_phase_has_its_own_last_instant() {
+        let state = begun();
+        // 100 − 5 − (3 + 6)
+        assert_eq!(seen(&state, 10), Some((Due::Prepare, 86, false)));
+        assert_eq!(seen(&state, 82), Some((Due::Prepare, 86, false)));
+        assert_eq!(seen(&state, 83), Some((Due::Prepare, 86, true)));
+        let prepared = Input::Prepared(LegId(0), evidence(Fact::Prepared(state.txid(), LegId(0))));
+        let state = state.next(&prepared, at(20)).unwrap();
+        assert_eq!(seen(&state, 96), Some((Due::Decide, 95, true)));
+        let decision = Decision::Commit { included: 1, evidence_root: Digest::ZERO, preimages: vec![] };
+        let decided = Input::Decided(evidence(Fact::Decided(state.txid(), decision)));
+        let state = state.next(&decided, at(50)).unwrap();
+        // 150 − 3
+        assert_eq!(seen(&state, 50), Some((Due::Claim, 147, false)));
+        let closed = Input::Closed(LegId(0), evidence(Fact::Applied(state.txid(), LegId(0))));
+        assert_eq!(seen(&state.next(&closed, at(60)).unwrap(), 60), None);
+    }
+}
