@@ -17,6 +17,9 @@ pub enum ChainError {
     /// Another transaction of the sender has this nonce, on the chain already.
     #[error("the nonce is used: {0}")]
     NonceUsed(String),
+    /// It takes this transaction only for a higher fee: below the base fee, or not enough above the one that waits.
+    #[error("the fee is too low: {0}")]
+    Underpriced(String),
     /// It does not take this transaction or call, and never will.
     #[error("{0}")]
     Refused(String),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_consensus::TxEip1559;
-use alloy_primitives::{Bytes, Log, TxKind};
+use alloy_primitives::{Bytes, Log, TxKind, keccak256};
 use async_trait::async_trait;
 use sofie_model::proof::evm::{event, log_index};
 use sofie_model::{
@@ -13,9 +13,12 @@ use sofie_model::{
 
 use super::chain::{At, Call, Chain, ChainError, Logged, Tip};
 use super::contracts::{DECISION, ESCROW, refusal};
+use super::deploy::OpenLedgerError;
 use super::keyring::Keyring;
 use super::nonce::Nonces;
+use super::plan::{Plan, offer, split};
 use super::prove::{Unprovable, prove};
+use super::replace::Replaced;
 use super::request::{Answer, Question, Request, Site, wei};
 use super::signed::Signed;
 use crate::{Head, Intent, Ledger, LedgerError, Profile, Status, Treasury};
@@ -35,6 +38,9 @@ pub struct EvmLedger {
     pub(super) operator: Account,
     pub(super) site: Site,
     pub(super) nonces: Nonces,
+    pub(super) replaced: Replaced,
+    /// Who sends what anyone may send: `operator`, and who else is told to.
+    pub(super) lanes: Vec<Account>,
 }
 
 /// A ledger on the embedded chain: its blocks are final at once, and one operator can rewrite them.
@@ -92,6 +98,23 @@ impl EvmLedger {
         self.site.chain_id
     }
 
+    /// Lets these accounts send, and pay for, what anyone may send, besides the operator: each has its own sequence of
+    /// nonces, so that what is stuck in one holds up nothing in the others.
+    ///
+    /// # Errors
+    /// [`OpenLedgerError::NoOperatorKey`] for one whose key is not in the keyring.
+    pub fn with_lanes(mut self, lanes: &[Account]) -> Result<Self, OpenLedgerError> {
+        for &operator in lanes {
+            if self.keyring.get(operator).is_none() {
+                return Err(OpenLedgerError::NoOperatorKey { ledger: self.id(), operator });
+            }
+            if !self.lanes.contains(&operator) {
+                self.lanes.push(operator);
+            }
+        }
+        Ok(self)
+    }
+
     pub(super) fn assembled(
         chain: Arc<dyn Chain>,
         profile: Profile,
@@ -99,18 +122,27 @@ impl EvmLedger {
         operator: Account,
     ) -> Self {
         let site = Site { chain_id: chain.chain_id(), decision: DECISION.address, escrow: ESCROW.address };
-        Self { profile, chain, keyring, operator, site, nonces: Nonces::default() }
+        Self {
+            profile,
+            chain,
+            keyring,
+            operator,
+            site,
+            nonces: Nonces::default(),
+            replaced: Replaced::default(),
+            lanes: vec![operator],
+        }
     }
 
     fn id(&self) -> LedgerId {
         self.profile.id.clone()
     }
 
-    fn refused(&self, reason: impl Into<String>) -> LedgerError {
+    pub(super) fn refused(&self, reason: impl Into<String>) -> LedgerError {
         LedgerError::Refused { ledger: self.id(), reason: reason.into() }
     }
 
-    fn transient(&self, reason: impl Into<String>) -> LedgerError {
+    pub(super) fn transient(&self, reason: impl Into<String>) -> LedgerError {
         LedgerError::Transient { ledger: self.id(), reason: reason.into() }
     }
 
@@ -121,7 +153,7 @@ impl EvmLedger {
     /// What a chain's error is to the one who asked the ledger.
     pub(super) fn error(&self, error: ChainError) -> LedgerError {
         match error {
-            ChainError::Away(reason) => self.transient(reason),
+            ChainError::Away(reason) | ChainError::Underpriced(reason) => self.transient(reason),
             ChainError::Reverted(data) => self.refused(refusal(&data)),
             ChainError::Refused(reason) => self.refused(reason),
             ChainError::Nonsense(reason) => self.nonsense(reason),
@@ -143,7 +175,8 @@ impl EvmLedger {
             .ok_or_else(|| ChainError::Refused(format!("this node holds no key of {}", request.from)))?;
         let sender = contract::address(request.from);
         let tip = self.chain.tip().await?;
-        let max_fee = u128::from(tip.base_fee) * 2 + u128::from(PRIORITY_FEE);
+        let (max_fee, priority) = offer(tip.base_fee, PRIORITY_FEE, request.gas, request.fee_limit)
+            .ok_or_else(|| too_dear(tip.base_fee, request))?;
         let call = Call {
             from: sender,
             to: contract::address(request.to),
@@ -163,7 +196,7 @@ impl EvmLedger {
             nonce,
             gas_limit: request.gas,
             max_fee_per_gas: max_fee,
-            max_priority_fee_per_gas: u128::from(PRIORITY_FEE),
+            max_priority_fee_per_gas: priority,
             to: TxKind::Call(call.to),
             value: call.value,
             access_list: Default::default(),
@@ -172,18 +205,18 @@ impl EvmLedger {
         Ok(Signed::sign(transaction, key))
     }
 
-    fn read(&self, intent: &Intent) -> Result<Signed, LedgerError> {
-        let signed = Signed::read(Bytes::copy_from_slice(&intent.0), self.site.chain_id)
+    fn read(&self, intent: &Intent) -> Result<Plan, LedgerError> {
+        let plan = Plan::read(intent, self.site.chain_id)
             .map_err(|why| self.nonsense(format!("not an intent of this ledger: {why}")))?;
-        let sender = Account(signed.sender.into_array());
+        let sender = Account(plan.signed.sender.into_array());
         match self.keyring.get(sender) {
-            Some(_) => Ok(signed),
+            Some(_) => Ok(plan),
             None => Err(self.nonsense(format!("an intent of {sender}, whose key this node does not hold"))),
         }
     }
 
     /// A transaction was refused for good: its nonce must not hold up the account's later ones.
-    async fn give_back(&self, signed: &Signed) {
+    pub(super) async fn give_back(&self, signed: &Signed) {
         let (sender, nonce) = (signed.sender, signed.transaction.nonce);
         let key = self.keyring.get(Account(sender.into_array()));
         if let Some(key) = key.filter(|_| self.nonces.is_waited_for(sender, nonce)) {
@@ -211,6 +244,27 @@ impl EvmLedger {
             Finality::Depth(blocks) => Ok(tip.number.checked_sub(u64::from(blocks))),
             Finality::Tag => self.chain.finalized().await.map(Some),
         }
+    }
+
+    /// The transaction of a step of the ladder, signed.
+    fn raised(&self, plan: &Plan, step: u32) -> Option<Bytes> {
+        let key = self.keyring.get(Account(plan.signed.sender.into_array()))?;
+        Some(Signed::sign(plan.step(step)?, key))
+    }
+
+    /// Who may send what anyone may send, the one with the fewest open transactions first.
+    async fn lanes_by_load(&self) -> Result<Vec<Account>, ChainError> {
+        if let [only] = self.lanes.as_slice() {
+            return Ok(vec![*only]);
+        }
+        let mut loads = Vec::with_capacity(self.lanes.len());
+        for &lane in &self.lanes {
+            let address = contract::address(lane);
+            let mined = self.chain.nonce(address, At::Latest).await?;
+            loads.push((self.nonces.open(address, mined), lane));
+        }
+        loads.sort_by_key(|(open, _)| *open);
+        Ok(loads.into_iter().map(|(_, lane)| lane).collect())
     }
 
     /// What the contracts' events say, if they say anything; and up to which block they are final.
@@ -255,14 +309,15 @@ impl EvmLedger {
     }
 
     /// How our own try stands, when its operation's fact is not there.
-    async fn fate(&self, signed: &Signed, final_height: Option<u64>) -> Result<Status, ChainError> {
+    async fn fate(&self, plan: &Plan, final_height: Option<u64>) -> Result<Status, ChainError> {
+        let signed = &plan.signed;
         // The nonce first: if it is used by then and our transaction is not there after, another one took it.
         let used = match final_height {
             Some(height) => self.chain.nonce(signed.sender, At::Block(height)).await?,
             None => 0,
         };
         let nonce = signed.transaction.nonce;
-        match self.chain.mined(signed.hash).await? {
+        match self.found(plan).await? {
             // Mined since the logs were read, or not deep enough to be sure.
             Some(mined) if mined.success || final_height.is_none_or(|height| mined.block > height) => {
                 Ok(Status::Pending)
@@ -298,6 +353,14 @@ impl EvmLedger {
     }
 }
 
+/// The base fee may fall again before the deadline.
+fn too_dear(base_fee: u64, request: &Request) -> ChainError {
+    let (limit, gas) = (request.fee_limit, request.gas);
+    ChainError::Away(format!(
+        "{gas} gas may cost {limit} wei (fee_limit), and the next block takes {base_fee} wei per gas at least"
+    ))
+}
+
 #[async_trait]
 impl Ledger for EvmLedger {
     fn profile(&self) -> &Profile {
@@ -305,15 +368,23 @@ impl Ledger for EvmLedger {
     }
 
     async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
-        let request = self.site.request(&self.profile.id, operation, self.operator).map_err(|reason| {
-            LedgerError::Unsupported { ledger: self.id(), verb: operation.verb(), reason }
-        })?;
-        let raw = self.sign(&request).await.map_err(|error| self.error(error))?;
-        Ok(Intent(raw.to_vec()))
+        let mut refused = None;
+        for lane in self.lanes_by_load().await.map_err(|error| self.error(error))? {
+            let request = self.site.request(&self.profile.id, operation, lane).map_err(|reason| {
+                LedgerError::Unsupported { ledger: self.id(), verb: operation.verb(), reason }
+            })?;
+            match self.sign(&request).await {
+                Ok(raw) => return Ok(Plan::encode(&raw, request.fee_limit)),
+                // This lane may have no money; what only one account may send is not tried by another.
+                Err(ChainError::Refused(reason)) if request.from == lane => refused = Some(reason),
+                Err(error) => return Err(self.error(error)),
+            }
+        }
+        Err(self.refused(refused.unwrap_or_default()))
     }
 
     async fn adopt(&self, intent: &Intent) -> Result<(), LedgerError> {
-        let signed = self.read(intent)?;
+        let signed = self.read(intent)?.signed;
         let nonce = signed.transaction.nonce;
         let on_chain = self.chain.nonce(signed.sender, At::Latest).await.map_err(|e| self.error(e))?;
         if self.nonces.adopt(signed.sender, on_chain, nonce) {
@@ -324,21 +395,15 @@ impl Ledger for EvmLedger {
     }
 
     async fn submit(&self, intent: &Intent) -> Result<(), LedgerError> {
-        let raw = Bytes::copy_from_slice(&intent.0);
+        let (_, first) = split(intent).map_err(|why| self.nonsense(why))?;
+        // Read only when it must be: to recover who signed it costs more than all the rest.
+        let (step, raw) = match self.replaced.step(keccak256(&first)) {
+            0 => (0, first),
+            step => (step, self.raised(&self.read(intent)?, step).unwrap_or(first)),
+        };
         match self.chain.submit(raw).await {
-            Ok(()) | Err(ChainError::Known) => Ok(()),
-            Err(ChainError::NonceUsed(reason)) => {
-                let signed = self.read(intent)?;
-                match self.chain.mined(signed.hash).await.map_err(|error| self.error(error))? {
-                    Some(_) => Ok(()),
-                    None => Err(self.refused(format!("the nonce is used: {reason}"))),
-                }
-            }
-            Err(ChainError::Refused(reason)) => {
-                self.give_back(&self.read(intent)?).await;
-                Err(self.refused(reason))
-            }
-            Err(error) => Err(self.error(error)),
+            Ok(()) => Ok(()),
+            Err(error) => self.not_taken(&self.read(intent)?, step, error).await,
         }
     }
 
@@ -351,8 +416,8 @@ impl Ledger for EvmLedger {
             (Some(status), _) => Ok(status),
             // Read only now: to recover who signed it costs more than all the rest.
             (None, Some(intent)) => {
-                let signed = self.read(intent)?;
-                self.fate(&signed, final_height).await.map_err(|error| self.error(error))
+                let plan = self.read(intent)?;
+                self.fate(&plan, final_height).await.map_err(|error| self.error(error))
             }
             (None, None) => Ok(Status::Absent),
         }

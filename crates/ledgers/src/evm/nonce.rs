@@ -63,6 +63,13 @@ impl Nonces {
         });
     }
 
+    /// How many of the account's transactions are open, when the chain has mined `mined`.
+    pub(super) fn open(&self, account: Address, mined: u64) -> u64 {
+        self.with(account, mined, |given| {
+            (given.next - mined.min(given.next)).saturating_sub(given.free.len() as u64)
+        })
+    }
+
     /// Whether later nonces than this one are given out, so that they wait for it.
     pub(super) fn is_waited_for(&self, account: Address, nonce: u64) -> bool {
         self.with(account, 0, |given| nonce >= given.floor && given.next > nonce.saturating_add(1))

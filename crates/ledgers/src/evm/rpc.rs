@@ -311,6 +311,8 @@ fn said(answer: &ErrorPayload) -> ChainError {
         ChainError::Known
     } else if has(&["nonce too low", "nonce is too low", "oldnonce"]) {
         ChainError::NonceUsed(message)
+    } else if has(&["underpriced", "less than block base fee", "feetoolow"]) {
+        ChainError::Underpriced(message)
     } else if has(&["execution reverted"]) {
         ChainError::Reverted(Bytes::new())
     } else if has(&[

@@ -22,7 +22,7 @@ use crate::scenario;
 /// Anvil's own chain id.
 const CHAIN: u64 = 31_337;
 
-struct Anvil {
+pub(crate) struct Anvil {
     process: Child,
     url: Url,
     client: RpcClient,
@@ -30,7 +30,7 @@ struct Anvil {
 
 impl Anvil {
     /// Starts one that makes a block a second; `None`, loudly, where there is none.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let binary = std::env::var_os("SOFIE_PEERS").map(|folder| PathBuf::from(folder).join("anvil"));
         let Some(binary) = binary.filter(|binary| binary.is_file()) else {
             eprintln!(
@@ -53,25 +53,29 @@ impl Anvil {
         Some(Self { process, url, client })
     }
 
-    async fn ask(&self, method: &'static str, params: Value) -> Result<Value, Failure> {
+    pub(crate) async fn ask(&self, method: &'static str, params: Value) -> Result<Value, Failure> {
         let answer = self.client.request::<_, Value>(method, params).await;
         answer.map_err(|error| Failure::Harness(format!("{method}: {error}")))
     }
 
-    async fn fund(&self, parties: &Parties) -> Result<(), Failure> {
+    pub(crate) async fn fund(&self, parties: &Parties) -> Result<(), Failure> {
         for (account, balance) in parties.balances() {
             self.ask("anvil_setBalance", json!([account.to_string(), format!("0x{balance:x}")])).await?;
         }
         Ok(())
     }
 
-    async fn chain(&self) -> Arc<RpcChain> {
+    pub(crate) async fn chain(&self) -> Arc<RpcChain> {
         let config =
             RpcConfig { url: self.url.clone(), chain_id: CHAIN, timeout: Duration::from_secs(20), since: 0 };
         Arc::new(RpcChain::open(config).await.unwrap())
     }
 
-    async fn ledger(&self, parties: &Parties, finality: Finality) -> Result<EvmLedger, OpenLedgerError> {
+    pub(crate) async fn ledger(
+        &self,
+        parties: &Parties,
+        finality: Finality,
+    ) -> Result<EvmLedger, OpenLedgerError> {
         let profile = rpc_profile("anvil".parse().unwrap(), finality, Span::from_seconds(1));
         EvmLedger::open(self.chain().await, profile, parties.keyring.clone(), parties.operator).await
     }

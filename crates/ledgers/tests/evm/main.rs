@@ -5,6 +5,7 @@
 
 mod anvil;
 mod embedded;
+mod fees;
 mod nonces;
 mod parties;
 mod scenario;

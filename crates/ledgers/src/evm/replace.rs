@@ -1,0 +1,153 @@
+//! What to do about a transaction that the chain holds and does not mine: it is replaced by the next step of its ladder
+//! ([`Plan`]), at the same nonce.
+//!
+//! Only the account's oldest one is hurried: the later ones wait for it, whatever they offer.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use alloy_primitives::B256;
+use sofie_model::Account;
+
+use super::chain::{At, ChainError, Mined};
+use super::ledger::EvmLedger;
+use super::plan::{MAX_STEPS, Plan};
+use super::signed::Signed;
+use crate::LedgerError;
+
+/// So many blocks may go by without a waiting transaction before it is replaced.
+pub const PATIENCE_BLOCKS: u64 = 2;
+/// How many waiting transactions are remembered. One that is forgotten is found again by what the chain answers.
+const MAX_WAITING: usize = 4_096;
+
+/// A transaction that was seen waiting.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// What the chain holds of its ladder.
+    step: u32,
+    /// Since which block.
+    since: u64,
+}
+
+/// Waiting transactions, by the hash of their first step.
+#[derive(Debug, Default)]
+pub(super) struct Replaced(Mutex<HashMap<B256, Waiting>>);
+
+impl Replaced {
+    /// Which step was brought last.
+    pub(super) fn step(&self, first: B256) -> u32 {
+        self.lock().get(&first).map_or(0, |waiting| waiting.step)
+    }
+
+    /// Whether it has waited long enough at block `tip`. It is counted from when it was first seen waiting.
+    fn is_overdue(&self, first: B256, step: u32, tip: u64) -> bool {
+        let mut all = self.lock();
+        if all.len() >= MAX_WAITING && !all.contains_key(&first) {
+            all.clear();
+        }
+        let waiting = all.entry(first).or_insert(Waiting { step, since: tip });
+        waiting.since.saturating_add(PATIENCE_BLOCKS) <= tip
+    }
+
+    fn remember(&self, first: B256, step: u32, since: u64) {
+        self.lock().insert(first, Waiting { step, since });
+    }
+
+    fn forget(&self, first: B256) {
+        self.lock().remove(&first);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<B256, Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EvmLedger {
+    /// The chain did not take step `step` of `plan` anew.
+    pub(super) async fn not_taken(
+        &self,
+        plan: &Plan,
+        step: u32,
+        error: ChainError,
+    ) -> Result<(), LedgerError> {
+        match error {
+            ChainError::Known => self.hurry(plan, step).await,
+            ChainError::Underpriced(_) => self.raise(plan, step).await,
+            ChainError::NonceUsed(reason) => {
+                self.replaced.forget(plan.signed.hash);
+                match self.found(plan).await.map_err(|error| self.error(error))? {
+                    Some(_) => Ok(()),
+                    None => Err(self.refused(format!("the nonce is used: {reason}"))),
+                }
+            }
+            ChainError::Refused(reason) => {
+                self.give_back(&plan.signed).await;
+                Err(self.refused(reason))
+            }
+            other => Err(self.error(other)),
+        }
+    }
+
+    /// Replaces a transaction that waits for too long, if it is the account's next and the limit allows it.
+    async fn hurry(&self, plan: &Plan, step: u32) -> Result<(), LedgerError> {
+        let sender = plan.signed.sender;
+        if self.found(plan).await.map_err(|error| self.error(error))?.is_some() {
+            return Ok(());
+        }
+        let tip = self.chain.tip().await.map_err(|error| self.error(error))?;
+        if !self.replaced.is_overdue(plan.signed.hash, step, tip.number) {
+            return Ok(());
+        }
+        let next = self.chain.nonce(sender, At::Latest).await.map_err(|error| self.error(error))?;
+        if next == plan.signed.transaction.nonce
+            && let Err(error) = self.raise(plan, step).await
+        {
+            // What waits may still be mined.
+            tracing::warn!(%error, hash = %plan.signed.hash, "a transaction waits and is not replaced");
+        }
+        Ok(())
+    }
+
+    /// Brings the lowest step above `step` that the chain takes.
+    async fn raise(&self, plan: &Plan, mut step: u32) -> Result<(), LedgerError> {
+        let tip = self.chain.tip().await.map_err(|error| self.error(error))?;
+        let key = self.keyring.get(Account(plan.signed.sender.into_array()));
+        let key = key.ok_or_else(|| self.refused("its key is not here"))?;
+        for _ in 0..MAX_STEPS {
+            let Some((next, transaction)) = plan.above(step, tip.base_fee) else { break };
+            match self.chain.submit(Signed::sign(transaction, key)).await {
+                Ok(()) | Err(ChainError::Known) => {
+                    self.replaced.remember(plan.signed.hash, next, tip.number);
+                    return Ok(());
+                }
+                Err(ChainError::Underpriced(_)) => step = next,
+                // Its fate is the next question.
+                Err(ChainError::NonceUsed(_)) => return Ok(()),
+                Err(error) => return Err(self.transient(error.to_string())),
+            }
+        }
+        Err(self.transient(format!(
+            "the fee limit allows no fee that the chain takes (base fee {} wei per gas)",
+            tip.base_fee
+        )))
+    }
+
+    /// Where a transaction of the ladder was mined, if one was.
+    pub(super) async fn found(&self, plan: &Plan) -> Result<Option<Mined>, ChainError> {
+        if let Some(mined) = self.chain.mined(plan.signed.hash).await? {
+            return Ok(Some(mined));
+        }
+        let sender = plan.signed.sender;
+        // While its nonce is unused, none was.
+        if self.chain.nonce(sender, At::Latest).await? <= plan.signed.transaction.nonce {
+            return Ok(None);
+        }
+        let Some(key) = self.keyring.get(Account(sender.into_array())) else { return Ok(None) };
+        for hash in plan.hashes(key) {
+            if let Some(mined) = self.chain.mined(hash).await? {
+                return Ok(Some(mined));
+            }
+        }
+        Ok(None)
+    }
+}
