@@ -2,25 +2,29 @@
 //! with faults by script. Deterministic; its time comes from the [`Clock`] that it is given.
 //!
 //! With [`Finality::Instant`] each transaction is a block of its own. Otherwise transactions wait until [`Fake::mine`],
-//! and [`Fake::reorg`] takes blocks back. It has no proofs: [`Ledger::prove`] is unsupported. It carries no hashlock
-//! legs, and takes no fees. Anyone's signature is assumed, save that of evidence, which is checked.
+//! [`Fake::reorg`] takes blocks back and [`Fake::fork`] puts others in their place. It has no proofs: [`Ledger::prove`] is
+//! unsupported. It takes no fees. Anyone's signature is assumed, save those of evidence, of the guard and of an early
+//! ABORT, which are checked.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
 use sofie_model::{
     Account, Class, Digest, Evidence, Fact, Finality, Manifest, Operation, Position, Proof, Step, Terms,
-    Timestamp,
+    Timestamp, Txid,
 };
 
-use crate::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status, Treasury};
+use crate::{Clock, Hashlocks, Head, Intent, Ledger, LedgerError, Profile, Status, Treasury};
 
+mod hashlock;
 mod intent;
 mod rules;
+mod view;
 
+pub use rules::Breach;
 use rules::Rules;
 
 /// What goes wrong once.
@@ -52,8 +56,8 @@ pub struct Fake {
 
 #[derive(Default)]
 struct Chain {
-    chain_id: u64,
-    endowed: BTreeMap<Account, u128>,
+    /// The rules before the first block.
+    genesis: Rules,
     rules: Rules,
     facts: Vec<Evidence>,
     blocks: Vec<Block>,
@@ -73,14 +77,15 @@ impl Fake {
     /// An empty ledger.
     #[must_use]
     pub fn new(profile: Profile, chain_id: u64, clock: Clock) -> Self {
-        let chain = Chain { chain_id, rules: Rules::new(chain_id, BTreeMap::new()), ..Chain::default() };
+        let genesis = Rules::new(chain_id);
+        let chain = Chain { rules: genesis.clone(), genesis, ..Chain::default() };
         Self { profile, clock, chain: Arc::new(Mutex::new(chain)) }
     }
 
     /// Gives `account` money, before the first block.
     pub fn endow(&self, account: Account, amount: u128) {
         let mut chain = self.chain();
-        *chain.endowed.entry(account).or_default() += amount;
+        *chain.genesis.balances.entry(account).or_default() += amount;
         *chain.rules.balances.entry(account).or_default() += amount;
     }
 
@@ -103,6 +108,28 @@ impl Fake {
     /// ledger's promise, as real ones have.
     pub fn reorg(&self, blocks: usize) {
         self.chain().reorg(&self.profile, blocks);
+    }
+
+    /// Locks are told apart by their transactions' own inputs alone, as coins are: a second lock of the same leg, made by
+    /// another intent, is a second lock. Before the first block.
+    pub fn coins(&self) {
+        let mut chain = self.chain();
+        chain.genesis.coins = true;
+        chain.rules.coins = true;
+    }
+
+    /// The ledger no longer keeps this rule. Before the first block.
+    pub fn breach(&self, breach: Breach) {
+        let mut chain = self.chain();
+        chain.genesis.breach = Some(breach);
+        chain.rules.breach = Some(breach);
+    }
+
+    /// The last `blocks` blocks are undone and one more than that stand in their place. `place` says for each undone
+    /// transaction which of the new ones it is in (from 0; past the last: it waits), or that it is forgotten.
+    pub fn fork(&self, blocks: usize, place: impl FnMut(&Intent) -> Option<usize>) {
+        let now = (self.clock)();
+        self.chain().fork(&self.profile, blocks, now, place);
     }
 
     /// What the ledger has recorded, in order, final or not.
@@ -143,7 +170,10 @@ impl Fake {
                     (Step::Settle(_) | Step::Refund, Terms::Record(_) | Terms::Transfer(_)) => {
                         Some(format!("{leg} holds no value for evidence"))
                     }
-                    (_, Terms::Hashlock(_)) => Some("it knows no hashlocks".into()),
+                    (Step::Apply, Terms::Hashlock(_)) => Some(format!("{leg} is claimed with preimages")),
+                    (Step::Claim(_), terms) if !matches!(terms, Terms::Hashlock(_)) => {
+                        Some(format!("{leg} has no hashlock"))
+                    }
                     _ => None,
                 },
             },
@@ -243,6 +273,10 @@ impl Ledger for Fake {
     fn treasury(&self) -> Option<&dyn Treasury> {
         Some(self)
     }
+
+    fn hashlocks(&self) -> Option<&dyn Hashlocks> {
+        self.profile.classes.contains(&Class::Hashlock).then_some(self)
+    }
 }
 
 #[async_trait]
@@ -295,8 +329,8 @@ impl Chain {
         let mut transactions = Vec::with_capacity(intents.len());
         for (index, intent) in (0..).zip(intents) {
             let reference = Digest::sha256(&intent.0);
-            let result = match intent::decode(&intent) {
-                Ok(operation) => self.rules.execute(&operation, time),
+            let result = match intent::decode_numbered(&intent) {
+                Ok((number, operation)) => self.rules.execute(number, &operation, time),
                 Err(error) => Err(error.to_string()),
             };
             let result = result.map(|fact| {
@@ -314,7 +348,7 @@ impl Chain {
         let undone = history.split_off(kept);
         let waiting = undone.into_iter().flat_map(|block| block.transactions).map(|(intent, _)| intent);
         let waiting: Vec<_> = waiting.chain(std::mem::take(&mut self.mempool)).collect();
-        self.rules = Rules::new(self.chain_id, self.endowed.clone());
+        self.rules = self.genesis.clone();
         self.facts.clear();
         for block in history {
             let intents = block.transactions.into_iter().map(|(intent, _)| intent).collect();
@@ -323,8 +357,32 @@ impl Chain {
         self.mempool = waiting;
     }
 
+    fn fork(
+        &mut self,
+        profile: &Profile,
+        blocks: usize,
+        now: Timestamp,
+        mut place: impl FnMut(&Intent) -> Option<usize>,
+    ) {
+        let blocks = blocks.min(self.blocks.len());
+        self.reorg(profile, blocks);
+        let mut fresh = vec![Vec::new(); blocks + 1];
+        let mut waiting = Vec::new();
+        for intent in std::mem::take(&mut self.mempool) {
+            match place(&intent) {
+                Some(block) if block <= blocks => fresh[block].push(intent),
+                Some(_) => waiting.push(intent),
+                None => {}
+            }
+        }
+        let time = self.blocks.last().map_or(now, |block| block.time.max(now));
+        fresh.into_iter().for_each(|intents| self.seal(profile, time, intents));
+        self.mempool = waiting;
+    }
+
     fn status(&self, profile: &Profile, operation: &Operation, intent: Option<&Intent>) -> Status {
-        if let Some(evidence) = self.facts.iter().find(|one| is_of(&one.fact, operation)) {
+        let wanted = Wanted::of(operation);
+        if let Some(evidence) = self.facts.iter().find(|one| wanted.is(&one.fact)) {
             return match self.is_final(profile, evidence.position.height) {
                 true => Status::Final(evidence.clone()),
                 false => Status::Pending,
@@ -359,22 +417,35 @@ impl Chain {
 /// Where the `finalized` tag of a fake ledger stands behind its head.
 const TAG_DEPTH: u64 = 2;
 
-fn is_of(fact: &Fact, operation: &Operation) -> bool {
-    match operation {
-        Operation::Note { topic, commitment } => *fact == Fact::Noted(*topic, *commitment),
-        Operation::Decide { manifest, .. } => {
-            matches!(fact, Fact::Decided(txid, _) if *txid == manifest.txid())
-        }
-        Operation::Leg { manifest, leg, step } => {
-            let txid = manifest.txid();
-            *fact
-                == match step {
+/// The fact that an operation asks for.
+enum Wanted {
+    Exactly(Fact),
+    /// Any decision.
+    Decision(Txid),
+}
+
+impl Wanted {
+    fn of(operation: &Operation) -> Self {
+        match operation {
+            Operation::Note { topic, commitment } => Self::Exactly(Fact::Noted(*topic, *commitment)),
+            Operation::Decide { manifest, .. } => Self::Decision(manifest.txid()),
+            Operation::Leg { manifest, leg, step } => {
+                let txid = manifest.txid();
+                Self::Exactly(match step {
                     Step::Prepare => Fact::Prepared(txid, *leg),
                     Step::Apply | Step::Claim(_) => Fact::Applied(txid, *leg),
                     Step::Revert => Fact::Reverted(txid, *leg),
                     Step::Settle(_) => Fact::Settled(txid, *leg),
                     Step::Refund => Fact::Refunded(txid, *leg),
-                }
+                })
+            }
+        }
+    }
+
+    fn is(&self, fact: &Fact) -> bool {
+        match self {
+            Self::Exactly(wanted) => fact == wanted,
+            Self::Decision(id) => matches!(fact, Fact::Decided(txid, _) if txid == id),
         }
     }
 }

@@ -48,7 +48,13 @@ pub(super) fn encode(number: u64, operation: &Operation) -> Intent {
 }
 
 pub(super) fn decode(intent: &Intent) -> Result<Operation, canonical::Error> {
-    canonical::decode::<Transaction>(&intent.0, MAX_INTENT_BYTES).map(|one| one.call.into())
+    decode_numbered(intent).map(|(_, operation)| operation)
+}
+
+/// The number too: a coin, or a nonce. A second transaction with the same one conflicts with the first.
+pub(super) fn decode_numbered(intent: &Intent) -> Result<(u64, Operation), canonical::Error> {
+    let one: Transaction = canonical::decode(&intent.0, MAX_INTENT_BYTES)?;
+    Ok((one.number, one.call.into()))
 }
 
 impl From<&Operation> for Call {

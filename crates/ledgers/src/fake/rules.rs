@@ -1,6 +1,6 @@
 //! The rules of the decision and escrow contracts, and of a record log, on a map: what a fake ledger's block does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sofie_model::manifest::{EscrowTerms, Participant};
 use sofie_model::{
@@ -17,6 +17,23 @@ enum Lock {
     Done,
 }
 
+/// A rule that a ledger does not keep, to see that its absence is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breach {
+    /// COMMIT counts after T_D too.
+    Deadline,
+    /// COMMIT counts with any preimages.
+    Preimages,
+    /// A later decision replaces an earlier one.
+    SecondDecision,
+    /// A leg takes effect again.
+    ApplyTwice,
+    /// A hashlock is refunded before T_p.
+    EarlyRefund,
+    /// ABORT counts before G although there is a pivot.
+    EarlyAbort,
+}
+
 /// The ledger's state after a number of blocks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rules {
@@ -25,20 +42,36 @@ pub(super) struct Rules {
     decisions: BTreeMap<Txid, (Decision, Timestamp)>,
     locks: BTreeMap<(Txid, LegId), Lock>,
     notes: BTreeMap<(Digest, Digest), ()>,
+    /// Numbers of transactions that took effect.
+    spent: BTreeSet<u64>,
+    pub(super) coins: bool,
+    pub(super) breach: Option<Breach>,
 }
 
 impl Rules {
-    pub(super) fn new(chain_id: u64, balances: BTreeMap<Account, u128>) -> Self {
-        Self { chain_id, balances, ..Self::default() }
+    pub(super) fn new(chain_id: u64) -> Self {
+        Self { chain_id, ..Self::default() }
     }
 
     /// Carries `operation` out in a block of time `now`, or says why not, changing nothing.
-    pub(super) fn execute(&mut self, operation: &Operation, now: Timestamp) -> Result<Fact, String> {
+    pub(super) fn execute(
+        &mut self,
+        number: u64,
+        operation: &Operation,
+        now: Timestamp,
+    ) -> Result<Fact, String> {
+        ensure(!self.spent.contains(&number), "its number is spent")?;
+        let fact = self.carry_out(operation, now)?;
+        self.spent.insert(number);
+        Ok(fact)
+    }
+
+    fn carry_out(&mut self, operation: &Operation, now: Timestamp) -> Result<Fact, String> {
         let now = Timestamp::from_seconds(now.as_seconds());
         match operation {
             Operation::Leg { manifest, leg: id, step } => {
                 let leg = manifest.leg(*id).ok_or_else(|| format!("there is no {id}"))?;
-                self.leg(manifest.txid(), *id, leg, step, now)
+                self.leg(manifest, *id, leg, step, now)
             }
             Operation::Decide { manifest, decide } => self.decide(manifest, decide, now),
             Operation::Note { topic, commitment } => {
@@ -48,12 +81,25 @@ impl Rules {
         }
     }
 
-    fn leg(&mut self, txid: Txid, id: LegId, leg: &Leg, step: &Step, now: Timestamp) -> Result<Fact, String> {
+    fn leg(
+        &mut self,
+        manifest: &Manifest,
+        id: LegId,
+        leg: &Leg,
+        step: &Step,
+        now: Timestamp,
+    ) -> Result<Fact, String> {
+        let txid = manifest.txid();
         let lock = self.locks.get(&(txid, id)).copied();
         let verified = leg.class == Class::Verifying;
         let decision = self.decisions.get(&txid).cloned();
         let includes = decision.as_ref().map(|(decision, _)| decision.includes(id));
         match (step, lock) {
+            (Step::Prepare, Some(_)) if self.coins => {
+                let held = Held::of(&leg.terms).ok_or("a record is no coin")?;
+                self.pay(held.payer, held.by, held.amount)?;
+                Ok(Fact::Prepared(txid, id))
+            }
             (Step::Prepare, None) => {
                 ensure(decision.is_none(), "the transaction is decided")?;
                 if let Some(held) = Held::of(&leg.terms) {
@@ -62,24 +108,35 @@ impl Rules {
                 self.locks.insert((txid, id), Lock::Prepared);
                 Ok(Fact::Prepared(txid, id))
             }
+            (Step::Claim(preimages), Some(Lock::Prepared)) => {
+                let Terms::Hashlock(terms) = &leg.terms else { return Err("the leg has no hashlock".into()) };
+                check_preimages(manifest, preimages)?;
+                self.pay(SCRIPT, terms.claimant, terms.amount)?;
+                self.locks.insert((txid, id), Lock::Done);
+                Ok(Fact::Applied(txid, id))
+            }
+            (Step::Apply, Some(Lock::Done)) if self.breach == Some(Breach::ApplyTwice) => {
+                self.apply(&leg.terms, (txid, id), now)
+            }
             (Step::Apply, Some(Lock::Prepared)) => {
                 ensure(!verified || includes == Some(true), "D holds no COMMIT with this leg")?;
                 let since = decision.map_or(now, |(_, at)| at);
-                let lock = match &leg.terms {
-                    Terms::Transfer(terms) => {
-                        self.pay(terms.contract, terms.payee, terms.amount)?;
-                        Lock::Done
-                    }
-                    _ => Lock::Armed(since),
-                };
-                self.locks.insert((txid, id), lock);
-                Ok(Fact::Applied(txid, id))
+                self.apply(&leg.terms, (txid, id), since)
+            }
+            // An entry is inert without COMMIT: nothing need stand for it to be closed.
+            (Step::Revert, None) if leg.class == Class::Record => {
+                self.locks.insert((txid, id), Lock::Done);
+                Ok(Fact::Reverted(txid, id))
             }
             (Step::Revert, Some(Lock::Prepared)) => {
                 ensure(
                     !verified || includes == Some(false),
                     "D holds neither ABORT nor a COMMIT without this leg",
                 )?;
+                if let Terms::Hashlock(terms) = &leg.terms {
+                    let early = self.breach == Some(Breach::EarlyRefund);
+                    ensure(early || now >= terms.timelock, "the timelock has not passed")?;
+                }
                 if let Some(held) = Held::of(&leg.terms) {
                     self.pay(held.by, held.payer, held.amount)?;
                 }
@@ -104,6 +161,20 @@ impl Rules {
         }
     }
 
+    /// A transfer is paid, an escrow armed, a record closed.
+    fn apply(&mut self, terms: &Terms, (txid, id): (Txid, LegId), since: Timestamp) -> Result<Fact, String> {
+        let lock = match terms {
+            Terms::Transfer(terms) => {
+                self.pay(terms.contract, terms.payee, terms.amount)?;
+                Lock::Done
+            }
+            Terms::Record(_) => Lock::Done,
+            _ => Lock::Armed(since),
+        };
+        self.locks.insert((txid, id), lock);
+        Ok(Fact::Applied(txid, id))
+    }
+
     fn check_evidence(
         &self,
         (txid, leg): (Txid, LegId),
@@ -126,11 +197,12 @@ impl Rules {
 
     fn decide(&mut self, manifest: &Manifest, decide: &Decide, now: Timestamp) -> Result<Fact, String> {
         let txid = manifest.txid();
-        ensure(!self.decisions.contains_key(&txid), "a decision stands")?;
+        let again = self.breach == Some(Breach::SecondDecision);
+        ensure(again || !self.decisions.contains_key(&txid), "a decision stands")?;
         let over = now > manifest.grace_end();
         let decision = match decide {
             Decide::Commit { included, evidence_root, preimages, guard } => {
-                if now > manifest.deadline {
+                if now > manifest.deadline && self.breach != Some(Breach::Deadline) {
                     ensure(!over, "the grace is over")?;
                     let digest = contract::commit_digest(manifest, *included, *evidence_root);
                     ensure(
@@ -139,7 +211,9 @@ impl Rules {
                     )?;
                 }
                 ensure(manifest.quorum().allows(*included), "the rule does not allow these legs")?;
-                check_preimages(manifest, preimages)?;
+                if self.breach != Some(Breach::Preimages) {
+                    check_preimages(manifest, preimages)?;
+                }
                 let (included, evidence_root) = (*included, *evidence_root);
                 Decision::Commit { included, evidence_root, preimages: preimages.clone() }
             }
@@ -151,7 +225,7 @@ impl Rules {
                 let takes_part = manifest.participants.iter().any(|one| one.account == *by);
                 ensure(over || takes_part, "a stranger aborts only after the grace")?;
                 ensure(
-                    over || manifest.guard == Account::ZERO,
+                    over || manifest.guard == Account::ZERO || self.breach == Some(Breach::EarlyAbort),
                     "with a pivot, ABORT is valid after the grace, or with every signature",
                 )?;
                 Decision::Abort { by: *by }
@@ -199,10 +273,14 @@ impl Held {
             Terms::Transfer(terms) => {
                 Some(Self { payer: terms.payer, by: terms.contract, amount: terms.amount })
             }
-            Terms::Hashlock(_) | Terms::Record(_) => None,
+            Terms::Hashlock(terms) => Some(Self { payer: terms.payer, by: SCRIPT, amount: terms.amount }),
+            Terms::Record(_) => None,
         }
     }
 }
+
+/// Where hashlocked value is: no account's, until it is claimed or refunded.
+const SCRIPT: Account = Account([0x5c; 20]);
 
 fn escrow(leg: &Leg) -> Result<&EscrowTerms, String> {
     match &leg.terms {
