@@ -22,6 +22,7 @@ const STEPS: &[Step] = &[
     ("console in Chromium", console::test),
     ("console on a real node", console::on_a_story),
     ("fuzz targets", fuzz::briefly),
+    ("simulated worlds", simulation),
     ("tests", tests),
 ];
 
@@ -68,6 +69,11 @@ fn dependencies() -> Done {
         return Ok(());
     }
     shell::run(&mut cargo(&["deny", "--all-features", "check", "bans", "licenses", "sources"]))
+}
+
+/// Ten thousand worlds; the tests run every broken protocol.
+fn simulation() -> Done {
+    shell::run(&mut cargo(&["run", "--locked", "--package", "sofie", "--", "simulate", "--seeds", "10000"]))
 }
 
 /// The runner's own summary is the last thing on the terminal.

@@ -1,3 +1,4 @@
-//! A simulated world: devices that other owners run, and the tests of the tree.
+//! A simulated world: devices that other owners run, whole worlds from a seed, and the tests of the tree.
 
 pub mod devices;
+pub mod simulation;

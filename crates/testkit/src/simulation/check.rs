@@ -1,0 +1,310 @@
+//! The promises (P1 to P4 after each step, P6 and the balances at the end), judged from the ledgers' true state and from
+//! what nodes wrote down. No node sees any of this.
+
+use std::collections::BTreeMap;
+
+use sofie_ledgers::Ledger;
+use sofie_ledgers::fake::Fake;
+use sofie_model::manifest::{Class, Terms};
+use sofie_model::{Account, Decision, Digest, Evidence, Fact, LegId, Manifest, Timestamp, Txid, canonical};
+use sofie_node::journal::{Entry, Machine, Reader};
+use sofie_transaction::{Input, Phase};
+
+use super::scenario::{ENDOWMENT, Scenario, TransactionPlan, VAULT, account};
+use super::world::{World, fact_words};
+
+/// A promise that was not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which: `P1` to `P6`, or `balances`.
+    pub promise: &'static str,
+    /// When, in milliseconds since the world began.
+    pub at: u64,
+    /// What was seen.
+    pub what: String,
+}
+
+/// Nothing found, or which promise and what.
+pub(super) type Found = Result<(), (&'static str, String)>;
+
+/// What was seen so far.
+pub(super) struct Check {
+    /// A ledger breaks its declared finality: the label's assumption does not hold, nor what rests on it.
+    beyond: bool,
+    first: BTreeMap<Txid, Decision>,
+    told: Vec<Vec<(Fact, bool)>>,
+}
+
+impl Check {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        Self {
+            beyond: scenario.beyond,
+            first: BTreeMap::new(),
+            told: vec![Vec::new(); scenario.ledgers.len()],
+        }
+    }
+
+    /// D's first final decision.
+    pub(super) fn decision(&self, id: Txid) -> Option<Decision> {
+        self.first.get(&id).cloned()
+    }
+
+    /// What a ledger shows that it did not show before.
+    pub(super) fn new_facts(&mut self, world: &World, ledger: usize) -> Vec<(Fact, bool)> {
+        let now: Vec<_> =
+            world.fakes[ledger].record().into_iter().map(|(one, is_final)| (one.fact, is_final)).collect();
+        let new = now.iter().filter(|one| !self.told[ledger].contains(one)).cloned().collect();
+        self.told[ledger] = now;
+        new
+    }
+
+    /// After a ledger has changed.
+    pub(super) fn ledger(&mut self, world: &World, ledger: usize) -> Found {
+        let fake = &world.fakes[ledger];
+        let record = fake.record();
+        conserved(fake)?;
+        once(&record)?;
+        if fake.profile().decides {
+            self.decisions(world, &record)?;
+        }
+        if self.beyond { Ok(()) } else { self.acted(world, fake, &record) }
+    }
+
+    /// P2 and P3.
+    fn decisions(&mut self, world: &World, record: &[(Evidence, bool)]) -> Found {
+        for (evidence, is_final) in record {
+            let Fact::Decided(id, decision) = &evidence.fact else { continue };
+            if *is_final && !self.first.contains_key(id) {
+                self.first.insert(*id, decision.clone());
+                if !self.beyond {
+                    valid(world, *id, decision, evidence.at)?;
+                }
+            }
+        }
+        if self.beyond {
+            return Ok(());
+        }
+        for (id, decision) in &self.first {
+            let stands = record
+                .iter()
+                .any(|(one, is_final)| *is_final && one.fact == Fact::Decided(*id, decision.clone()));
+            ensure(stands, "P3", || format!("D no longer holds its final decision of {id}"))?;
+        }
+        Ok(())
+    }
+
+    /// P1: what a leg did is what D decided, finally, before.
+    fn acted(&self, world: &World, fake: &Fake, record: &[(Evidence, bool)]) -> Found {
+        for (evidence, _) in record {
+            let (id, leg, applied) = match &evidence.fact {
+                Fact::Applied(id, leg) => (id, *leg, true),
+                Fact::Reverted(id, leg) => (id, *leg, false),
+                _ => continue,
+            };
+            let here = record.iter().find_map(|(one, _)| match &one.fact {
+                Fact::Decided(of, decision) if of == id => Some(decision),
+                _ => None,
+            });
+            // A leg on D's own ledger stands and falls with the decision before it.
+            let decision = if fake.profile().decides { here } else { self.first.get(id) };
+            let fact = || format!("{}: {}", fake.profile().id, fact_words(&evidence.fact));
+            let Some(decision) = decision else {
+                let pivot = plan(world, *id).and_then(|one| one.manifest.pivot());
+                if pivot == Some(leg) {
+                    continue;
+                }
+                return Err(("P1", format!("{}, and D holds no final decision", fact())));
+            };
+            ensure(decision.includes(leg) == applied, "P1", || {
+                format!("{}, and D holds {}", fact(), fact_words(&Fact::Decided(*id, decision.clone())))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What a node wrote down must be so.
+    pub(super) fn journaled(&self, world: &World, node: usize, entry: &Entry, now: Timestamp) -> Found {
+        let Entry::Input { machine: Machine::Transaction, id, input, .. } = entry else { return Ok(()) };
+        let (Ok(input), Some(plan)) =
+            (canonical::decode::<Input>(input, input.len()), plan(world, Txid(*id)))
+        else {
+            return Ok(());
+        };
+        if self.beyond {
+            return Ok(());
+        }
+        let by = |what: String| format!("node {node} {what}");
+        match input {
+            // One that comes too late by the node's own clock is kept by the node, which aborts.
+            Input::Released(..) if now + world.decision_time(plan) > plan.manifest.deadline => Ok(()),
+            Input::Released(who, _) => release(world, plan)
+                .map_err(|why| ("P2", by(format!("releases the secret of participant {who}: {why}")))),
+            Input::Prepared(leg, _) => ensure(is_prepared(world, &plan.manifest, leg), "P2", || {
+                by(format!("takes {leg} for prepared, and its ledger does not hold that finally"))
+            }),
+            Input::Decided(evidence) => {
+                let Fact::Decided(id, decision) = &evidence.fact else { return Ok(()) };
+                ensure(self.first.get(id) == Some(decision), "P1", || {
+                    by(format!(
+                        "takes for final: {}; D does not hold that finally",
+                        fact_words(&evidence.fact)
+                    ))
+                })
+            }
+            Input::Closed(leg, evidence) => ensure(holds(world, &evidence), "P1", || {
+                by(format!("takes {leg} for closed, and {} does not hold that finally", evidence.ledger))
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn ensure(holds: bool, promise: &'static str, what: impl FnOnce() -> String) -> Found {
+    if holds { Ok(()) } else { Err((promise, what())) }
+}
+
+fn plan(world: &World, id: Txid) -> Option<&TransactionPlan> {
+    world.scenario.transactions.iter().find(|one| one.id == id)
+}
+
+fn conserved(fake: &Fake) -> Found {
+    ensure(fake.supply() == 3 * ENDOWMENT, "balances", || {
+        format!("{} holds {} in all, and was given {}", fake.profile().id, fake.supply(), 3 * ENDOWMENT)
+    })
+}
+
+/// P4: each thing happens at most once, and not both of two that exclude each other.
+fn once(record: &[(Evidence, bool)]) -> Found {
+    for (place, (evidence, _)) in record.iter().enumerate() {
+        let same = |(other, _): &(Evidence, bool)| match (&evidence.fact, &other.fact) {
+            (Fact::Decided(one, _), Fact::Decided(other, _)) => one == other,
+            (Fact::Applied(id, leg), Fact::Reverted(of, which))
+            | (Fact::Reverted(id, leg), Fact::Applied(of, which)) => (id, leg) == (of, which),
+            (one, other) => one == other,
+        };
+        ensure(!record[..place].iter().any(same), "P4", || {
+            format!("{}: a second time: {}", evidence.ledger, fact_words(&evidence.fact))
+        })?;
+    }
+    Ok(())
+}
+
+/// P2 at the decision: COMMIT in time, with the secrets, and with every required prepare final.
+fn valid(world: &World, id: Txid, decision: &Decision, at: Timestamp) -> Found {
+    let (Decision::Commit { preimages, .. }, Some(plan)) = (decision, plan(world, id)) else { return Ok(()) };
+    let manifest = &plan.manifest;
+    ensure(at.as_seconds() <= manifest.grace_end().as_seconds(), "P2", || {
+        format!("COMMIT of {id} comes after the deadline")
+    })?;
+    let fits = |(one, secret): (&sofie_model::manifest::Participant, &Digest)| {
+        Digest::sha256(secret.as_bytes()) == one.hashlock
+    };
+    let all = preimages.len() == manifest.participants.len()
+        && manifest.participants.iter().zip(preimages).all(fits);
+    ensure(all, "P2", || format!("COMMIT of {id} without every participant's secret"))?;
+    let required = manifest.quorum().required;
+    let missing = manifest
+        .legs()
+        .map(|(leg, _)| leg)
+        .find(|leg| required >> leg.0 & 1 == 1 && !is_prepared(world, manifest, *leg));
+    match missing {
+        Some(leg) => Err(("P2", format!("COMMIT of {id}, and {leg} is not finally prepared"))),
+        None => Ok(()),
+    }
+}
+
+/// P2 at a release: enough is finally prepared, and COMMIT can still be final before T_D.
+fn release(world: &World, plan: &TransactionPlan) -> Result<(), String> {
+    let (manifest, d) = (&plan.manifest, &world.scenario.ledgers[0].profile);
+    if world.wheel.now() + d.inclusion + d.finalises > manifest.deadline {
+        return Err("too late for COMMIT to be final before the deadline".into());
+    }
+    let prepared = |leg: &LegId| is_prepared(world, manifest, *leg);
+    let mask =
+        manifest.legs().map(|(leg, _)| leg).filter(prepared).fold(0, |mask, leg| mask | 1_u64 << leg.0);
+    if manifest.quorum().allows(mask) {
+        Ok(())
+    } else {
+        Err(format!("only legs {mask:b} are finally prepared"))
+    }
+}
+
+fn is_prepared(world: &World, manifest: &Manifest, leg: LegId) -> bool {
+    let fact = Fact::Prepared(manifest.txid(), leg);
+    let ledger = manifest.leg(leg).and_then(|found| world.fake(&found.ledger));
+    ledger.is_some_and(|fake| fake.record().iter().any(|(one, is_final)| *is_final && one.fact == fact))
+}
+
+fn holds(world: &World, evidence: &Evidence) -> bool {
+    let here =
+        |fake: &Fake| fake.record().iter().any(|(one, is_final)| *is_final && one.fact == evidence.fact);
+    world.fake(&evidence.ledger).is_some_and(here)
+}
+
+/// Once nothing moves any more: P6, and every account.
+pub(super) fn at_end(world: &World) -> Found {
+    if world.scenario.beyond || world.violation().is_some() {
+        return Ok(());
+    }
+    for (node, transactions) in world.running() {
+        for plan in &world.scenario.transactions {
+            if world.has_begun(node, plan.id) {
+                let state = transactions.state(plan.id).map_err(|e| ("P4", e.to_string()))?;
+                let phase = state.map(|state| state.phase().clone());
+                ensure(follows(world, plan.id, phase.as_ref()), "P6", || {
+                    format!("node {node} leaves {} as {phase:?}", plan.id)
+                })?;
+            }
+        }
+        audited(world, node)?;
+    }
+    world.fakes.iter().try_for_each(|fake| settled(world, fake))
+}
+
+fn follows(world: &World, id: Txid, phase: Option<&Phase>) -> bool {
+    matches!(phase, Some(Phase::Done(decision)) if world.decision(id).as_ref() == Some(decision))
+}
+
+/// The audit log of a node is one chain.
+fn audited(world: &World, node: usize) -> Found {
+    let path = super::node::path(world, node);
+    let read = || -> Result<(), String> {
+        let records = Reader::open(&path).and_then(|reader| reader.audit()).map_err(|e| e.to_string())?;
+        let records: Result<Vec<_>, _> =
+            records.iter().map(|bytes| sofie_node::auditor::decode(&path, bytes)).collect();
+        sofie_audit::chain::verify(&records.map_err(|e| e.to_string())?).map_err(|e| e.to_string()).map(drop)
+    };
+    read().map_err(|why| ("P4", format!("the audit log of node {node}: {why}")))
+}
+
+/// Every account holds what the decisions say, and nothing stays locked.
+fn settled(world: &World, fake: &Fake) -> Found {
+    let ledger = &fake.profile().id;
+    let facts: Vec<Fact> = fake.facts();
+    let mut expected: BTreeMap<Account, u128> = (0..3).map(|who| (account(who), ENDOWMENT)).collect();
+    expected.insert(VAULT, 0);
+    for plan in &world.scenario.transactions {
+        for (id, leg) in plan.manifest.legs().filter(|(_, leg)| leg.ledger == *ledger) {
+            if leg.class == Class::Record || !facts.contains(&Fact::Prepared(plan.id, id)) {
+                continue;
+            }
+            let applied = facts.contains(&Fact::Applied(plan.id, id));
+            let reverted = facts.contains(&Fact::Reverted(plan.id, id));
+            ensure(applied || reverted, "P6", || format!("{ledger}: {id} of {} stays locked", plan.id))?;
+            let (payer, payee, amount) = match &leg.terms {
+                Terms::Transfer(terms) => (terms.payer, terms.payee, terms.amount),
+                Terms::Escrow(terms) => (terms.payer, terms.contract, terms.amount),
+                Terms::Hashlock(terms) => (terms.payer, terms.claimant, terms.amount),
+                Terms::Record(_) => continue,
+            };
+            if applied {
+                *expected.entry(payer).or_default() -= amount;
+                *expected.entry(payee).or_default() += amount;
+            }
+        }
+    }
+    expected.into_iter().try_for_each(|(who, amount)| {
+        let held = fake.holds(who);
+        ensure(held == amount, "balances", || format!("{ledger}: {who} holds {held}, and {amount} is right"))
+    })
+}

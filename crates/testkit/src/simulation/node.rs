@@ -1,0 +1,121 @@
+//! A node in the world: the very journal, auditor, executor and transactions of `crates/node`, opened as its runtime
+//! opens them, on a simulated disk, lines and clock.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sofie_ledgers::Ledger;
+use sofie_model::Digest;
+use sofie_node::auditor::Auditor;
+use sofie_node::clock::Clock;
+use sofie_node::drive::Keeper;
+use sofie_node::executor::{Executor, Ledgers};
+use sofie_node::journal::{Journal, JournalError, Sqlite};
+use sofie_node::transactions::{Secrets, Transactions};
+use sofie_transaction::{Plan, State};
+use tokio::sync::mpsc;
+
+use super::dice::Dice;
+use super::disk::Disk;
+use super::life::Life;
+use super::line::Line;
+use super::mutant::{Broken, Mutant};
+use super::scenario::TransactionPlan;
+use super::time::Skewed;
+use super::world::World;
+
+/// SQLite's name of the database that is this node's disk.
+pub(super) fn path(world: &World, node: usize) -> PathBuf {
+    // The thread is part of the name: two worlds of one seed may run at once.
+    let thread = format!("{:?}", std::thread::current().id());
+    let thread: String = thread.chars().filter(char::is_ascii_digit).collect();
+    PathBuf::from(format!("file:sofie-{}-{thread}-{node}?mode=memory&cache=shared", world.seed))
+}
+
+/// One run, from start to crash.
+pub(super) async fn live(life: Life) {
+    let (fatal, mut failed) = mpsc::channel(1);
+    let world = life.world.clone();
+    let busy = world.hold();
+    life.log(|| format!("starts, run {}", life.run));
+    match open(&life, fatal).await {
+        Ok(transactions) => {
+            world.runs(&life, transactions.clone());
+            for plan in world.scenario.transactions.clone() {
+                let (life, transactions) = (life.clone(), transactions.clone());
+                tokio::spawn(async move {
+                    let id = plan.id;
+                    begin(&life, &transactions, plan).await;
+                    life.world.has_tried(&life, id);
+                });
+            }
+        }
+        Err(error) => world.violate("P4", format!("node {} cannot start again: {error}", life.node)),
+    }
+    drop(busy);
+    if let Some(error) = failed.recv().await {
+        world.violate("P4", format!("the journal of node {} fails: {error}", life.node));
+    }
+}
+
+/// As `sofie_node::runtime::Runtime::open` does it.
+async fn open(life: &Life, fatal: mpsc::Sender<JournalError>) -> Result<Transactions, JournalError> {
+    let world = &life.world;
+    let path = path(world, life.node);
+    let part = 1_000 * (life.node as u64 + 1) + u64::from(life.run) * 20;
+    let disk = Disk::new(Sqlite::open(&path)?, life.clone(), Dice::new(world.seed, part));
+    let skew = world.scenario.nodes[life.node].skew;
+    let clock = Clock::of(Skewed { wheel: world.wheel.clone(), skew });
+    let journal = Journal::over(disk, &path, clock);
+    let keeper = Keeper { auditor: Auditor::open(journal.clone())?, fatal };
+    let ledgers: Ledgers = (0..world.fakes.len())
+        .map(|n| (world.fakes[n].profile().id.clone(), line(life, n, part + 1 + n as u64)))
+        .collect();
+    let mut executor = Executor::new(Arc::new(ledgers), journal);
+    if world.mutant != Some(Mutant::NoAdopt) {
+        executor = executor.adopt().await?;
+    }
+    let transactions = Transactions::new(executor, keeper, Arc::new(Held(world.clone())));
+    if world.mutant != Some(Mutant::NoRecover) {
+        transactions.recover()?;
+    }
+    Ok(transactions)
+}
+
+fn line(life: &Life, ledger: usize, part: u64) -> Arc<dyn Ledger> {
+    let world = &life.world;
+    let (fake, plan) = (world.fakes[ledger].clone(), world.scenario.ledgers[ledger].clone());
+    let line: Arc<dyn Ledger> =
+        Arc::new(Line::new(fake.clone(), plan, life.clone(), Dice::new(world.seed, part)));
+    match world.mutant {
+        Some(mutant) => Arc::new(Broken::new(mutant, line, fake, world.clone())),
+        None => line,
+    }
+}
+
+/// Begins a transaction when the seed says, unless an earlier run has.
+async fn begin(life: &Life, transactions: &Transactions, plan: TransactionPlan) {
+    let world = &life.world;
+    let at = plan.begins[life.node];
+    world.wheel.sleep(at.saturating_sub(world.wheel.millis())).await;
+    let (id, late) = (plan.id, world.wheel.now() >= plan.manifest.deadline);
+    if late || !world.lives(life.node, life.run) || world.has_begun(life.node, id) {
+        return;
+    }
+    let people = u16::try_from(plan.secrets.len()).unwrap_or(0);
+    let decision_time = world.decision_time(&plan);
+    let plan = Plan { manifest: plan.manifest, acts_for: (0..people).collect(), decision_time };
+    // In a crash this never returns, and the next run begins it. A failed journal is told to whoever keeps the node.
+    let _ = transactions.begin(plan, Vec::new(), Vec::new()).await;
+}
+
+/// The secrets of every participant of the world.
+struct Held(Arc<World>);
+
+impl Secrets for Held {
+    fn preimage(&self, state: &State, who: u16) -> Option<Digest> {
+        let plans = &self.0.scenario.transactions;
+        let plan = plans.iter().find(|one| one.manifest.txid() == state.txid())?;
+        plan.secrets.get(usize::from(who)).copied()
+    }
+}

@@ -1,0 +1,380 @@
+//! One world while it runs: its ledgers, what its nodes do, and what is found wrong.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use sofie_ledgers::fake::Fake;
+use sofie_ledgers::{Intent, Ledger};
+use sofie_model::{Fact, LedgerId, Operation, Span, Timestamp, Txid};
+use sofie_node::journal::Entry;
+use sofie_node::transactions::Transactions;
+
+use super::check::{Check, Violation};
+use super::dice::Dice;
+use super::life::{Life, Step};
+use super::mutant::Mutant;
+use super::scenario::{
+    CALM, CHAIN, Crash, ENDOWMENT, LedgerPlan, Moment, Scenario, TransactionPlan, account,
+};
+use super::time::Wheel;
+
+/// A trace longer than this is cut.
+const MAX_TRACE: usize = 100_000;
+
+/// Everything in one place. Nodes see it through [`super::line::Line`] and [`super::disk::Disk`] only.
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) wheel: Wheel,
+    pub(super) scenario: Scenario,
+    pub(super) mutant: Option<Mutant>,
+    pub(super) fakes: Vec<Fake>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    nodes: Vec<Node>,
+    check: Check,
+    violation: Option<Violation>,
+    trace: Option<Vec<String>>,
+    /// What everyone sees on its way to a ledger.
+    public: Vec<(usize, Intent)>,
+    /// Submissions on their way, and parts of the world that still have something to do.
+    busy: u32,
+    tally: Tally,
+}
+
+/// What happened, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Crashes of nodes.
+    pub crashes: u32,
+    /// Blocks that were undone.
+    pub undone: u32,
+    /// Transactions that D commits.
+    pub committed: u32,
+    /// Transactions that D aborts.
+    pub aborted: u32,
+}
+
+/// A node between its runs and in them.
+#[derive(Default)]
+pub(super) struct Node {
+    run: u32,
+    up: bool,
+    writes: u32,
+    submits: u32,
+    transactions: Option<Transactions>,
+    /// What its journal has begun.
+    begun: BTreeSet<Txid>,
+    /// What this run is still to begin.
+    pending: BTreeSet<Txid>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, wheel: Wheel, mutant: Option<Mutant>, trace: bool) -> Arc<Self> {
+        let scenario = Scenario::of(seed);
+        let fakes: Vec<Fake> = scenario.ledgers.iter().map(|plan| fake(plan, &wheel, mutant)).collect();
+        let nodes = scenario.nodes.iter().map(|_| Node::default()).collect();
+        let inner = Inner {
+            nodes,
+            check: Check::new(&scenario),
+            violation: None,
+            trace: trace.then(Vec::new),
+            public: Vec::new(),
+            busy: 0,
+            tally: Tally::default(),
+        };
+        Arc::new(Self { seed, wheel, scenario, mutant, fakes, inner: Mutex::new(inner) })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no holder of this lock panics")
+    }
+
+    /// Adds a line to the trace, if one is kept.
+    pub(super) fn log(&self, who: &str, what: impl FnOnce() -> String) {
+        let mut inner = self.inner();
+        if let Some(trace) = &mut inner.trace
+            && trace.len() < MAX_TRACE
+        {
+            let (seconds, millis) = (self.wheel.millis() / 1_000, self.wheel.millis() % 1_000);
+            trace.push(format!("{seconds:>5}.{millis:03}  {who:<10} {}", what()));
+        }
+    }
+
+    pub(super) fn is_calm(&self) -> bool {
+        self.wheel.millis() >= CALM
+    }
+
+    pub(super) fn is_away(&self, plan: &LedgerPlan) -> bool {
+        let now = self.wheel.millis();
+        plan.away.iter().any(|(from, to)| (*from..*to).contains(&now))
+    }
+
+    /// What is promised for this world at all (P7).
+    pub(super) fn violate(&self, promise: &'static str, what: String) {
+        let violation = Violation { promise, at: self.wheel.millis(), what };
+        self.log("VIOLATION", || format!("{promise}: {}", violation.what));
+        self.inner().violation.get_or_insert(violation);
+    }
+
+    pub(super) fn violation(&self) -> Option<Violation> {
+        self.inner().violation.clone()
+    }
+
+    pub(super) fn take_trace(&self) -> Vec<String> {
+        self.inner().trace.take().unwrap_or_default()
+    }
+
+    /// Nodes.
+    pub(super) fn lives(&self, node: usize, run: u32) -> bool {
+        let inner = self.inner();
+        inner.nodes[node].up && inner.nodes[node].run == run && inner.violation.is_none()
+    }
+
+    /// A node's next run begins.
+    pub(super) fn rise(self: &Arc<Self>, node: usize) -> Life {
+        let mut inner = self.inner();
+        let one = &mut inner.nodes[node];
+        (one.up, one.writes, one.submits) = (true, 0, 0);
+        one.run += 1;
+        Life { world: self.clone(), node, run: one.run }
+    }
+
+    /// The crash that the seed has for this run, if this is its step.
+    pub(super) fn step(&self, node: usize, step: Step) -> Option<Moment> {
+        if self.is_calm() {
+            return None;
+        }
+        let mut inner = self.inner();
+        let one = &mut inner.nodes[node];
+        let count = match step {
+            Step::Write => &mut one.writes,
+            Step::Submit => &mut one.submits,
+        };
+        *count += 1;
+        let count = *count;
+        let Crash { at, .. } = self.crash(node, one.run)?;
+        let here = match (step, at) {
+            (Step::Write, Moment::BeforeWrite(nth) | Moment::AfterWrite(nth)) => nth == count,
+            (Step::Submit, Moment::BeforeSubmit(nth) | Moment::AfterSubmit(nth)) => nth == count,
+            _ => false,
+        };
+        here.then_some(at)
+    }
+
+    fn crash(&self, node: usize, run: u32) -> Option<Crash> {
+        let index = usize::try_from(run).ok()?.checked_sub(1)?;
+        self.scenario.nodes[node].crashes.get(index).copied()
+    }
+
+    /// The node of this run dies, and rises again when the seed says.
+    pub(super) fn kill(self: &Arc<Self>, life: &Life, why: &str) {
+        if !self.lives(life.node, life.run) {
+            return;
+        }
+        self.log(&format!("node {}", life.node), || why.to_owned());
+        let down = self.crash(life.node, life.run).map_or(1_000, |crash| crash.down);
+        let mut inner = self.inner();
+        inner.tally.crashes += 1;
+        let node = &mut inner.nodes[life.node];
+        node.up = false;
+        node.transactions = None;
+        node.pending.clear();
+        drop(inner);
+        let (world, node) = (self.clone(), life.node);
+        tokio::spawn(async move {
+            world.wheel.sleep(down).await;
+            super::node::live(world.rise(node)).await;
+        });
+    }
+
+    pub(super) fn runs(&self, life: &Life, transactions: Transactions) {
+        let mut inner = self.inner();
+        let node = &mut inner.nodes[life.node];
+        node.transactions = Some(transactions);
+        node.pending = self.scenario.transactions.iter().map(|one| one.id).collect();
+    }
+
+    /// This run has begun the transaction, or will not.
+    pub(super) fn has_tried(&self, life: &Life, id: Txid) {
+        if self.lives(life.node, life.run) {
+            self.inner().nodes[life.node].pending.remove(&id);
+        }
+    }
+
+    /// Something of the world has not ended yet.
+    pub(super) fn hold(self: &Arc<Self>) -> Busy {
+        self.inner().busy += 1;
+        Busy(self.clone())
+    }
+
+    /// Whether nothing can happen any more.
+    pub(super) fn is_over(&self) -> bool {
+        let inner = self.inner();
+        let idle = |node: &Node| {
+            node.pending.is_empty() && node.transactions.as_ref().is_some_and(|all| all.running() == 0)
+        };
+        inner.violation.is_some() || (inner.busy == 0 && inner.nodes.iter().all(idle))
+    }
+
+    /// What each node runs, the dead ones left out.
+    pub(super) fn running(&self) -> Vec<(usize, Transactions)> {
+        let inner = self.inner();
+        let all = inner.nodes.iter().enumerate();
+        all.filter_map(|(index, node)| Some((index, node.transactions.clone()?))).collect()
+    }
+
+    pub(super) fn has_begun(&self, node: usize, id: Txid) -> bool {
+        self.inner().nodes[node].begun.contains(&id)
+    }
+
+    /// Something is durable in a node's journal.
+    pub(super) fn journaled(&self, life: &Life, entry: &Entry, now: Timestamp) {
+        if let Entry::Begun { id, .. } = entry {
+            self.inner().nodes[life.node].begun.insert(Txid(*id));
+        }
+        let found = self.inner().check.journaled(self, life.node, entry, now);
+        self.found(found);
+    }
+
+    fn found(&self, found: Result<(), (&'static str, String)>) {
+        if let Err((promise, what)) = found {
+            self.violate(promise, what);
+        }
+    }
+
+    /// Ledgers.
+    pub(super) fn deliver(self: &Arc<Self>, fake: &Fake, intent: Intent, after: u64) {
+        let ledger = self.fakes.iter().position(|one| one.profile().id == fake.profile().id).unwrap_or(0);
+        self.inner().public.push((ledger, intent.clone()));
+        let (busy, fake) = (self.hold(), fake.clone());
+        tokio::spawn(async move {
+            let world = &busy.0;
+            world.wheel.sleep(after).await;
+            // A refusal is the ledger's own affair: nobody waits for this answer.
+            let _ = fake.submit(&intent).await;
+            world.observe(ledger);
+        });
+    }
+
+    /// What anyone has seen on its way to a ledger.
+    pub(super) fn public(&self) -> Vec<(usize, Intent)> {
+        self.inner().public.clone()
+    }
+
+    pub(super) fn undone(&self, blocks: u32) {
+        self.inner().tally.undone += blocks;
+    }
+
+    /// Looks at a ledger after it has changed.
+    pub(super) fn observe(&self, ledger: usize) {
+        let found = self.inner().check.ledger(self, ledger);
+        self.tell_new(ledger);
+        self.found(found);
+    }
+
+    fn tell_new(&self, ledger: usize) {
+        let new = self.inner().check.new_facts(self, ledger);
+        let id = self.fakes[ledger].profile().id.to_string();
+        for (fact, is_final) in new {
+            self.log(&id, || format!("{}{}", fact_words(&fact), if is_final { ", final" } else { "" }));
+        }
+    }
+
+    /// Looks at everything once nothing moves any more.
+    pub(super) fn judge(&self) -> Tally {
+        let found = super::check::at_end(self);
+        self.found(found);
+        let mut tally = self.inner().tally;
+        for one in &self.scenario.transactions {
+            match self.inner().check.decision(one.id) {
+                Some(sofie_model::Decision::Commit { .. }) => tally.committed += 1,
+                Some(sofie_model::Decision::Abort { .. }) => tally.aborted += 1,
+                None => {}
+            }
+        }
+        tally
+    }
+
+    /// What nodes are told of the time that COMMIT needs.
+    pub(super) fn decision_time(&self, plan: &TransactionPlan) -> Span {
+        if self.mutant == Some(Mutant::LateRelease) { Span::ZERO } else { plan.decision_time }
+    }
+
+    pub(super) fn decision(&self, id: Txid) -> Option<sofie_model::Decision> {
+        self.inner().check.decision(id)
+    }
+
+    pub(super) fn fake(&self, ledger: &LedgerId) -> Option<&Fake> {
+        self.fakes.iter().find(|one| one.profile().id == *ledger)
+    }
+}
+
+/// While it lives, the world is not over.
+pub(super) struct Busy(pub(super) Arc<World>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.inner().busy -= 1;
+    }
+}
+
+fn fake(plan: &LedgerPlan, wheel: &Wheel, mutant: Option<Mutant>) -> Fake {
+    let clock = wheel.clone();
+    let fake = Fake::new(plan.profile.clone(), CHAIN, Arc::new(move || clock.now()));
+    (0..3).for_each(|who| fake.endow(account(who), ENDOWMENT));
+    if plan.coins {
+        fake.coins();
+    }
+    if let Some(breach) = mutant.and_then(Mutant::breach) {
+        fake.breach(breach);
+    }
+    fake
+}
+
+/// Blocks come, and sometimes others take their place.
+pub(super) async fn mine(world: Arc<World>, ledger: usize) {
+    let plan = world.scenario.ledgers[ledger].clone();
+    let mut dice = Dice::new(world.seed, 200 + ledger as u64);
+    let mut forks = plan.forks.iter().copied().peekable();
+    while plan.block > 0 {
+        world.wheel.sleep(plan.block).await;
+        world.fakes[ledger].mine();
+        if let Some((_, depth)) = forks.next_if(|(at, _)| *at <= world.wheel.millis()) {
+            let undone = usize::try_from(depth).unwrap_or(0);
+            world.log(&plan.profile.id.to_string(), || format!("{depth} blocks are undone and replaced"));
+            world.fakes[ledger].fork(undone, |_| match dice.below(10) {
+                0 => None,
+                _ => Some(dice.index(undone + 3)),
+            });
+            world.undone(depth);
+        }
+        world.observe(ledger);
+    }
+}
+
+/// A fact in a few words.
+pub(super) fn fact_words(fact: &Fact) -> String {
+    let short = |id: &Txid| id.to_string().chars().take(6).collect::<String>();
+    match fact {
+        Fact::Prepared(id, leg) => format!("{} prepared {leg}", short(id)),
+        Fact::Applied(id, leg) => format!("{} applied {leg}", short(id)),
+        Fact::Reverted(id, leg) => format!("{} reverted {leg}", short(id)),
+        Fact::Decided(id, sofie_model::Decision::Commit { included, .. }) => {
+            format!("{} COMMIT of legs {included:b}", short(id))
+        }
+        Fact::Decided(id, sofie_model::Decision::Abort { by }) => format!("{} ABORT by {by}", short(id)),
+        other => format!("{other:?}"),
+    }
+}
+
+/// An intent in a few words.
+pub(super) fn intent_words(fake: &Fake, intent: &Intent) -> String {
+    let Ok(operation) = fake.operation(intent) else { return "bytes that are no intent".into() };
+    let id: String = operation.txid().map(|id| id.to_string().chars().take(6).collect()).unwrap_or_default();
+    match &operation {
+        Operation::Leg { leg, .. } => format!("{id} {} {leg}", operation.verb()),
+        _ => format!("{id} {}", operation.verb()),
+    }
+}
