@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::output::Format;
+use sofie_testkit::simulation::Mutant;
 
 /// A configuration that is enough, for the help.
 const MINIMAL: &str =
@@ -159,6 +160,11 @@ pub(crate) enum Command {
     /// Example: sofie verify receipt-5f0c.cbor --anchors anchors.toml
     #[command(verbatim_doc_comment)]
     Verify(Verify),
+    /// Run simulated worlds from seeds; exit 1 with the seed in which a promise breaks
+    ///
+    /// Example: sofie simulate --seeds 1000
+    #[command(verbatim_doc_comment)]
+    Simulate(Simulate),
     /// Measure, beside a peer, in one run
     ///
     /// Example: sofie bench tx -o json
@@ -394,6 +400,44 @@ pub(crate) struct Verify {
     pub(crate) anchors: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// How many worlds
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) seeds: u64,
+    /// The first of their seeds
+    #[arg(long, default_value_t = 0, value_name = "SEED")]
+    pub(crate) from: u64,
+    /// Only the world of this seed
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    pub(crate) seed: Option<u64>,
+    /// Print each step of it
+    #[arg(long, requires = "seed")]
+    pub(crate) trace: bool,
+    /// Run a broken protocol, which must be found out; `list` names them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mutant: Option<MutantName>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// A mutant, or the wish to see which there are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MutantName {
+    /// Name them.
+    List,
+    /// Run this one.
+    One(Mutant),
+}
+
+impl std::str::FromStr for MutantName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "list" { Ok(Self::List) } else { text.parse().map(Self::One) }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod bench;
 mod device;
 pub(crate) mod doctor;
 mod nouns;
+mod simulate;
 mod thing;
 mod tx;
 pub(crate) mod up;
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Contract { verb, node } => nouns::contract(verb, &node).await,
         Command::Ledger { verb, node } => nouns::ledger(verb, &node).await,
         Command::Verify(args) => verify::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Bench(args) => bench::run(&args).await,
         Command::Doctor { output } => Ok(doctor::run(output.output)),
         Command::Device { device } => device::run(device).await,
