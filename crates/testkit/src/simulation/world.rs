@@ -338,7 +338,10 @@ pub(super) async fn mine(world: Arc<World>, ledger: usize) {
     let plan = world.scenario.ledgers[ledger].clone();
     let mut dice = Dice::new(world.seed, 200 + ledger as u64);
     let mut forks = plan.forks.iter().copied().peekable();
-    while plan.block > 0 {
+    if plan.block == 0 {
+        return;
+    }
+    loop {
         world.wheel.sleep(plan.block).await;
         world.fakes[ledger].mine();
         if let Some((_, depth)) = forks.next_if(|(at, _)| *at <= world.wheel.millis()) {
