@@ -146,6 +146,17 @@ pub enum Terms {
 }
 
 impl Terms {
+    /// Who locks value for it; `None` where none is locked.
+    #[must_use]
+    pub const fn payer(&self) -> Option<Account> {
+        match self {
+            Self::Escrow(terms) => Some(terms.payer),
+            Self::Hashlock(terms) => Some(terms.payer),
+            Self::Transfer(terms) => Some(terms.payer),
+            Self::Record(_) => None,
+        }
+    }
+
     /// The contract, or the custodian's account, that holds the value; `None` for a lock in script, or none.
     #[must_use]
     pub const fn holder(&self) -> Option<Account> {

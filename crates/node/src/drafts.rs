@@ -117,7 +117,8 @@ impl Desk {
         self.check_times(&manifest, decision, now)?;
         let acts_for = (0..).take(manifest.participants.len()).collect();
         let decision_time = decision.profile.inclusion + decision.profile.finalises;
-        Ok(Resolved { plan: Plan { manifest, acts_for, decision_time }, openings })
+        let pivot = self.pivot_clock(&manifest, decision)?;
+        Ok(Resolved { plan: Plan { manifest, acts_for, decision_time, pivot }, openings })
     }
 
     fn site(&self, id: &LedgerId, field: &str) -> Result<&Site, Refused> {

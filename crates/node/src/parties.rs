@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sofie_access::SecretKey;
-use sofie_model::{Account, Digest, Manifest};
+use sofie_model::{Account, Digest, Manifest, Signature};
 use sofie_transaction::State;
 use zeroize::Zeroizing;
 
@@ -70,5 +70,9 @@ impl Secrets for Parties {
         let manifest: &Manifest = state.manifest();
         let keys = self.with_account(manifest.participants.get(usize::from(who))?.account)?;
         Some(preimage(keys, manifest.nonce))
+    }
+
+    fn sign(&self, account: Account, digest: Digest) -> Option<Signature> {
+        Some(Signature::by(self.with_account(account)?.secp256k1(), digest))
     }
 }

@@ -129,7 +129,7 @@ mod tests {
     use sofie_model::{
         Account, Class, Digest, Evidence, Fact, Finality, LegId, Manifest, Position, PublicKey, Rule,
     };
-    use sofie_transaction::{Input, Plan};
+    use sofie_transaction::{Input, PivotClock, Plan};
 
     use super::*;
 
@@ -188,7 +188,16 @@ mod tests {
             participants: vec![],
             nonce: Digest::ZERO,
         };
-        State::begin(Plan { manifest, acts_for: vec![], decision_time: SECOND * 5 })
+        let none = Span::ZERO;
+        let pivot = Some(PivotClock {
+            inclusion_d: none,
+            finality_d: none,
+            inclusion_p: none,
+            finality_p: none,
+            detection: none,
+            skew: none,
+        });
+        State::begin(Plan { manifest, acts_for: vec![], decision_time: SECOND * 5, pivot })
     }
 
     fn evidence(fact: Fact) -> Evidence {

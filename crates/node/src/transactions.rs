@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use sofie_ledgers::{LedgerError, Status};
+use sofie_ledgers::Status;
 use sofie_model::{
-    Account, Decide, Digest, Evidence, Fact, Finality, LedgerId, LegId, Manifest, Operation, Step, Timestamp,
-    Txid, canonical,
+    Account, Class, Digest, Evidence, Fact, LedgerId, LegId, Manifest, Operation, Signature, Timestamp, Txid,
+    canonical,
 };
-use sofie_transaction::{Effect, Input, Phase, Plan, State, Task};
+use sofie_transaction::{Effect, Input, Look, Phase, Plan, State, Task};
 use tokio::sync::mpsc;
 
 use crate::auditor::Note;
@@ -17,10 +17,18 @@ use crate::drive::{self, Actor, Asked, Handle, Keeper, Machine};
 use crate::executor::{Ended, Executor, Key};
 use crate::journal::{self, Entry, JournalError, Record};
 
+mod asking;
+
 /// Gives away the secrets of the participants whose keys this node holds.
 pub trait Secrets: Send + Sync {
     /// The secret of participant `who` of the manifest; `None` when its key is not here.
     fn preimage(&self, state: &State, who: u16) -> Option<Digest>;
+
+    /// `account`'s signature of an EIP-712 digest; `None` when its key is not here, as with one who keeps secrets only.
+    fn sign(&self, account: Account, digest: Digest) -> Option<Signature> {
+        let _ = (account, digest);
+        None
+    }
 }
 
 /// All transactions of a node. Clones share them.
@@ -166,6 +174,14 @@ pub enum Name {
     Task(Task),
     /// A participant's release.
     Release(u16),
+    /// A participant's signature under ABORT.
+    Renounce(u16),
+    /// The guard's signature under a late COMMIT.
+    Permit,
+    /// Another's lock.
+    Await(LegId),
+    /// What others do.
+    Observe(Look),
     /// A timer.
     Wake(Timestamp),
 }
@@ -192,14 +208,18 @@ impl Machine for State {
         match effect {
             Effect::Operate { task, .. } => Some(Name::Task(*task)),
             Effect::Release(who) => Some(Name::Release(*who)),
+            Effect::Renounce(who) => Some(Name::Renounce(*who)),
+            Effect::Permit { .. } => Some(Name::Permit),
+            Effect::Await(leg) => Some(Name::Await(*leg)),
+            Effect::Observe(look) => Some(Name::Observe(*look)),
             Effect::Wake(at) => Some(Name::Wake(*at)),
             Effect::Alarm(_) => None,
         }
     }
 
     fn droppable(name: &Name) -> bool {
-        // A release shows its secret to nobody until its answer is taken.
-        matches!(name, Name::Wake(_) | Name::Release(_))
+        // What an answer gives away, a secret or a signature, is shown to nobody until the answer is taken.
+        !matches!(name, Name::Task(_))
     }
 
     fn ended(&self) -> bool {
@@ -220,10 +240,16 @@ impl Actor<State> for Transactions {
     ) -> Result<Input, JournalError> {
         match effect {
             Effect::Operate { task, ledger, operation } => {
-                let key = Key { id: state.id(), task: task_name(task) };
-                Ok(answer(task, self.executor.operate(key, &ledger, &operation).await?))
+                let ended = self.operate(&state, task, &ledger, &operation).await?;
+                Ok(answer(task, ended))
             }
-            Effect::Release(who) => Ok(release(self, &state, who).await),
+            Effect::Release(who) => Ok(asking::release(self, &state, who).await),
+            Effect::Renounce(who) => Ok(asking::renounce(self, &state, who)),
+            Effect::Permit { included, evidence_root } => {
+                Ok(asking::permit(self, &state, included, evidence_root).await)
+            }
+            Effect::Await(leg) => Ok(asking::await_lock(self, &state, leg).await),
+            Effect::Observe(look) => Ok(asking::observe(self, &state, look).await),
             Effect::Wake(at) => {
                 self.clock().until(at).await;
                 Ok(Input::Woken)
@@ -232,6 +258,39 @@ impl Actor<State> for Transactions {
             Effect::Alarm(_) => std::future::pending().await,
         }
     }
+}
+
+impl Transactions {
+    /// What only the key of one party can do at a hashlock is refused without it. That party does it on another node,
+    /// so what becomes of the lock is looked for until it is seen, or ruled out for good.
+    async fn operate(
+        &self,
+        state: &State,
+        task: Task,
+        ledger: &LedgerId,
+        operation: &Operation,
+    ) -> Result<Ended, JournalError> {
+        loop {
+            let key = Key { id: state.id(), task: task_name(task) };
+            let ended = self.executor.operate(key, ledger, operation).await?;
+            let (Ended::Refused(_), Some(place)) = (&ended, self.executor.ledgers().get(ledger)) else {
+                return Ok(ended);
+            };
+            if !closes_hashlock(state, task) || ruled_out(place.as_ref(), operation).await {
+                return Ok(ended);
+            }
+            self.clock().sleep(place.profile().poll.into()).await;
+        }
+    }
+}
+
+fn closes_hashlock(state: &State, task: Task) -> bool {
+    let (Task::Apply(leg) | Task::Revert(leg)) = task else { return false };
+    state.manifest().leg(leg).is_some_and(|leg| leg.class == Class::Hashlock)
+}
+
+async fn ruled_out(ledger: &dyn sofie_ledgers::Ledger, operation: &Operation) -> bool {
+    matches!(ledger.status(operation, None).await, Ok(Status::Refused { .. }))
 }
 
 fn task_name(task: Task) -> String {
@@ -253,88 +312,6 @@ fn answer(task: Task, ended: Ended) -> Input {
         (Task::Apply(leg) | Task::Revert(leg), Ended::Final(evidence)) => Input::Closed(leg, evidence),
         (Task::Apply(leg) | Task::Revert(leg), Ended::Refused(reason)) => Input::CloseRefused(leg, reason),
     }
-}
-
-/// A participant verifies by itself that nothing is decided and that every prepare still stands, before it gives its
-/// secret away (P2).
-async fn release(all: &Transactions, state: &State, who: u16) -> Input {
-    match foreign_decision(all, state).await {
-        Ok(None) => {}
-        Ok(Some(evidence)) => return Input::Decided(evidence),
-        Err(reason) => return Input::Withheld(who, reason),
-    }
-    for (leg, evidence) in state.prepared() {
-        if let Err(reason) = still_stands(all, state, leg, evidence).await {
-            return Input::Withheld(who, reason);
-        }
-    }
-    match all.secrets.preimage(state, who) {
-        Some(preimage) => Input::Released(who, preimage),
-        None => Input::Withheld(who, "its key is not on this node".into()),
-    }
-}
-
-/// What D holds already, by whomever.
-async fn foreign_decision(all: &Transactions, state: &State) -> Result<Option<Evidence>, String> {
-    let decide = Decide::Abort { by: Account::ZERO, signatures: Vec::new() };
-    let operation = Operation::Decide { manifest: state.manifest().clone(), decide };
-    match look(all, state, &state.manifest().decision.ledger, &operation).await? {
-        Status::Final(evidence) => Ok(Some(evidence)),
-        // Not final yet, or none: COMMIT will meet it and learn which one stands.
-        Status::Pending | Status::Absent | Status::Refused { .. } => Ok(None),
-    }
-}
-
-/// A prepare that a reorganisation undid may come back: it is waited for while there is time to decide.
-async fn still_stands(
-    all: &Transactions,
-    state: &State,
-    leg: LegId,
-    evidence: &Evidence,
-) -> Result<(), String> {
-    let Some(ledger) = all.executor.ledgers().get(&evidence.ledger) else {
-        return Err(format!("this node has no ledger {}", evidence.ledger));
-    };
-    // Nothing is ever undone there, and the evidence came from there.
-    if ledger.profile().finality == Finality::Instant {
-        return Ok(());
-    }
-    let operation = Operation::Leg { manifest: state.manifest().clone(), leg, step: Step::Prepare };
-    loop {
-        match look(all, state, &evidence.ledger, &operation).await? {
-            Status::Final(seen) if seen.fact == evidence.fact => return Ok(()),
-            other if too_late(all, state) => {
-                return Err(format!("{leg} on {} is no longer prepared: {other:?}", evidence.ledger));
-            }
-            _ => all.clock().sleep(ledger.profile().poll.into()).await,
-        }
-    }
-}
-
-/// Asks a ledger; one that is away is asked again while there is time to decide.
-async fn look(
-    all: &Transactions,
-    state: &State,
-    ledger: &LedgerId,
-    operation: &Operation,
-) -> Result<Status, String> {
-    let Some(ledger) = all.executor.ledgers().get(ledger) else {
-        return Err(format!("this node has no ledger {ledger}"));
-    };
-    loop {
-        match ledger.status(operation, None).await {
-            Ok(status) => return Ok(status),
-            Err(LedgerError::Transient { .. }) if !too_late(all, state) => {
-                all.clock().sleep(ledger.profile().poll.into()).await;
-            }
-            Err(error) => return Err(error.to_string()),
-        }
-    }
-}
-
-/// Whether a release would come too late for a COMMIT before T_D.
-fn too_late(all: &Transactions, state: &State) -> bool {
-    all.clock().now() + state.decision_time() > state.manifest().deadline
 }
 
 /// The audit records that an input makes.
@@ -368,6 +345,21 @@ fn notes(before: &State, input: &Input, next: &State) -> Vec<Note> {
         Input::CloseRefused(leg, reason) => {
             let note = Note::about(id, "close-refused", false, reason.clone());
             vec![Note { ledger: ledger_of(leg), ..note }]
+        }
+        Input::Undone(leg, reason) => {
+            let note = Note::about(id, "undone", false, reason.clone());
+            vec![Note { ledger: ledger_of(leg), ..note }]
+        }
+        Input::Undecided(reason) => vec![Note::about(id, "halted", false, reason.clone())],
+        Input::Revealed { finally, .. } => {
+            let detail = if *finally { "every secret, in a final claim" } else { "every secret, in a claim" };
+            let ledger = before.manifest().pivot().as_ref().and_then(ledger_of);
+            vec![Note { ledger, ..Note::about(id, "revealed", true, detail.to_owned()) }]
+        }
+        Input::Permitted(_) => vec![Note::about(id, "permitted", true, "by the guard".to_owned())],
+        Input::PermitRefused(reason) => vec![Note::about(id, "permit-refused", false, reason.clone())],
+        Input::Renounced(who, _) => {
+            vec![Note::about(id, "renounced", true, format!("participant {who} signed ABORT"))]
         }
         Input::Resumed => vec![Note::about(id, "resumed", true, "by the operator")],
         Input::Woken | Input::Decided(_) => match (before.phase(), next.phase()) {

@@ -15,8 +15,8 @@ mod label;
 mod state;
 mod timing;
 
-pub use effect::{Effect, Task};
-pub use input::{Input, Plan};
+pub use effect::{Effect, Look, Task};
+pub use input::{Input, Plan, Untimely};
 pub use label::{Label, label};
-pub use state::{Aborter, Leg, Phase, Rejected, State};
+pub use state::{Aborter, Edge, Leg, Phase, Rejected, Remaining, State};
 pub use timing::{PivotClock, Slack, TooTight, slack};

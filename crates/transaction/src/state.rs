@@ -3,11 +3,17 @@
 use std::sync::Arc;
 
 use sofie_model::{
-    Class, Decide, Decision, Digest, Evidence, Fact, LegId, Manifest, Operation, Rule, Step, Terms,
-    Timestamp, Txid, evidence,
+    Decision, Digest, Evidence, LegId, Manifest, Operation, Signature, Span, Step, Terms, Timestamp, Txid,
 };
 
-use crate::{Effect, Input, Plan, Task};
+use crate::{Effect, Input, Look, Plan, Task};
+
+mod closing;
+mod deciding;
+mod preparing;
+mod remaining;
+
+pub use remaining::{Edge, Remaining};
 
 /// Where the transaction is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +24,8 @@ pub enum Phase {
     Releasing,
     /// COMMIT is on its way to D.
     Committing,
+    /// T_D is over and the pivot was claimed: COMMIT waits for the claim to be final and for the guard's signature.
+    Late,
     /// ABORT is on its way to D.
     Aborting {
         /// Why.
@@ -42,6 +50,9 @@ pub enum Aborter {
     /// One of [`Plan::acts_for`], by its place there; the next one is asked when D does not take it from this one (its
     /// account may be empty).
     Participant(usize),
+    /// All together, by their signatures: with a pivot nothing else aborts before G. Those that are held here and have
+    /// released nothing are asked; without the others' it waits for the end of G.
+    Together,
     /// D takes it from none of them: after G it takes it from anyone.
     AfterGrace,
     /// G is over.
@@ -87,26 +98,75 @@ pub struct State {
     phase: Phase,
     legs: Vec<Leg>,
     preimages: Vec<Option<Digest>>,
+    /// Until when optional legs are waited for, once there are enough without them.
+    waits: Option<Timestamp>,
+    /// That time has come.
+    waited: bool,
+    /// The pivot's turn to be prepared has come.
+    pivot_asked: bool,
+    /// What COMMIT says, fixed when it is first asked for.
+    proposal: Option<Proposal>,
+    late: Late,
     decided: Option<Evidence>,
     /// D changed a final decision: no driving on can mend that.
     broken: bool,
 }
 
+/// What a COMMIT includes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Proposal {
+    included: u64,
+    evidence_root: Digest,
+}
+
+/// What only a transaction with a pivot comes to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Late {
+    /// Signatures under ABORT, by participant; empty while there is none.
+    renounced: Vec<Option<Signature>>,
+    /// A claim was seen, and whether it is final.
+    claim: Option<bool>,
+    /// What the guard says of a late COMMIT.
+    permit: Permit,
+    /// T_p has passed without a decision and without a claim: the payer takes the value back.
+    refund: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Permit {
+    #[default]
+    Unasked,
+    Refused,
+    Given(Signature),
+}
+
 impl State {
-    /// A transaction that begins. The manifest must have passed [`Manifest::check`].
+    /// A transaction that begins. The manifest must have passed [`Manifest::check`]; where the plan fails
+    /// [`Plan::check`] it is aborted at once (P5).
     #[must_use]
     pub fn begin(plan: Plan) -> Self {
         let manifest = Arc::new(plan.manifest.clone());
-        Self {
+        let untimely = plan.check().err();
+        let mut state = Self {
             txid: manifest.txid(),
             phase: Phase::Preparing,
             legs: vec![Leg::Open; manifest.legs.len()],
             preimages: vec![None; manifest.participants.len()],
+            waits: None,
+            waited: false,
+            pivot_asked: false,
+            proposal: None,
+            late: Late::default(),
             decided: None,
             broken: false,
             manifest,
             plan,
+        };
+        match untimely {
+            Some(why) => state.abort(why.to_string()),
+            None => state.note_pivot(),
         }
+        state
     }
 
     /// The transaction's name.
@@ -127,10 +187,16 @@ impl State {
         &self.phase
     }
 
-    /// How long before T_D a release must come, for COMMIT to be final in time.
+    /// The participants, by index, whose keys this node holds.
     #[must_use]
-    pub const fn decision_time(&self) -> sofie_model::Span {
-        self.plan.decision_time
+    pub fn acts_for(&self) -> &[u16] {
+        &self.plan.acts_for
+    }
+
+    /// The secret of participant `who`, once this node knows it.
+    #[must_use]
+    pub fn preimage(&self, who: u16) -> Option<Digest> {
+        self.preimages.get(usize::from(who)).copied().flatten()
     }
 
     /// Where each leg is, in the manifest's order.
@@ -153,6 +219,16 @@ impl State {
         })
     }
 
+    /// The participant, by index, whose secret leaves its node only in a COMMIT on D or in the claim itself, never in
+    /// a message: the pivot's claimant.
+    #[must_use]
+    pub fn claimant(&self) -> Option<u16> {
+        let leg = self.manifest.leg(self.manifest.pivot()?)?;
+        let Terms::Hashlock(terms) = &leg.terms else { return None };
+        let index = self.manifest.participants.iter().position(|one| one.account == terms.claimant)?;
+        u16::try_from(index).ok()
+    }
+
     /// Takes one input that came at `now`. Repeated and late answers are accepted and change nothing.
     ///
     /// # Errors
@@ -162,11 +238,14 @@ impl State {
             // Nothing moves a halted transaction but an operator.
             (Phase::Halted { .. }, Input::Resumed) => self.resume()?,
             (Phase::Halted { .. }, _) => {}
-            // P1, P3: the first final decision stands; another one is a broken ledger.
+            // P1, P3: the first final decision stands; another one, or none any more, is a broken ledger.
             (_, Input::Decided(evidence)) => self.decide(evidence)?,
+            (Phase::Closing(_), Input::Undecided(reason)) => self.lost_decision(reason),
             // Prepare.
             (_, Input::Prepared(leg, evidence)) => self.prepared_leg(*leg, evidence, now)?,
             (_, Input::PrepareRefused(leg, reason)) => self.refused_leg(*leg, reason, now)?,
+            // A reorganisation before the decision: it is prepared again.
+            (Phase::Preparing | Phase::Releasing, Input::Undone(leg, _)) => self.undone_leg(*leg, now)?,
             // Secrets.
             (Phase::Preparing | Phase::Releasing, Input::Released(who, preimage)) => {
                 self.release(*who, preimage, now)?;
@@ -174,34 +253,59 @@ impl State {
             (Phase::Preparing | Phase::Releasing, Input::Withheld(who, reason)) => {
                 self.abort(format!("participant {who} withholds its secret: {reason}"));
             }
+            // Secrets: a claim has every preimage; whoever sees it commits with them.
+            (
+                Phase::Preparing
+                | Phase::Releasing
+                | Phase::Committing
+                | Phase::Aborting { .. }
+                | Phase::Late,
+                Input::Revealed { preimages, finally },
+            ) => self.revealed(preimages, *finally, now)?,
+            (Phase::Late, Input::Permitted(signature)) => self.permitted(signature)?,
+            (Phase::Late, Input::PermitRefused(_)) => self.late.permit = Permit::Refused,
+            // Secrets: before G every participant signs ABORT, or there is none.
+            (
+                Phase::Preparing | Phase::Releasing | Phase::Aborting { by: Aborter::Together, .. },
+                Input::Renounced(who, signature),
+            ) => self.renounced(*who, signature)?,
+            (Phase::Aborting { reason, by: Aborter::Together }, Input::Withheld(..)) => {
+                self.phase = Phase::Aborting { reason: reason.clone(), by: Aborter::AfterGrace };
+            }
             // P6: past T_D an undecided transaction is aborted on D, never presumed aborted.
-            (Phase::Preparing, Input::Woken) => self.out_of_time(now),
+            (Phase::Preparing, Input::Woken) => self.woken_preparing(now),
             (Phase::Releasing, Input::Woken) if now > self.manifest.deadline => {
                 self.abort("not every secret was released before the deadline".into());
             }
-            (Phase::Committing, Input::DecideRefused(reason)) => {
-                self.abort(format!("D refused COMMIT: {reason}"))
-            }
+            (Phase::Committing, Input::DecideRefused(reason)) => self.commit_refused(reason, now),
             (Phase::Aborting { reason, by }, Input::DecideRefused(why)) => {
                 self.phase = self.abort_refused(reason, *by, why);
             }
             // P6: past G anyone may write ABORT on D.
-            (Phase::Aborting { reason, by: Aborter::AfterGrace }, Input::Woken)
+            (Phase::Aborting { reason, by: Aborter::AfterGrace | Aborter::Together }, Input::Woken)
                 if now >= self.after_grace() =>
             {
                 self.phase = Phase::Aborting { reason: reason.clone(), by: Aborter::Anyone };
+            }
+            // P5: the refund does not wait for ABORT, so that no claim is possible any more when G comes.
+            (Phase::Aborting { .. }, Input::Woken) if self.timelock().is_some_and(|at| now > at) => {
+                self.late.refund = true;
+            }
+            (Phase::Aborting { .. }, Input::CloseRefused(..)) => self.late.refund = false,
+            (Phase::Aborting { .. } | Phase::Late, Input::Closed(leg, evidence)) => {
+                self.refunded(*leg, evidence)?
+            }
+            (Phase::Late, Input::Woken) if now >= self.after_grace() => {
+                let reason = "the pivot was claimed, and the guard permitted no COMMIT before G".into();
+                self.phase = Phase::Aborting { reason, by: Aborter::Anyone };
             }
             // Apply.
             (Phase::Closing(_), Input::Closed(leg, evidence)) => self.close(*leg, evidence)?,
             (Phase::Closing(_), Input::CloseRefused(leg, reason)) => {
                 self.phase = Phase::Halted { reason: format!("{leg} refuses what was decided: {reason}") };
             }
-            (
-                Phase::Preparing | Phase::Releasing | Phase::Committing | Phase::Aborting { .. },
-                Input::Closed(..),
-            ) => {
-                return Err(self.rejected(input, "nothing is decided yet"));
-            }
+            (Phase::Done(_), _) => {}
+            (_, Input::Closed(..)) => return Err(self.rejected(input, "nothing is decided yet")),
             // Late answers to what no longer matters.
             _ => {}
         }
@@ -213,16 +317,15 @@ impl State {
     #[must_use]
     pub fn effects(&self) -> Vec<Effect> {
         match &self.phase {
-            Phase::Preparing => {
-                let wake = Effect::Wake(self.manifest.deadline);
-                self.preparable().map(|leg| self.operate(leg, Task::Prepare(leg))).chain([wake]).collect()
-            }
+            Phase::Preparing => self.preparing_effects(),
             Phase::Releasing => {
                 let wake = Effect::Wake(just_after(self.manifest.deadline));
-                self.releasable().map(Effect::Release).chain([wake]).collect()
+                self.releasable().map(Effect::Release).chain([self.look(), wake]).collect()
             }
             Phase::Committing => vec![self.decide_effect(true)],
-            Phase::Aborting { by: Aborter::AfterGrace, .. } => vec![Effect::Wake(self.after_grace())],
+            Phase::Late => self.late_effects(),
+            Phase::Aborting { by: Aborter::AfterGrace, .. } => self.waiting_effects(),
+            Phase::Aborting { by: Aborter::Together, .. } => self.together_effects(),
             Phase::Aborting { .. } => vec![self.decide_effect(false)],
             Phase::Closing(decision) => self.closing_effects(decision),
             Phase::Done(_) => Vec::new(),
@@ -230,248 +333,23 @@ impl State {
         }
     }
 
-    fn prepared_leg(&mut self, id: LegId, evidence: &Evidence, now: Timestamp) -> Result<(), Rejected> {
-        let named = evidence.fact == Fact::Prepared(self.txid, id)
-            && self.manifest.leg(id).is_some_and(|leg| leg.ledger == evidence.ledger);
-        if !named {
-            return Err(
-                self.rejected(&Input::Prepared(id, evidence.clone()), "the evidence is of something else")
-            );
-        }
-        let slot = &mut self.legs[usize::from(id.0)];
-        if matches!(slot, Leg::Open) {
-            *slot = Leg::Prepared(evidence.clone());
-        }
-        if self.phase == Phase::Preparing {
-            self.when_prepared(now);
-        }
-        Ok(())
-    }
-
-    fn refused_leg(&mut self, id: LegId, reason: &str, now: Timestamp) -> Result<(), Rejected> {
-        let Some(slot) = self.legs.get_mut(usize::from(id.0)) else {
-            return Err(self.rejected(&Input::PrepareRefused(id, reason.into()), "there is no such leg"));
-        };
-        if matches!(slot, Leg::Open) {
-            *slot = Leg::Refused(reason.into());
-        }
-        match self.phase {
-            Phase::Preparing => self.when_prepared(now),
-            // A prepare that was under way when the decision fell turns out never to have locked anything.
-            Phase::Closing(_) => self.when_closed(),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// P2: COMMIT is prepared for only when every required prepare is final, enough time before T_D.
-    fn when_prepared(&mut self, now: Timestamp) {
-        let open = self.legs.iter().filter(|leg| matches!(leg, Leg::Open)).count();
-        let prepared = self.prepared().count();
-        let missing =
-            self.legs.iter().zip(&self.manifest.legs).enumerate().find_map(|(index, (leg, terms))| {
-                let needed = terms.required || self.manifest.rule == Rule::All;
-                match leg {
-                    Leg::Refused(reason) if needed => {
-                        Some(format!("leg {index} on {}: {reason}", terms.ledger))
-                    }
-                    _ => None,
-                }
-            });
-        let quorum = match self.manifest.rule {
-            Rule::All => self.legs.len(),
-            Rule::AtLeast(k) => usize::from(k),
-        };
-        if let Some(reason) = missing {
-            self.abort(reason);
-        } else if prepared + open < quorum {
-            self.abort(format!("{quorum} legs are needed, {prepared} can be had"));
-        } else if open == 0 && now + self.plan.decision_time > self.manifest.deadline {
-            self.abort("prepared too late for a decision before the deadline".into());
-        } else if open == 0 {
-            self.phase = Phase::Releasing;
-        }
-    }
-
-    fn out_of_time(&mut self, now: Timestamp) {
-        if now >= self.manifest.deadline {
-            let open: Vec<_> = self
-                .manifest
-                .legs()
-                .zip(&self.legs)
-                .filter(|(_, state)| matches!(state, Leg::Open))
-                .map(|((id, leg), _)| format!("{id} on {}", leg.ledger))
-                .collect();
-            self.abort(format!("the deadline passed while {} was not prepared", open.join(", ")));
-        }
-    }
-
-    /// No release counts that comes so late that COMMIT might miss T_D (design: "Secrets").
-    fn release(&mut self, who: u16, preimage: &Digest, now: Timestamp) -> Result<(), Rejected> {
-        let input = || Input::Released(who, Digest::ZERO);
-        let Some(participant) = self.manifest.participants.get(usize::from(who)) else {
-            return Err(self.rejected(&input(), "there is no such participant"));
-        };
-        if Digest::sha256(preimage.as_bytes()) != participant.hashlock {
-            return Err(self.rejected(&input(), "the secret does not open the participant's hashlock"));
-        }
-        if now + self.plan.decision_time > self.manifest.deadline {
-            self.abort(format!("participant {who} released too late for a decision before the deadline"));
-            return Ok(());
-        }
-        self.preimages[usize::from(who)] = Some(*preimage);
-        if self.phase == Phase::Releasing && self.preimages.iter().all(Option::is_some) {
-            self.phase = Phase::Committing;
-        }
-        Ok(())
-    }
-
-    fn abort(&mut self, reason: String) {
-        self.phase = Phase::Aborting { reason, by: self.aborter(0) };
-    }
-
-    /// The participant of this node at this place, or whoever may when there is no further one.
-    fn aborter(&self, place: usize) -> Aborter {
-        if place < self.plan.acts_for.len() { Aborter::Participant(place) } else { Aborter::AfterGrace }
-    }
-
-    fn abort_refused(&self, reason: &str, by: Aborter, why: &str) -> Phase {
-        match by {
-            Aborter::Participant(place) => {
-                Phase::Aborting { reason: reason.to_owned(), by: self.aborter(place + 1) }
-            }
-            Aborter::AfterGrace | Aborter::Anyone => {
-                Phase::Halted { reason: format!("D takes neither COMMIT nor ABORT: {why}") }
-            }
-        }
-    }
-
-    /// From then on G is over also by the clock of a ledger that counts whole seconds.
-    fn after_grace(&self) -> Timestamp {
-        self.manifest.grace_end() + sofie_model::Span::from_seconds(2)
-    }
-
-    /// What could not be done is tried again: the legs follow D, and what is undecided is aborted there.
-    fn resume(&mut self) -> Result<(), Rejected> {
-        let Phase::Halted { reason } = &self.phase else { return Ok(()) };
-        if self.broken {
-            return Err(self.rejected(&Input::Resumed, reason));
-        }
-        match self.decided.as_ref().map(|evidence| &evidence.fact) {
-            Some(Fact::Decided(_, decision)) => {
-                self.phase = Phase::Closing(decision.clone());
-                self.when_closed();
-            }
-            _ => self.abort(reason.clone()),
-        }
-        Ok(())
-    }
-
-    fn decide(&mut self, evidence: &Evidence) -> Result<(), Rejected> {
-        let Fact::Decided(txid, decision) = &evidence.fact else {
-            return Err(self.rejected(&Input::Decided(evidence.clone()), "the evidence is not of a decision"));
-        };
-        if *txid != self.txid || evidence.ledger != self.manifest.decision.ledger {
-            return Err(self.rejected(&Input::Decided(evidence.clone()), "it decides something else"));
-        }
-        match &self.decided {
-            Some(earlier) if earlier.fact == evidence.fact => {}
-            Some(_) => {
-                let reason = format!("{} changed its final decision (P3)", evidence.ledger);
-                self.broken = true;
-                self.phase = Phase::Halted { reason };
-            }
-            None => {
-                self.decided = Some(evidence.clone());
-                self.phase = Phase::Closing(decision.clone());
-                self.when_closed();
-            }
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, id: LegId, evidence: &Evidence) -> Result<(), Rejected> {
-        let Phase::Closing(decision) = &self.phase else { return Ok(()) };
-        let applied = decision.includes(id);
-        let expected = if applied { Fact::Applied(self.txid, id) } else { Fact::Reverted(self.txid, id) };
-        if evidence.fact != expected || self.manifest.leg(id).is_none_or(|leg| leg.ledger != evidence.ledger)
-        {
-            return Err(
-                self.rejected(&Input::Closed(id, evidence.clone()), "the decision says otherwise (P1)")
-            );
-        }
-        self.legs[usize::from(id.0)] = Leg::Closed { applied, evidence: Some(evidence.clone()) };
-        self.when_closed();
-        Ok(())
-    }
-
-    fn when_closed(&mut self) {
-        let Phase::Closing(decision) = &self.phase else { return };
-        let follows = |(id, leg): (LegId, &Leg)| match leg {
-            Leg::Closed { .. } => true,
-            Leg::Refused(_) => !decision.includes(id),
-            Leg::Open | Leg::Prepared(_) => false,
-        };
-        if (0..).map(LegId).zip(&self.legs).all(follows) {
-            self.phase = Phase::Done(decision.clone());
-        }
-    }
-
-    fn closing_effects(&self, decision: &Decision) -> Vec<Effect> {
-        let legs = (0..).map(LegId).zip(&self.legs);
-        legs.filter_map(|(id, leg)| match leg {
-            Leg::Closed { .. } => None,
-            // Included, whatever our own prepare was told: another's may have locked it, and D has seen all prepares.
-            _ if decision.includes(id) => Some(self.operate(id, Task::Apply(id))),
-            Leg::Refused(_) => None,
-            // Locked and to be undone.
-            Leg::Prepared(_) => Some(self.operate(id, Task::Revert(id))),
-            // An entry of a record ledger is inert without COMMIT: closing it needs no knowledge of its fate.
-            Leg::Open if self.manifest.legs[usize::from(id.0)].class == Class::Record => {
-                Some(self.operate(id, Task::Revert(id)))
-            }
-            // A lock of unknown fate: learn it first, then undo it (a lock that arrives after ABORT is refunded).
-            Leg::Open => Some(self.operate(id, Task::Prepare(id))),
+    /// A decision that another makes, and a claim, are noticed at the ledgers' poll.
+    fn look(&self) -> Effect {
+        Effect::Observe(match self.late.claim {
+            None => Look::Open,
+            Some(false) => Look::Claim,
+            Some(true) => Look::Decision,
         })
-        .collect()
-    }
-
-    /// The pivot is prepared last: until then its payer risks nothing.
-    fn preparable(&self) -> impl Iterator<Item = LegId> {
-        let pivot = self.manifest.pivot();
-        let open = |id: LegId| matches!(self.legs[usize::from(id.0)], Leg::Open);
-        let others_open = self.manifest.legs().any(|(id, _)| Some(id) != pivot && open(id));
-        self.manifest
-            .legs()
-            .map(|(id, _)| id)
-            .filter(move |id| open(*id) && (Some(*id) != pivot || !others_open))
-    }
-
-    /// The pivot's claimant releases last.
-    fn releasable(&self) -> impl Iterator<Item = u16> {
-        let claimant = self.claimant();
-        let held = move |who: u16| self.preimages[usize::from(who)].is_none();
-        let count = u16::try_from(self.preimages.len()).unwrap_or(u16::MAX);
-        let others_hold = (0..count).any(|who| Some(who) != claimant && held(who));
-        self.plan
-            .acts_for
-            .iter()
-            .copied()
-            .filter(move |who| *who < count && held(*who) && (Some(*who) != claimant || !others_hold))
-    }
-
-    fn claimant(&self) -> Option<u16> {
-        let leg = self.manifest.leg(self.manifest.pivot()?)?;
-        let Terms::Hashlock(terms) = &leg.terms else { return None };
-        let index = self.manifest.participants.iter().position(|one| one.account == terms.claimant)?;
-        u16::try_from(index).ok()
     }
 
     fn operate(&self, leg: LegId, task: Task) -> Effect {
-        let step = match task {
-            Task::Apply(_) => Step::Apply,
-            Task::Revert(_) => Step::Revert,
-            Task::Prepare(_) | Task::Decide(_) => Step::Prepare,
+        let step = match (task, &self.phase, &self.manifest.legs[usize::from(leg.0)].terms) {
+            (Task::Apply(_), Phase::Closing(Decision::Commit { preimages, .. }), Terms::Hashlock(_)) => {
+                Step::Claim(preimages.clone())
+            }
+            (Task::Apply(_), ..) => Step::Apply,
+            (Task::Revert(_), ..) => Step::Revert,
+            (Task::Prepare(_) | Task::Decide(_), ..) => Step::Prepare,
         };
         let ledger = self.manifest.legs[usize::from(leg.0)].ledger.clone();
         Effect::Operate {
@@ -481,51 +359,23 @@ impl State {
         }
     }
 
-    fn decide_effect(&self, commit: bool) -> Effect {
-        let decide = if commit {
-            let included = self.prepared().fold(0, |mask, (id, _)| mask | 1_u64 << id.0);
-            let evidence_root = evidence::root(self.prepared().map(|(_, evidence)| evidence));
-            Decide::Commit {
-                included,
-                evidence_root,
-                preimages: self.preimages.iter().flatten().copied().collect(),
-                guard: None,
-            }
-        } else {
-            let place = match &self.phase {
-                Phase::Aborting { by: Aborter::Participant(place), .. } => Some(*place),
-                _ => None,
-            };
-            let who = place.and_then(|place| self.plan.acts_for.get(place));
-            let participant = who.and_then(|who| self.manifest.participants.get(usize::from(*who)));
-            // Nobody by name: whoever carries it out may.
-            let by = participant.map_or(sofie_model::Account::ZERO, |one| one.account);
-            Decide::Abort { by, signatures: Vec::new() }
-        };
-        Effect::Operate {
-            task: Task::Decide(commit),
-            ledger: self.manifest.decision.ledger.clone(),
-            operation: Operation::Decide { manifest: self.manifest.clone(), decide },
-        }
+    /// No release is safe that comes less than this before T_D: inclusion(D) + finality(D), and what the clocks may
+    /// differ by where time is what the pivot rests on.
+    #[must_use]
+    pub fn decision_time(&self) -> Span {
+        self.plan.decision_time + self.plan.pivot.map_or(Span::ZERO, |clock| clock.skew)
+    }
+
+    /// P2, P5: a COMMIT that begins now could miss T_D.
+    fn too_late(&self, now: Timestamp) -> bool {
+        now + self.decision_time() > self.manifest.deadline
     }
 
     fn rejected(&self, input: &Input, why: &str) -> Rejected {
-        let input = match input {
-            Input::Prepared(leg, _) => format!("prepared({leg})"),
-            Input::PrepareRefused(leg, _) => format!("prepare-refused({leg})"),
-            Input::Released(who, _) => format!("released({who})"),
-            Input::Withheld(who, _) => format!("withheld({who})"),
-            Input::Woken => "woken".into(),
-            Input::Decided(_) => "decided".into(),
-            Input::DecideRefused(_) => "decide-refused".into(),
-            Input::Closed(leg, _) => format!("closed({leg})"),
-            Input::CloseRefused(leg, _) => format!("close-refused({leg})"),
-            Input::Resumed => "resumed".into(),
-        };
-        Rejected { txid: self.txid, input, why: why.into() }
+        Rejected { txid: self.txid, input: input.told(), why: why.into() }
     }
 }
 
 fn just_after(deadline: Timestamp) -> Timestamp {
-    deadline + sofie_model::Span::from_millis(1)
+    deadline + Span::from_millis(1)
 }

@@ -1,22 +1,30 @@
 //! P5: the inequalities on which a pivot, the one leg that rests on time, depends. Each term is needed:
 //! `crates/testkit/tests/model` finds what happens with one tick less.
 
+use minicbor::{Decode, Encode};
 use sofie_model::{Manifest, Span, Terms, Timestamp};
 
 /// What the pivot's inequalities are made of. D's and the pivot ledger's times come from their profiles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct PivotClock {
     /// D: from submitted to recorded, censorship included.
+    #[n(0)]
     pub inclusion_d: Span,
     /// D: from recorded to final.
+    #[n(1)]
     pub finality_d: Span,
     /// The pivot's ledger: from submitted to recorded, censorship included.
+    #[n(2)]
     pub inclusion_p: Span,
     /// The pivot's ledger: from recorded to final.
+    #[n(3)]
     pub finality_p: Span,
     /// How long until this node notices and acts, a restart included.
+    #[n(4)]
     pub detection: Span,
     /// The largest difference between the two ledgers' clocks.
+    #[n(5)]
     pub skew: Span,
 }
 

@@ -157,3 +157,6 @@ fn whole() -> String {
 fn twice() -> String {
     "stands twice".into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,8 +133,12 @@ impl Contracts {
             Note::about(txid.0, "accepted", true, accepted).by(owner),
         ];
         let entries = self.begun(&plan);
-        let transaction =
-            sofie_transaction::Plan { manifest: plan.manifest.clone(), acts_for: vec![0, 1], decision_time };
+        let transaction = sofie_transaction::Plan {
+            manifest: plan.manifest.clone(),
+            acts_for: vec![0, 1],
+            decision_time,
+            pivot: None,
+        };
         let driven =
             Driven::begin(plan).ok_or_else(|| invalid("ledger", "no leg of it holds the payment"))?;
         self.transactions.begin(transaction, entries, notes).await?;

@@ -145,6 +145,7 @@ impl World {
             manifest: plan.manifest.clone(),
             acts_for: vec![0, 1],
             decision_time: Span::ZERO,
+            pivot: None,
         };
         let driven = Driven::begin(plan).expect("an escrow leg");
         self.contracts.transactions.begin(transaction, entries, Vec::new()).await.expect("it is journaled");

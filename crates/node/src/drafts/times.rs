@@ -92,7 +92,11 @@ impl Desk {
         Ok(others + pivot)
     }
 
-    fn pivot_clock(&self, manifest: &Manifest, decision: &Site) -> Result<Option<PivotClock>, Refused> {
+    pub(super) fn pivot_clock(
+        &self,
+        manifest: &Manifest,
+        decision: &Site,
+    ) -> Result<Option<PivotClock>, Refused> {
         let Some((index, _)) = pivot(manifest) else { return Ok(None) };
         let site = self.site(&manifest.legs[index].ledger, &format!("legs[{index}].ledger"))?;
         Ok(Some(PivotClock {

@@ -148,7 +148,7 @@ pub(crate) fn transaction(state: &State, label: String, steps: Vec<Step>) -> Tra
     let phase = match state.phase() {
         Phase::Preparing => "preparing",
         Phase::Releasing => "collecting",
-        Phase::Committing | Phase::Aborting { .. } => "deciding",
+        Phase::Committing | Phase::Late | Phase::Aborting { .. } => "deciding",
         Phase::Closing(_) => "applying",
         Phase::Done(_) => "done",
         Phase::Halted { .. } => "halted",

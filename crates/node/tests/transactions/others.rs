@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use sofie_ledgers::fake::Fault;
 use sofie_model::{Leg, Terms};
 use sofie_transaction::{Phase, Plan};
 
@@ -52,6 +53,40 @@ async fn no_secret_is_released_once_d_has_decided() {
     assert!(aborted(&state), "{:?}", state.phase());
     assert_eq!(node.secrets.asked.load(Ordering::SeqCst), 0, "a secret was given away for nothing");
     assert!(world.facts().contains(&("log", "reverted 0".into())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_of_others_is_noticed_although_a_ledger_is_away() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let plan = plan(60);
+    world.log.script(None, Fault::Away(u32::MAX));
+    let node = world.node(folder.path(), None).await;
+    let mut handle = node.begin(plan.clone()).await.unwrap();
+    world.decide(&plan.manifest, false);
+    let decided = handle.until(|state| state.decided().is_some());
+    tokio::time::timeout(PATIENCE, decided).await.expect("it is noticed").expect("its node lives");
+}
+
+/// Known failures: a reorganisation undoes a prepare. On one thread, so that the second participant looks after it.
+#[tokio::test]
+async fn known_failure_a_prepare_that_a_reorganisation_undid_is_made_again_before_the_secret_goes() {
+    let (world, folder) = (World::with_blocks(), tempfile::tempdir().unwrap());
+    let log = world.log.clone();
+    let miner = tokio::spawn(async move {
+        loop {
+            log.mine();
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    });
+    let other = world.clone();
+    let reorganises = Box::new(move |_: &sofie_transaction::State| other.log.reorg(usize::MAX));
+    let node = world.node_with(folder.path(), None, reorganises).await;
+    let state = node.run(plan(60)).await;
+    assert!(committed(&state), "{:?}", state.phase());
+    let kinds = node.audit();
+    assert!(kinds.contains(&"undone".to_owned()), "{kinds:?}");
+    world.assert_committed().await;
+    miner.abort();
 }
 
 /// Known failures: two workers drive one transaction.

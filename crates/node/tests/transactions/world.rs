@@ -66,6 +66,12 @@ impl World {
         Self { evm, log }
     }
 
+    /// A record ledger that makes blocks, final at the head, and can take them back.
+    pub(crate) fn with_blocks() -> Self {
+        let profile = Profile { finality: Finality::Depth(0), ..profile("log", Class::Record, false) };
+        Self { log: Fake::new(profile, 0, clock::clock()), ..Self::new() }
+    }
+
     /// A node with a journal in `folder`.
     pub(crate) async fn node(&self, folder: &Path, pause: Option<Pause>) -> Node {
         self.node_with(folder, pause, Box::new(|_| {})).await
@@ -287,5 +293,5 @@ pub(crate) fn plan(seconds: u64) -> Plan {
         nonce: Digest([7; 32]),
     };
     manifest.check(now).unwrap();
-    Plan { manifest, acts_for: vec![0, 1], decision_time: Span::from_millis(100) }
+    Plan { manifest, acts_for: vec![0, 1], decision_time: Span::from_millis(100), pivot: None }
 }

@@ -104,7 +104,8 @@ async fn begin(life: &Life, transactions: &Transactions, plan: TransactionPlan) 
     }
     let people = u16::try_from(plan.secrets.len()).unwrap_or(0);
     let decision_time = world.decision_time(&plan);
-    let plan = Plan { manifest: plan.manifest, acts_for: (0..people).collect(), decision_time };
+    let acts_for = (0..people).collect();
+    let plan = Plan { manifest: plan.manifest, acts_for, decision_time, pivot: None };
     // In a crash this never returns, and the next run begins it. A failed journal is told to whoever keeps the node.
     let _ = transactions.begin(plan, Vec::new(), Vec::new()).await;
 }

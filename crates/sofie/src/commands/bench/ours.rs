@@ -56,6 +56,7 @@ async fn one(world: &World, manifest: &Arc<Manifest>) -> Result<(), Failure> {
         manifest: Manifest::clone(manifest),
         acts_for: vec![0, 1],
         decision_time: world.decision_time(),
+        pivot: None,
     };
     let begun = world.transactions.begin(plan, Vec::new(), Vec::new()).await;
     let mut handle = begun.map_err(|e| Failure::refused(TRIED, e, "look at the disk"))?;

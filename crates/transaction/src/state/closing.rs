@@ -1,0 +1,79 @@
+//! Apply: every leg follows D, and what has halted is driven on (design "Phases", P1, P3, P4).
+
+use sofie_model::{Class, Decision, Evidence, Fact, LegId};
+
+use super::{Leg, Phase, Rejected, State};
+use crate::{Effect, Input, Look, Task};
+
+impl State {
+    pub(super) fn close(&mut self, id: LegId, evidence: &Evidence) -> Result<(), Rejected> {
+        let Phase::Closing(decision) = &self.phase else { return Ok(()) };
+        let applied = decision.includes(id);
+        let expected = if applied { Fact::Applied(self.txid, id) } else { Fact::Reverted(self.txid, id) };
+        if evidence.fact != expected || self.manifest.leg(id).is_none_or(|leg| leg.ledger != evidence.ledger)
+        {
+            return Err(
+                self.rejected(&Input::Closed(id, evidence.clone()), "the decision says otherwise (P1)")
+            );
+        }
+        self.legs[usize::from(id.0)] = Leg::Closed { applied, evidence: Some(evidence.clone()) };
+        self.when_closed();
+        Ok(())
+    }
+
+    pub(super) fn when_closed(&mut self) {
+        let Phase::Closing(decision) = &self.phase else { return };
+        let follows = |(id, leg): (LegId, &Leg)| match leg {
+            Leg::Closed { .. } => true,
+            Leg::Refused(_) => !decision.includes(id),
+            Leg::Open => !decision.includes(id) && self.spared(id),
+            Leg::Prepared(_) => false,
+        };
+        if (0..).map(LegId).zip(&self.legs).all(follows) {
+            self.phase = Phase::Done(decision.clone());
+        }
+    }
+
+    pub(super) fn closing_effects(&self, decision: &Decision) -> Vec<Effect> {
+        let legs = (0..).map(LegId).zip(&self.legs);
+        let driven = legs.filter_map(|(id, leg)| match leg {
+            Leg::Closed { .. } => None,
+            // Included, whatever our own prepare was told: another's may have locked it, and D has seen all prepares.
+            _ if decision.includes(id) => Some(self.operate(id, Task::Apply(id))),
+            Leg::Refused(_) => None,
+            // Locked and to be undone.
+            Leg::Prepared(_) => Some(self.operate(id, Task::Revert(id))),
+            // An entry of a record ledger is inert without COMMIT: closing it needs no knowledge of its fate.
+            Leg::Open if self.manifest.legs[usize::from(id.0)].class == Class::Record => {
+                Some(self.operate(id, Task::Revert(id)))
+            }
+            // Nothing of ours is locked there.
+            Leg::Open if self.spared(id) => None,
+            // A lock of unknown fate: learn it first, then undo it (a lock that arrives after ABORT is refunded).
+            Leg::Open => Some(self.operate(id, Task::Prepare(id))),
+        });
+        driven.chain([Effect::Observe(Look::Stands)]).collect()
+    }
+
+    /// Whether nothing on this node can have locked the leg: its payer is elsewhere and undoes it there, or it is a
+    /// pivot whose turn never came. A script would take a lock after ABORT too, so that one is not asked for.
+    fn spared(&self, id: LegId) -> bool {
+        !self.locks_here(id) || (self.manifest.pivot() == Some(id) && !self.pivot_asked)
+    }
+
+    /// What could not be done is tried again: the legs follow D, and what is undecided is aborted there.
+    pub(super) fn resume(&mut self) -> Result<(), Rejected> {
+        let Phase::Halted { reason } = &self.phase else { return Ok(()) };
+        if self.broken {
+            return Err(self.rejected(&Input::Resumed, reason));
+        }
+        match self.decided.as_ref().map(|evidence| &evidence.fact) {
+            Some(Fact::Decided(_, decision)) => {
+                self.phase = Phase::Closing(decision.clone());
+                self.when_closed();
+            }
+            _ => self.abort(reason.clone()),
+        }
+        Ok(())
+    }
+}
