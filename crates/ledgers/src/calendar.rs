@@ -4,11 +4,17 @@
 //! like this is in docs/adr/0006-calendar.md.
 //!
 //! An entry is final once its batch is durable: one write, one signature, within milliseconds. It is inert: whether a
-//! transaction took effect is for D to say. One operator holds the key, so a decision must not rest on it alone.
+//! transaction took effect is for D to say.
 //!
-//! Left out: witnesses' cosignatures, decisions on the log, and tiles on disk: the log is held in memory.
+//! **As D.** With [`Config::decides`] it takes decisions too: the first valid one of a transaction stands
+//! ([`sofie_model::proof::calendar::decision`]), and it takes no other. One operator holds the key and could sign two
+//! histories, so what rests on it is labelled custodial. With one node that uses it, it is a local log: it survives that
+//! node's crash, and promises nothing to others.
+//!
+//! Left out: witnesses' cosignatures, and tiles on disk: the log is held in memory.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::PathBuf,
     sync::{
@@ -21,9 +27,12 @@ use std::{
 
 use async_trait::async_trait;
 pub use ed25519_dalek::SigningKey;
+pub use k256::ecdsa::SigningKey as AccountKey;
 use sofie_model::{
-    Class, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Span, Step, Terms, canonical,
-    proof::calendar::{Entry, LogProof, MAX_LEAF, MAX_LEAVES, MAX_ORIGIN, is_origin, verifier_key},
+    Account, Class, Decide, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Signature,
+    Span, Step, Terms,
+    contract::abort_digest,
+    proof::calendar::{Entry, LogProof, MAX_LEAVES, MAX_ORIGIN, decision, is_origin, verifier_key},
 };
 use tokio::sync::oneshot;
 
@@ -31,10 +40,12 @@ use crate::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status};
 
 mod file;
 mod log;
+mod wanted;
 mod writer;
 
 use file::LogFile;
 use log::{Foreign, Log};
+use wanted::Wanted;
 use writer::{Answer, MAX_QUEUE, Request, Writer};
 
 /// A clock further behind the log's last entry is not one to go on with.
@@ -55,6 +66,8 @@ pub struct Config {
     pub path: PathBuf,
     /// Read-only: the operator takes no new entries. What stands can still be asked for and proven.
     pub refuse: bool,
+    /// [`Profile::decides`]: it takes the decisions of transactions whose D it is.
+    pub decides: bool,
     /// [`Profile::inclusion`]: from `submit` to durable, on this disk under load.
     pub inclusion: Span,
     /// [`Profile::finalises`].
@@ -68,7 +81,7 @@ impl Config {
     #[must_use]
     pub fn new(id: LedgerId, origin: String, path: PathBuf) -> Self {
         let (inclusion, finalises, poll) = (INCLUSION, Span::ZERO, POLL);
-        Self { id, origin, path, refuse: false, inclusion, finalises, poll }
+        Self { id, origin, path, refuse: false, decides: false, inclusion, finalises, poll }
     }
 }
 
@@ -150,6 +163,7 @@ pub enum OpenError {
 pub struct Calendar {
     profile: Profile,
     key: SigningKey,
+    participants: BTreeMap<Account, AccountKey>,
     clock: Clock,
     log: Arc<RwLock<Log>>,
     read_only: AtomicBool,
@@ -169,7 +183,7 @@ impl Calendar {
         }
         let (log, file) = read(&config, &key)?;
         let profile = profile(&config);
-        let last = log.leaves.last().map(|leaf| leaf.at).unwrap_or_default();
+        let last = log.last_time();
         let behind = last.since(clock());
         if behind > MAX_CLOCK_BEHIND {
             return Err(OpenError::ClockBehind { path: config.path, behind });
@@ -183,7 +197,15 @@ impl Calendar {
             .map_err(|source| OpenError::Io { path: config.path, doing: "start the writer of", source })?;
         let read_only = AtomicBool::new(config.refuse);
         let (queue, writer) = (Some(queue), Some(writer));
-        Ok(Self { profile, key, clock, log, read_only, queue, writer })
+        let participants = BTreeMap::new();
+        Ok(Self { profile, key, participants, clock, log, read_only, queue, writer })
+    }
+
+    /// Signs an early ABORT for these participants, as a chain's keyring signs their transactions.
+    #[must_use]
+    pub fn acting_for(mut self, keys: impl IntoIterator<Item = AccountKey>) -> Self {
+        self.participants = keys.into_iter().map(|key| (Account::from(key.verifying_key()), key)).collect();
+        self
     }
 
     /// The log's public key, which a reader pins.
@@ -254,47 +276,88 @@ impl Calendar {
     }
 
     /// The entry that carries `operation` out.
-    fn entry(&self, operation: &Operation) -> Result<Entry, LedgerError> {
-        let unsupported = |reason: String| {
-            let (ledger, verb) = (self.profile.id.clone(), operation.verb());
-            LedgerError::Unsupported { ledger, verb, reason }
-        };
+    fn wanted(&self, operation: &Operation) -> Result<Wanted, LedgerError> {
         let (manifest, leg, step) = match operation {
             Operation::Note { topic, commitment } => {
-                return Ok(Entry::Note { topic: *topic, commitment: *commitment });
+                return Ok(Wanted::plain(Entry::Note { topic: *topic, commitment: *commitment }));
             }
-            Operation::Decide { .. } => return Err(unsupported("it takes records, not decisions".into())),
+            Operation::Decide { manifest, decide } => {
+                self.check_site(manifest, operation)?;
+                return Ok(Wanted::decision(manifest, decide));
+            }
             Operation::Leg { manifest, leg, step } => (manifest, *leg, step),
         };
+        let unsupported = |reason| self.unsupported(operation, reason);
         let found = manifest.leg(leg).filter(|found| found.ledger == self.profile.id);
         let found = found.ok_or_else(|| unsupported(format!("the manifest has no {leg} here")))?;
         let Terms::Record(commitment) = found.terms else {
             return Err(unsupported(format!("{leg} is a {} leg, and it takes records", found.class)));
         };
         let txid = manifest.txid();
-        match step {
-            Step::Prepare => Ok(Entry::Prepared { txid, leg, commitment }),
-            Step::Apply => Ok(Entry::Closed { txid, leg, applied: true }),
-            Step::Revert => Ok(Entry::Closed { txid, leg, applied: false }),
-            Step::Claim(_) | Step::Settle(_) | Step::Refund => Err(unsupported("it holds no value".into())),
+        Ok(Wanted::plain(match step {
+            Step::Prepare => Entry::Prepared { txid, leg, commitment },
+            Step::Apply => Entry::Closed { txid, leg, applied: true },
+            Step::Revert => Entry::Closed { txid, leg, applied: false },
+            Step::Claim(_) | Step::Settle(_) | Step::Refund => {
+                return Err(unsupported("it holds no value".into()));
+            }
+        }))
+    }
+
+    fn check_site(&self, manifest: &Manifest, operation: &Operation) -> Result<(), LedgerError> {
+        let site = &manifest.decision.ledger;
+        if !self.profile.decides {
+            return Err(self.unsupported(operation, "it takes records, not decisions".into()));
         }
+        if *site != self.profile.id {
+            return Err(self.unsupported(operation, format!("D is {site}")));
+        }
+        Ok(())
     }
 
-    fn decode(&self, intent: &Intent) -> Result<Entry, LedgerError> {
-        canonical::decode(&intent.0, MAX_LEAF)
-            .map_err(|error| self.nonsense(format!("no intent of it: {error}")))
+    /// An ABORT that comes without a signature gets its author's, if that key is here.
+    fn signed(&self, operation: &Operation) -> Operation {
+        let Operation::Decide { manifest, decide: Decide::Abort { by, signatures } } = operation else {
+            return operation.clone();
+        };
+        let key = self.participants.get(by).filter(|_| signatures.is_empty());
+        let own = key.map(|key| Signature::by(key, abort_digest(manifest)));
+        let signatures = signatures.iter().copied().chain(own).collect();
+        Operation::Decide { manifest: Arc::clone(manifest), decide: Decide::Abort { by: *by, signatures } }
     }
 
-    /// Why `entry` would not be taken now, if it would not.
-    fn objection(&self, entry: &Entry) -> Result<(), LedgerError> {
+    fn decode(&self, intent: &Intent) -> Result<Wanted, LedgerError> {
+        Wanted::from_intent(intent).map_err(|error| self.nonsense(format!("no intent of it: {error}")))
+    }
+
+    /// Why this would not be taken now, if it would not.
+    fn objection(&self, wanted: &Wanted) -> Result<(), LedgerError> {
         let log = self.log();
-        if log.find(entry).is_some() {
+        if log.find(&wanted.entry).is_some() {
             return Ok(());
         }
         if self.read_only.load(Ordering::Relaxed) {
             return Err(self.refused("the calendar is read-only: its operator takes no new entries".into()));
         }
-        log.objection(entry, &log::Waiting::default()).map_or(Ok(()), |why| Err(self.refused(why)))
+        let now = (self.clock)().max(log.last_time());
+        log.objection(wanted, &log::Waiting::default(), now).map_or(Ok(()), |why| Err(self.refused(why)))
+    }
+
+    /// Whichever decision stands. Without one, a COMMIT that is not valid by the log's clock will never be.
+    fn decided(&self, manifest: &Manifest, decide: &Decide) -> Status {
+        let log = self.log();
+        if let Some((index, leaf)) = log.decision(manifest) {
+            return Status::Final(leaf.evidence(&self.profile.id, index));
+        }
+        let (decision, signatures) = wanted::parts(decide);
+        match decision::check(manifest, &decision, &signatures, log.last_time()) {
+            Err(reason) if matches!(decide, Decide::Commit { .. }) => Status::Refused { reason },
+            _ => Status::Absent,
+        }
+    }
+
+    fn unsupported(&self, operation: &Operation, reason: String) -> LedgerError {
+        LedgerError::Unsupported { ledger: self.profile.id.clone(), verb: operation.verb(), reason }
     }
 
     fn transient(&self, reason: &str) -> LedgerError {
@@ -317,9 +380,9 @@ impl Ledger for Calendar {
     }
 
     async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
-        let entry = self.entry(operation)?;
-        self.objection(&entry)?;
-        Ok(Intent(canonical::encode(&entry)))
+        let wanted = self.wanted(&self.signed(operation))?;
+        self.objection(&wanted)?;
+        Ok(wanted.to_intent())
     }
 
     /// An entry has no nonce to keep: its content is its name.
@@ -328,19 +391,22 @@ impl Ledger for Calendar {
     }
 
     async fn submit(&self, intent: &Intent) -> Result<(), LedgerError> {
-        let entry = self.decode(intent)?;
-        self.objection(&entry)?;
-        self.ask(|asker| Request::Append(entry, asker)).await
+        let wanted = self.decode(intent)?;
+        self.objection(&wanted)?;
+        self.ask(|asker| Request::Append(wanted, asker)).await
     }
 
     async fn status(&self, operation: &Operation, _: Option<&Intent>) -> Result<Status, LedgerError> {
-        let entry = self.entry(operation)?;
+        let wanted = self.wanted(operation)?;
+        if let Operation::Decide { manifest, decide } = operation {
+            return Ok(self.decided(manifest, decide));
+        }
         let log = self.log();
-        Ok(match log.find(&entry) {
+        Ok(match log.find(&wanted.entry) {
             Some((index, leaf)) => Status::Final(leaf.evidence(&self.profile.id, index)),
-            // What is closed is never prepared any more. All other objections may pass.
-            None => match (entry, log.objection(&entry, &log::Waiting::default())) {
-                (Entry::Prepared { .. }, Some(reason)) => Status::Refused { reason },
+            // What is closed or decided is never prepared any more. All other objections may pass.
+            None => match log.objection(&wanted, &log::Waiting::default(), log.last_time()) {
+                Some(reason) if matches!(wanted.entry, Entry::Prepared { .. }) => Status::Refused { reason },
                 _ => Status::Absent,
             },
         })
@@ -410,7 +476,7 @@ fn profile(config: &Config) -> Profile {
     Profile {
         id: config.id.clone(),
         classes: vec![Class::Record],
-        decides: false,
+        decides: config.decides,
         finality: Finality::Instant,
         inclusion: config.inclusion,
         finalises: config.finalises,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Account, Digest, LedgerId, LegId, Timestamp, Txid, canonical};
 
 /// The decision that D holds.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "decision")]
 pub enum Decision {
     /// The transaction takes effect on the included legs.

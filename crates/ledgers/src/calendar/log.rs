@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use sofie_model::{
-    Digest, LegId, Txid, canonical,
+    Digest, LegId, Manifest, Timestamp, Txid, canonical,
     proof::calendar::{
-        Checkpoint, Entry, Included, Leaf, MAX_LEAF, Published, SECONDS, Second,
+        Checkpoint, Entry, Included, Leaf, MAX_LEAF, Published, SECONDS, Second, decision,
         merkle::{Tree, leaf_hash},
     },
 };
 
-use super::file::Frame;
+use super::{file::Frame, wanted::Wanted};
 
 /// A log with more entries takes no new ones: at about 300 bytes an entry this is as much as one process should hold.
 pub(super) const MAX_ENTRIES: u64 = 1 << 22;
@@ -29,6 +29,8 @@ pub(super) struct Log {
     /// The first place of each entry.
     index: HashMap<Entry, u64>,
     prepared: HashSet<(Txid, LegId)>,
+    /// The places of each transaction's decisions. There is one, unless the file is another's.
+    decided: HashMap<Txid, Vec<u64>>,
     last_note: Option<String>,
     is_new: bool,
 }
@@ -44,6 +46,7 @@ impl Log {
             seconds_tree: Tree::default(),
             index: HashMap::new(),
             prepared: HashSet::new(),
+            decided: HashMap::new(),
             last_note: None,
             is_new: true,
         }
@@ -54,25 +57,47 @@ impl Log {
     }
 
     pub(super) fn find(&self, entry: &Entry) -> Option<(u64, &Leaf)> {
-        let index = *self.index.get(entry)?;
+        self.place(*self.index.get(entry)?)
+    }
+
+    /// The first valid decision of `manifest`: a reader who reads it all takes the same one.
+    pub(super) fn decision(&self, manifest: &Manifest) -> Option<(u64, &Leaf)> {
+        let places = self.decided.get(&manifest.txid())?;
+        places.iter().filter_map(|index| self.place(*index)).find(|(_, leaf)| is_valid(manifest, leaf))
+    }
+
+    fn place(&self, index: u64) -> Option<(u64, &Leaf)> {
         Some((index, self.leaves.get(usize::try_from(index).ok()?)?))
     }
 
-    /// Why the log's rules do not let `entry` in after `waiting`, if they do not.
-    pub(super) fn objection(&self, entry: &Entry, waiting: &Waiting) -> Option<String> {
+    /// The log's clock: nothing will be recorded before it.
+    pub(super) fn last_time(&self) -> Timestamp {
+        self.leaves.last().map(|leaf| leaf.at).unwrap_or_default()
+    }
+
+    /// Why the log's rules do not let this in after `waiting` at the time `now`, if they do not.
+    pub(super) fn objection(&self, wanted: &Wanted, waiting: &Waiting, now: Timestamp) -> Option<String> {
         let stands = |entry: &Entry| self.index.contains_key(entry) || waiting.entries.contains(entry);
         let closed = |txid, leg, applied| stands(&Entry::Closed { txid, leg, applied });
         let is_prepared = |place| self.prepared.contains(place) || waiting.prepared.contains(place);
-        match *entry {
-            Entry::Prepared { txid, leg, .. } if closed(txid, leg, true) || closed(txid, leg, false) => {
+        let is_decided = |txid| self.decided.contains_key(txid) || waiting.decided.contains(txid);
+        match &wanted.entry {
+            Entry::Prepared { txid, leg, .. } if closed(*txid, *leg, true) || closed(*txid, *leg, false) => {
                 Some(format!("{leg} of {txid} is closed"))
             }
-            Entry::Closed { txid, leg, applied: true } if !is_prepared(&(txid, leg)) => {
+            Entry::Prepared { txid, .. } | Entry::Decided { txid, .. } if is_decided(txid) => {
+                Some(format!("{txid} is decided"))
+            }
+            Entry::Closed { txid, leg, applied: true } if !is_prepared(&(*txid, *leg)) => {
                 Some(format!("nothing is prepared for {leg} of {txid}"))
             }
             _ if self.size() + waiting.entries.len() as u64 >= MAX_ENTRIES => {
                 Some(format!("the log is full with {MAX_ENTRIES} entries: open one with a new origin"))
             }
+            Entry::Decided { decision, signatures, .. } => match &wanted.manifest {
+                Some(manifest) => decision::check(manifest, decision, signatures, now).err(),
+                None => Some("a decision without its manifest".into()),
+            },
             _ => None,
         }
     }
@@ -80,9 +105,13 @@ impl Log {
     pub(super) fn append(&mut self, leaf: Leaf) {
         let index = self.size();
         self.tree.append(leaf_hash(&canonical::encode(&leaf)));
-        self.index.entry(leaf.entry).or_insert(index);
-        if let Entry::Prepared { txid, leg, .. } = leaf.entry {
-            self.prepared.insert((txid, leg));
+        self.index.entry(leaf.entry.clone()).or_insert(index);
+        match &leaf.entry {
+            Entry::Prepared { txid, leg, .. } => {
+                self.prepared.insert((*txid, *leg));
+            }
+            Entry::Decided { txid, .. } => self.decided.entry(*txid).or_default().push(index),
+            Entry::Closed { .. } | Entry::Note { .. } => {}
         }
         self.leaves.push(leaf);
     }
@@ -200,6 +229,7 @@ impl Log {
 pub(super) struct Waiting {
     entries: HashSet<Entry>,
     prepared: HashSet<(Txid, LegId)>,
+    decided: HashSet<Txid>,
 }
 
 impl Waiting {
@@ -208,10 +238,25 @@ impl Waiting {
     }
 
     pub(super) fn insert(&mut self, entry: Entry) {
-        if let Entry::Prepared { txid, leg, .. } = entry {
-            self.prepared.insert((txid, leg));
+        match &entry {
+            Entry::Prepared { txid, leg, .. } => {
+                self.prepared.insert((*txid, *leg));
+            }
+            Entry::Decided { txid, .. } => {
+                self.decided.insert(*txid);
+            }
+            Entry::Closed { .. } | Entry::Note { .. } => {}
         }
         self.entries.insert(entry);
+    }
+}
+
+fn is_valid(manifest: &Manifest, leaf: &Leaf) -> bool {
+    match &leaf.entry {
+        Entry::Decided { decision, signatures, .. } => {
+            decision::check(manifest, decision, signatures, leaf.at).is_ok()
+        }
+        _ => false,
     }
 }
 

@@ -1,6 +1,8 @@
 use std::sync::{Mutex, atomic::AtomicU64};
 
-use sofie_model::{Account, Attestation, Fact, SignedAttestation, Timestamp, proof::calendar::merkle};
+use sofie_model::{
+    Account, Attestation, Fact, SignedAttestation, Timestamp, manifest::Participant, proof::calendar::merkle,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -13,12 +15,13 @@ struct Place {
     folder: TempDir,
     now: Arc<AtomicU64>,
     opened: Mutex<u32>,
+    decides: bool,
 }
 
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { folder, now: Arc::new(AtomicU64::new(START)), opened: Mutex::new(0) }
+        Self { folder, now: Arc::new(AtomicU64::new(START)), opened: Mutex::new(0), decides: false }
     }
 
     fn path(&self) -> PathBuf {
@@ -27,7 +30,7 @@ impl Place {
 
     fn config(&self) -> Config {
         let (id, origin) = ("calendar".parse().unwrap(), "example.com/calendar".into());
-        Config::new(id, origin, self.path())
+        Config { decides: self.decides, ..Config::new(id, origin, self.path()) }
     }
 
     fn clock(&self) -> Clock {
@@ -36,7 +39,7 @@ impl Place {
     }
 
     fn try_open(&self) -> Result<Calendar, OpenError> {
-        Calendar::open(self.config(), key(), self.clock())
+        Ok(Calendar::open(self.config(), key(), self.clock())?.acting_for([party(1), party(2)]))
     }
 
     fn calendar(&self) -> Calendar {
@@ -50,6 +53,15 @@ impl Place {
 
 fn key() -> SigningKey {
     SigningKey::from_bytes(&[9; 32])
+}
+
+/// A participant's key.
+fn party(byte: u8) -> AccountKey {
+    AccountKey::from_slice(&[byte; 32]).unwrap()
+}
+
+fn account(byte: u8) -> Account {
+    Account::from(party(byte).verifying_key())
 }
 
 fn note(number: u64) -> Operation {
@@ -103,8 +115,8 @@ impl Harness for Place {
             chain_id: 0,
             decision: Account::ZERO,
             escrow: Account([0xe; 20]),
-            payer: Account([1; 20]),
-            payee: Account([2; 20]),
+            payer: account(1),
+            payee: account(2),
             evidence_key: Account([3; 20]),
             amount: 1,
             others: vec![],
@@ -131,6 +143,135 @@ async fn it_conforms() {
     let outcomes = conformance::run_all(&Place::new()).await.unwrap();
     assert_eq!(conformance::failures(&outcomes), "");
     assert!(outcomes.len() >= 16, "{}", outcomes.len());
+}
+
+#[tokio::test]
+async fn it_conforms_as_a_decision_ledger() {
+    let outcomes = conformance::run_all(&Place { decides: true, ..Place::new() }).await.unwrap();
+    assert_eq!(conformance::failures(&outcomes), "");
+    let decisions = outcomes.iter().filter(|one| one.name.starts_with("decision:")).count();
+    assert!(decisions >= 10, "{decisions}");
+}
+
+/// A transaction that this calendar decides, with two participants and a guard until G.
+fn guarded() -> Manifest {
+    let participant = |byte| Participant { account: account(byte), hashlock: Digest::sha256(&[byte; 32]) };
+    let mut manifest = no_manifest();
+    manifest.legs = vec![sofie_model::Leg {
+        ledger: "calendar".parse().unwrap(),
+        class: Class::Record,
+        finality: Finality::Instant,
+        required: true,
+        terms: Terms::Record(Digest::ZERO),
+        fee_limit: 0,
+    }];
+    manifest.decision.ledger = "calendar".parse().unwrap();
+    (manifest.decision.chain_id, manifest.decision.contract) = (0, Account::ZERO);
+    manifest.deadline = Timestamp::from_millis(START) + Span::from_seconds(10);
+    manifest.deadline = Timestamp::from_seconds(manifest.deadline.as_seconds());
+    manifest.grace = Span::from_seconds(10);
+    manifest.guard = account(3);
+    manifest.participants = vec![participant(1), participant(2)];
+    manifest
+}
+
+fn commit(manifest: &Manifest, guard: Option<&AccountKey>) -> Operation {
+    let (included, evidence_root) = (1, Digest::ZERO);
+    let digest = sofie_model::contract::commit_digest(manifest, included, evidence_root);
+    let guard = guard.map(|key| Signature::by(key, digest));
+    let preimages = vec![Digest([1; 32]), Digest([2; 32])];
+    let decide = Decide::Commit { included, evidence_root, preimages, guard };
+    Operation::Decide { manifest: Arc::new(manifest.clone()), decide }
+}
+
+fn abort(manifest: &Manifest, signers: &[u8]) -> Operation {
+    let signature = |byte: &u8| Signature::by(&party(*byte), abort_digest(manifest));
+    let decide = Decide::Abort { by: account(1), signatures: signers.iter().map(signature).collect() };
+    Operation::Decide { manifest: Arc::new(manifest.clone()), decide }
+}
+
+async fn why_not(calendar: &Calendar, operation: &Operation) -> String {
+    match calendar.intend(operation).await {
+        Err(LedgerError::Refused { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn after_the_deadline_it_wants_the_guard_and_before_g_every_signature() {
+    let place = Place { decides: true, ..Place::new() };
+    let (calendar, manifest) = (place.calendar(), guarded());
+    assert!(why_not(&calendar, &abort(&manifest, &[])).await.contains("every participant"));
+    assert!(why_not(&calendar, &abort(&manifest, &[1])).await.contains("every participant"));
+    let early = calendar.intend(&abort(&manifest, &[1, 2])).await;
+    assert!(early.is_ok(), "{early:?}");
+    let plain = calendar.intend(&commit(&manifest, None)).await.unwrap();
+
+    place.wait(15_000);
+    for operation in [commit(&manifest, None), commit(&manifest, Some(&party(1)))] {
+        assert!(why_not(&calendar, &operation).await.contains("the guard"));
+    }
+    let Err(LedgerError::Refused { reason, .. }) = calendar.submit(&plain).await else { panic!("too late") };
+    assert!(reason.contains("the guard"), "{reason}");
+    let signed = commit(&manifest, Some(&party(3)));
+    let intent = calendar.intend(&signed).await.unwrap();
+    calendar.submit(&intent).await.unwrap();
+    let Status::Final(decided) = calendar.status(&signed, None).await.unwrap() else { panic!("not there") };
+    let proof = calendar.prove(&manifest, std::slice::from_ref(&decided)).await.unwrap();
+    assert_eq!(proof.verify(&calendar.profile.id, &manifest).unwrap().evidence, [decided]);
+
+    // What is decided is neither decided again nor prepared.
+    place.wait(15_000);
+    assert!(why_not(&calendar, &abort(&manifest, &[])).await.contains("is decided"));
+    let leg = sofie_model::LegId(0);
+    let manifest = Arc::new(manifest);
+    let late = Operation::Leg { manifest: manifest.clone(), leg, step: Step::Prepare };
+    assert!(why_not(&calendar, &late).await.contains("is decided"));
+    assert!(matches!(calendar.status(&late, None).await.unwrap(), Status::Refused { .. }));
+}
+
+/// Its clock stands still while nothing comes in: an older COMMIT may still be on its way.
+#[tokio::test]
+async fn a_commit_is_given_up_only_when_the_log_itself_is_past_it() {
+    let place = Place { decides: true, ..Place::new() };
+    let (calendar, manifest) = (place.calendar(), guarded());
+    let commit = commit(&manifest, None);
+    place.wait(15_000);
+    assert_eq!(calendar.status(&commit, None).await.unwrap(), Status::Absent);
+    append(&calendar, 1).await;
+    assert!(matches!(calendar.status(&commit, None).await.unwrap(), Status::Refused { .. }));
+}
+
+/// A log that somebody else wrote, or an older program, may hold what is no decision.
+#[test]
+fn a_reader_takes_the_first_valid_decision() {
+    let manifest = guarded();
+    let entry = |operation: &Operation| match operation {
+        Operation::Decide { manifest, decide } => Wanted::decision(manifest, decide).entry,
+        _ => unreachable!(),
+    };
+    let mut log = Log::new("example.com/calendar".into(), Digest::ZERO);
+    let at = |seconds| manifest.deadline + Span::from_seconds(seconds);
+    let unsigned = entry(&commit(&manifest, None));
+    let signed = entry(&commit(&manifest, Some(&party(3))));
+    let late = entry(&abort(&manifest, &[]));
+    for (seconds, entry) in [(1, unsigned.clone()), (1, late.clone()), (2, signed), (11, late)] {
+        log.append(sofie_model::proof::calendar::Leaf { at: at(seconds), entry });
+    }
+    assert_eq!(log.decision(&manifest).map(|(index, _)| index), Some(2));
+    assert_eq!(log.find(&unsigned).map(|(index, _)| index), Some(0));
+}
+
+#[tokio::test]
+async fn without_decides_it_takes_records_only() {
+    let (place, manifest) = (Place::new(), guarded());
+    let answer = place.calendar().intend(&commit(&manifest, None)).await;
+    assert!(matches!(answer, Err(LedgerError::Unsupported { verb: "commit", .. })), "{answer:?}");
+    let place = Place { decides: true, ..Place::new() };
+    let mut elsewhere = manifest;
+    elsewhere.decision.ledger = "another".parse().unwrap();
+    let answer = place.calendar().intend(&commit(&elsewhere, None)).await;
+    assert!(matches!(answer, Err(LedgerError::Unsupported { verb: "commit", .. })), "{answer:?}");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use ed25519_dalek::SigningKey;
 use sofie_model::{
     Timestamp, canonical,
     proof::calendar::{
-        Checkpoint, Entry, Leaf, SECONDS, Second,
+        Checkpoint, Leaf, SECONDS, Second,
         merkle::{Edge, leaf_hash},
     },
 };
@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use super::{
     file::{Frame, LogFile, WriteError},
     log::{Log, Waiting},
+    wanted::Wanted,
 };
 use crate::Clock;
 
@@ -44,7 +45,7 @@ pub(super) enum Answer {
 }
 
 pub(super) enum Request {
-    Append(Entry, oneshot::Sender<Answer>),
+    Append(Wanted, oneshot::Sender<Answer>),
     /// Publish the last second, if it is over.
     Publish(oneshot::Sender<Answer>),
 }
@@ -113,10 +114,9 @@ impl Writer {
         self.take(requests, now, &mut batch);
         if let Err(why) = self.write(&batch.frames) {
             (self.edge, self.seconds_edge) = before;
-            for (asker, answer) in batch.answers {
-                let failed = Answer::Failed(why.clone());
-                // Whoever went away asks for the status later.
-                let _ = asker.send(if answer == Answer::Stands { failed } else { answer });
+            // A refusal may rest on what was to be written with it. Whoever went away asks for the status later.
+            for (asker, _) in batch.answers {
+                let _ = asker.send(Answer::Failed(why.clone()));
             }
             return;
         }
@@ -142,20 +142,20 @@ impl Writer {
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
         let mut waiting = Waiting::default();
         for request in requests {
-            let (entry, asker) = match request {
-                Request::Append(entry, asker) => (entry, asker),
+            let (wanted, asker) = match request {
+                Request::Append(wanted, asker) => (wanted, asker),
                 Request::Publish(asker) => {
                     batch.answers.push((asker, Answer::Stands));
                     continue;
                 }
             };
-            let answer = if log.find(&entry).is_some() || waiting.contains(&entry) {
+            let answer = if log.find(&wanted.entry).is_some() || waiting.contains(&wanted.entry) {
                 Answer::Stands
-            } else if let Some(why) = log.objection(&entry, &waiting) {
+            } else if let Some(why) = log.objection(&wanted, &waiting, now) {
                 Answer::Refused(why)
             } else {
-                waiting.insert(entry);
-                batch.leaves.push(Leaf { at: now, entry });
+                waiting.insert(wanted.entry.clone());
+                batch.leaves.push(Leaf { at: now, entry: wanted.entry });
                 Answer::Stands
             };
             batch.answers.push((asker, answer));
@@ -200,7 +200,7 @@ impl Writer {
             self.open_second = None;
         }
         for leaf in &batch.leaves {
-            log.append(*leaf);
+            log.append(leaf.clone());
             self.last = leaf.at;
             self.open_second = Some(leaf.at.as_seconds());
         }

@@ -5,29 +5,33 @@
 //! 3.4), and it never decreases along the log. That is the operator's word, signed with the checkpoint. The tree of
 //! seconds is the further evidence: its root for second s, once others hold it, bounds every entry below from above.
 //!
-//! Left out: that a `Prepared` entry is the *first* with its commitment. A log that appends a second one gives itself
-//! away to whoever reads it all; a proof of some leaves cannot show it. Notes belong to no transaction: they are
+//! Left out: that a `Prepared` entry is the *first* with its commitment, or a `Decided` one the first valid. A log that
+//! appends a second one gives itself away to whoever reads it all; a proof of some leaves cannot show it. Notes belong to no transaction: they are
 //! decoded, and what they mean is for the reader to compare.
 
 use minicbor::{Decode, Encode};
 
 use super::{Anchor, BadProof, Proven};
-use crate::{Digest, Evidence, Fact, LedgerId, LegId, Manifest, Position, Terms, Timestamp, Txid, canonical};
+use crate::{
+    Decision, Digest, Evidence, Fact, LedgerId, LegId, Manifest, Position, Signature, Terms, Timestamp, Txid,
+    canonical,
+};
 
 mod checkpoint;
+pub mod decision;
 pub mod merkle;
 
 pub use checkpoint::{BadCheckpoint, Checkpoint, MAX_ORIGIN, is_origin, verifier_key};
 
 /// A proof with more leaves is refused.
 pub const MAX_LEAVES: usize = 1024;
-/// A longer leaf is refused; the longest that there is has 90 bytes.
-pub const MAX_LEAF: usize = 128;
+/// A longer leaf is refused; the longest that there is, an ABORT that sixteen participants sign, has 1,144 bytes.
+pub const MAX_LEAF: usize = 1280;
 /// What the name of a log's tree of seconds ends with.
 pub const SECONDS: &str = "/seconds";
 
 /// What stands in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum Entry {
     /// A leg's salted commitment: inert until a reader verifies COMMIT on D.
     #[n(0)]
@@ -65,23 +69,37 @@ pub enum Entry {
         #[n(1)]
         commitment: Digest,
     },
+    /// The decision of a transaction whose D is this log, if it is the first valid one ([`decision::check`]).
+    #[n(3)]
+    Decided {
+        /// The transaction.
+        #[n(0)]
+        txid: Txid,
+        /// COMMIT with every preimage, or ABORT.
+        #[n(1)]
+        decision: Decision,
+        /// The guard's under COMMIT; its author's or every participant's under ABORT.
+        #[n(2)]
+        signatures: Vec<Signature>,
+    },
 }
 
 impl Entry {
     /// The fact that the entry states.
     #[must_use]
-    pub const fn fact(&self) -> Fact {
-        match *self {
-            Self::Prepared { txid, leg, .. } => Fact::Prepared(txid, leg),
-            Self::Closed { txid, leg, applied: true } => Fact::Applied(txid, leg),
-            Self::Closed { txid, leg, applied: false } => Fact::Reverted(txid, leg),
-            Self::Note { topic, commitment } => Fact::Noted(topic, commitment),
+    pub fn fact(&self) -> Fact {
+        match self {
+            Self::Prepared { txid, leg, .. } => Fact::Prepared(*txid, *leg),
+            Self::Closed { txid, leg, applied: true } => Fact::Applied(*txid, *leg),
+            Self::Closed { txid, leg, applied: false } => Fact::Reverted(*txid, *leg),
+            Self::Note { topic, commitment } => Fact::Noted(*topic, *commitment),
+            Self::Decided { txid, decision, .. } => Fact::Decided(*txid, decision.clone()),
         }
     }
 }
 
 /// A leaf of the log. Its canonical bytes are what is hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Leaf {
     /// When the log took it.
@@ -182,6 +200,10 @@ impl LogProof {
             let fact = included
                 .verify(&head, ledger, manifest, evidence.last())
                 .map_err(|why| refuse(format!("leaf {}", included.index), why))?;
+            let decides = |one: &Evidence| matches!(one.fact, Fact::Decided(..));
+            if decides(&fact) && evidence.iter().any(decides) {
+                return Err(refuse(format!("leaf {}", included.index), "a decision stands before it".into()));
+            }
             evidence.push(fact);
         }
         if let Some(published) = &self.published {
@@ -208,7 +230,7 @@ impl Included {
             return Err("its path does not lead to the checkpoint's root".into());
         }
         let leaf: Leaf = canonical::decode(&self.leaf, MAX_LEAF).map_err(|error| error.to_string())?;
-        check_entry(&leaf.entry, ledger, manifest)?;
+        check_leaf(&leaf, ledger, manifest)?;
         match before {
             Some(before) if before.position.index >= self.index => Err("the leaves are not in order".into()),
             Some(before) if before.at > leaf.at => Err("its time lies before that of an earlier leaf".into()),
@@ -237,24 +259,43 @@ impl Published {
     }
 }
 
-/// Whether an entry is one that `manifest` has on `ledger`.
-fn check_entry(entry: &Entry, ledger: &LedgerId, manifest: &Manifest) -> Result<(), String> {
-    let (txid, id) = match entry {
-        Entry::Prepared { txid, leg, .. } | Entry::Closed { txid, leg, .. } => (txid, leg),
-        Entry::Note { .. } => return Ok(()),
+/// Whether a leaf is one that `manifest` has on `ledger`.
+fn check_leaf(leaf: &Leaf, ledger: &LedgerId, manifest: &Manifest) -> Result<(), String> {
+    let ours = |txid: &Txid| {
+        let about_another = || format!("it is about another transaction, {txid}");
+        if *txid == manifest.txid() { Ok(()) } else { Err(about_another()) }
     };
-    if *txid != manifest.txid() {
-        return Err(format!("it is about another transaction, {txid}"));
-    }
-    let leg = manifest.leg(*id).filter(|leg| leg.ledger == *ledger);
-    let terms = leg.map(|leg| &leg.terms);
-    match (entry, terms) {
-        (_, None) => Err(format!("the manifest has no {id} on {ledger}")),
-        (Entry::Prepared { commitment, .. }, Some(Terms::Record(expected))) if commitment != expected => {
-            Err(format!("it commits to {commitment}, the manifest to {expected}"))
+    match &leaf.entry {
+        Entry::Note { .. } => Ok(()),
+        Entry::Prepared { txid, leg, commitment } => {
+            ours(txid)?;
+            match record(manifest, *leg, ledger)? {
+                expected if expected == *commitment => Ok(()),
+                expected => Err(format!("it commits to {commitment}, the manifest to {expected}")),
+            }
         }
-        (_, Some(Terms::Record(_))) => Ok(()),
-        (_, Some(_)) => Err(format!("{id} is no record")),
+        Entry::Closed { txid, leg, .. } => {
+            ours(txid)?;
+            record(manifest, *leg, ledger).map(drop)
+        }
+        Entry::Decided { txid, decision, signatures } => {
+            ours(txid)?;
+            let site = &manifest.decision.ledger;
+            if site != ledger {
+                return Err(format!("the decision stands on {site}, not on {ledger}"));
+            }
+            decision::check(manifest, decision, signatures, leaf.at)
+        }
+    }
+}
+
+/// The commitment of a record leg on `ledger`.
+fn record(manifest: &Manifest, id: LegId, ledger: &LedgerId) -> Result<Digest, String> {
+    let leg = manifest.leg(id).filter(|leg| leg.ledger == *ledger);
+    match leg.map(|leg| &leg.terms) {
+        None => Err(format!("the manifest has no {id} on {ledger}")),
+        Some(Terms::Record(commitment)) => Ok(*commitment),
+        Some(_) => Err(format!("{id} is no record")),
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::{merkle::Tree, *};
 use crate::{
     Account, Class, Finality, Leg, Proof, Rule, Span,
-    manifest::{DecisionSite, Participant},
+    manifest::{DecisionSite, MAX_PARTICIPANTS, Participant},
 };
 
 fn ledger() -> LedgerId {
@@ -111,9 +111,66 @@ fn a_proof_gives_the_entries_back_with_place_and_time() {
 #[test]
 fn the_longest_leaf_is_within_its_limit() {
     let all = Digest([0xff; 32]);
-    let entry = Entry::Prepared { txid: Txid(all), leg: LegId(u16::MAX), commitment: all };
-    let leaf = canonical::encode(&Leaf { at: Timestamp::from_millis(u64::MAX), entry });
-    assert!(leaf.len() <= 90, "{} bytes", leaf.len());
+    let leaf = |entry| canonical::encode(&Leaf { at: Timestamp::from_millis(u64::MAX), entry }).len();
+    let record = leaf(Entry::Prepared { txid: Txid(all), leg: LegId(u16::MAX), commitment: all });
+    assert!(record <= 90, "{record} bytes");
+    let signatures = vec![Signature([0xff; 65]); MAX_PARTICIPANTS];
+    let abort = Decision::Abort { by: Account([0xff; 20]) };
+    let abort = leaf(Entry::Decided { txid: Txid(all), decision: abort, signatures });
+    let preimages = vec![all; MAX_PARTICIPANTS];
+    let commit = Decision::Commit { included: u64::MAX, evidence_root: all, preimages };
+    let signatures = vec![Signature([0xff; 65])];
+    let commit = leaf(Entry::Decided { txid: Txid(all), decision: commit, signatures });
+    assert!(commit < abort && abort <= MAX_LEAF, "{commit} and {abort} bytes");
+    assert_eq!(abort, 1144, "as MAX_LEAF says");
+}
+
+/// The same transaction, decided on this log.
+fn decided_here() -> Manifest {
+    let mut manifest = manifest();
+    manifest.decision.ledger = ledger();
+    (manifest.decision.chain_id, manifest.decision.contract) = (0, Account::ZERO);
+    manifest.deadline = Timestamp::from_seconds(2_000_000);
+    manifest
+}
+
+fn commit(preimage: Digest) -> Entry {
+    let decision =
+        Decision::Commit { included: 0b11, evidence_root: Digest::ZERO, preimages: vec![preimage] };
+    Entry::Decided { txid: decided_here().txid(), decision, signatures: vec![] }
+}
+
+#[test]
+fn a_decision_on_the_log_is_proven_to_whoever_has_the_manifest() {
+    let manifest = decided_here();
+    let mut log = Log::new((0..40).map(|n| note(n, b"foreign")).collect());
+    log.leaves[20].entry = commit(Digest::ZERO);
+    let proven = log.prove(&[20], None).verify(&ledger(), &manifest).unwrap();
+    assert!(
+        matches!(&proven.evidence[0].fact, Fact::Decided(txid, Decision::Commit { .. }) if *txid == manifest.txid())
+    );
+
+    let cases: [(&str, Manifest, fn(&mut Log)); 4] = [
+        ("does not open", manifest.clone(), |log| log.leaves[20].entry = commit(Digest([1; 32]))),
+        ("the last second", manifest.clone(), |log| log.leaves[20].at = Timestamp::from_seconds(2_000_001)),
+        ("a decision stands before", manifest, |log| log.leaves[21].entry = commit(Digest::ZERO)),
+        ("another transaction", super::tests::manifest(), |_| {}),
+    ];
+    for (why, manifest, spoil) in cases {
+        let mut log = Log::new((0..40).map(|n| note(n, b"foreign")).collect());
+        log.leaves[20].entry = commit(Digest::ZERO);
+        spoil(&mut log);
+        let indices: &[u64] =
+            if matches!(log.leaves[21].entry, Entry::Decided { .. }) { &[20, 21] } else { &[20] };
+        let error = log.prove(indices, None).verify(&ledger(), &manifest).unwrap_err();
+        assert!(error.why.contains(why), "{error} should say {why:?}");
+    }
+    let mut elsewhere = decided_here();
+    elsewhere.decision.ledger = "another".parse().unwrap();
+    let decision = Decision::Abort { by: Account::ZERO };
+    log.leaves[20].entry = Entry::Decided { txid: elsewhere.txid(), decision, signatures: vec![] };
+    let error = log.prove(&[20], None).verify(&ledger(), &elsewhere).unwrap_err();
+    assert!(error.why.contains("stands on another"), "{error}");
 }
 
 type Spoil = fn(&mut Log);

@@ -1,0 +1,81 @@
+//! What a calendar is asked to append: an entry, and for a decision the manifest that it is checked with.
+
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+use sofie_model::{
+    Decide, Decision, Manifest, Signature, canonical,
+    proof::calendar::{Entry, MAX_LEAF},
+};
+
+use crate::Intent;
+
+/// A longer intent is none: 64 legs and 16 participants stay far below.
+const MAX_INTENT: usize = 64 * 1024;
+
+/// An entry with what the log's rules need to judge it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) entry: Entry,
+    /// For [`Entry::Decided`] only.
+    pub(super) manifest: Option<Arc<Manifest>>,
+}
+
+/// The intent of a decision. That of any other entry is the entry itself.
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct Deciding {
+    #[n(0)]
+    manifest: Manifest,
+    #[n(1)]
+    entry: Entry,
+}
+
+impl Wanted {
+    pub(super) const fn plain(entry: Entry) -> Self {
+        Self { entry, manifest: None }
+    }
+
+    pub(super) fn decision(manifest: &Arc<Manifest>, decide: &Decide) -> Self {
+        let (decision, signatures) = parts(decide);
+        let entry = Entry::Decided { txid: manifest.txid(), decision, signatures };
+        Self { entry, manifest: Some(Arc::clone(manifest)) }
+    }
+
+    pub(super) fn to_intent(&self) -> Intent {
+        Intent(match &self.manifest {
+            None => canonical::encode(&self.entry),
+            Some(manifest) => canonical::encode(&Deciding {
+                manifest: manifest.as_ref().clone(),
+                entry: self.entry.clone(),
+            }),
+        })
+    }
+
+    pub(super) fn from_intent(intent: &Intent) -> Result<Self, String> {
+        match canonical::decode::<Entry>(&intent.0, MAX_LEAF) {
+            Ok(Entry::Decided { .. }) => return Err("a decision without its manifest".into()),
+            Ok(entry) => return Ok(Self::plain(entry)),
+            Err(_) => {}
+        }
+        let Deciding { manifest, entry } =
+            canonical::decode(&intent.0, MAX_INTENT).map_err(|error| error.to_string())?;
+        match &entry {
+            Entry::Decided { txid, .. } if *txid == manifest.txid() => {
+                Ok(Self { entry, manifest: Some(Arc::new(manifest)) })
+            }
+            _ => Err("an entry with a manifest that is not its own".into()),
+        }
+    }
+}
+
+/// The decision, and who signed it.
+pub(super) fn parts(decide: &Decide) -> (Decision, Vec<Signature>) {
+    match decide {
+        Decide::Commit { included, evidence_root, preimages, guard } => {
+            let (included, evidence_root, preimages) = (*included, *evidence_root, preimages.clone());
+            (Decision::Commit { included, evidence_root, preimages }, guard.iter().copied().collect())
+        }
+        Decide::Abort { by, signatures } => (Decision::Abort { by: *by }, signatures.clone()),
+    }
+}
