@@ -19,5 +19,7 @@ mod invariants;
 mod rogue;
 #[path = "contracts/transfer.rs"]
 mod transfer;
+#[path = "contracts/vectors.rs"]
+mod vectors;
 #[path = "contracts/world.rs"]
 mod world;

@@ -119,6 +119,8 @@ pub enum LedgerKind {
     Calendar {
         /// It answers but takes no new entries: to see how a transaction aborts.
         read_only: bool,
+        /// It may be a transaction's decision ledger. One operator could rewrite it: such transactions are custodial.
+        decides: bool,
     },
 }
 

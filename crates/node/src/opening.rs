@@ -124,12 +124,13 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                 let bitcoin = bitcoin.map_err(|source| OpenError::Bitcoin { ledger: id.clone(), source })?;
                 opened.ledgers.insert(id, Arc::new(bitcoin));
             }
-            LedgerKind::Calendar { read_only } => {
+            LedgerKind::Calendar { read_only, decides } => {
                 let origin = format!("{}/{id}", config.node.name);
                 let path = folder.join(calendar_file(&id));
                 let own = calendar::Config::new(id.clone(), origin, path);
                 let settings = calendar::Config {
                     refuse: *read_only,
+                    decides: *decides,
                     inclusion: ledger.inclusion,
                     finalises: ledger.finalises,
                     poll: ledger.poll,
@@ -140,6 +141,7 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                 let calendar = tokio::task::block_in_place(|| Calendar::open(settings, key, clock::clock()));
                 let calendar =
                     calendar.map_err(|source| OpenError::Calendar { ledger: id.clone(), source })?;
+                let calendar = calendar.acting_for(parties.iter().map(|party| party.secp256k1().clone()));
                 opened.ledgers.insert(id, Arc::new(calendar));
             }
         }

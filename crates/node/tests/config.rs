@@ -74,7 +74,7 @@ fn a_good_file_is_read_whole() {
     assert_eq!(config.ledgers[1].kind.finality(), Finality::Depth(3));
     assert_eq!(config.ledgers[1].inclusion, Span::from_seconds(12));
     assert_eq!(config.ledgers[1].poll, Span::from_millis(250));
-    assert_eq!(config.ledgers[2].kind, LedgerKind::Calendar { read_only: true });
+    assert_eq!(config.ledgers[2].kind, LedgerKind::Calendar { read_only: true, decides: false });
     assert_eq!(config.platforms[0].mapping.as_deref(), Some(Path::new("etc/locker.toml")));
     assert_eq!(config.platforms[0].policy.actions, ["open"]);
     let limits = Limits { body_bytes: 1024, drain: Span::from_seconds(2), ..Limits::default() };
@@ -138,7 +138,7 @@ fn one_fault_is_told_with_its_place() {
         (
             "read_only = true",
             "url = \"x\"",
-            "32:1: [[ledger]] has no key \"url\"; known are fee_limit, finalises, id, inclusion, kind, poll, read_only, skew",
+            "32:1: [[ledger]] has no key \"url\"; known are decides, fee_limit, finalises, id, inclusion, kind, poll, read_only, skew",
         ),
         (
             "kind = \"calendar\"",

@@ -116,7 +116,8 @@ fn opened(manifest: &Manifest, preimages: &[Digest]) -> Result<(), String> {
 
 fn in_time(manifest: &Manifest, at: Timestamp) -> Result<(), String> {
     let end = if manifest.guard == Account::ZERO { manifest.deadline } else { manifest.grace_end() };
-    if at <= end {
+    // D counts whole seconds, whatever its clock shows.
+    if at.as_seconds() <= end.as_seconds() {
         Ok(())
     } else {
         Err(format!("COMMIT at {}, {} was the last second", seconds(at), seconds(end)))
@@ -126,7 +127,7 @@ fn in_time(manifest: &Manifest, at: Timestamp) -> Result<(), String> {
 /// Why the contract took this ABORT.
 fn entitled(manifest: &Manifest, by: Account, at: Timestamp) -> String {
     let participant = manifest.participants.iter().any(|one| one.account == by);
-    if at > manifest.grace_end() {
+    if at.as_seconds() > manifest.grace_end().as_seconds() {
         format!("by {by}, after the end of the decision's time")
     } else if participant && manifest.guard == Account::ZERO {
         format!("by the participant {by}")

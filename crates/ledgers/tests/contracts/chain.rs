@@ -75,6 +75,14 @@ impl Chain {
         Account(done.output.as_ref().try_into().expect("the deployer answers with an address"))
     }
 
+    /// The contract of one account stands at another, too.
+    pub(crate) fn copy_code(&mut self, from: Account, to: Account) {
+        let code =
+            self.db.load_account(contract::address(from)).expect("memory does not fail").info.code.clone();
+        let info = AccountInfo::default().with_code(code.expect("a contract stands there"));
+        self.db.insert_account_info(contract::address(to), info);
+    }
+
     /// Sends a transaction. A revert must be one of the errors `E` that the model defines.
     pub(crate) fn send<C: SolCall, E: SolInterface>(
         &mut self,

@@ -231,9 +231,10 @@ fn ledger(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadLedger> {
         Kind::EvmEmbedded => Some(evm_embedded(&mut section, &mut named)),
         Kind::EvmRpc => evm_rpc(&mut section),
         Kind::BitcoinRpc => bitcoin_rpc(&mut section, folder),
-        Kind::Calendar => {
-            Some(LedgerKind::Calendar { read_only: section.get_or("read_only", false, scalar::boolean) })
-        }
+        Kind::Calendar => Some(LedgerKind::Calendar {
+            read_only: section.get_or("read_only", false, scalar::boolean),
+            decides: section.get_or("decides", false, scalar::boolean),
+        }),
     };
     section.finish();
     let ledger = Ledger { id: id?.value, kind: kind?, inclusion, finalises, poll, skew, fee_limit };

@@ -1,0 +1,111 @@
+//! A log of five leaves, its tree, its checkpoint, and a proof of a transaction that it decides.
+
+use ed25519_dalek::SigningKey;
+use sofie_model::proof::calendar::{
+    Checkpoint, Entry, Included, Leaf, LogProof, Published, SECONDS, Second,
+    merkle::{Tree, leaf_hash},
+};
+use sofie_model::{
+    Decision, Digest, LegId, Manifest, Proof, Signature, Terms, Timestamp, canonical, contract::abort_digest,
+    evidence,
+};
+
+use crate::Vector;
+use crate::examples::{account, key, records, secret};
+
+const ORIGIN: &str = "example.com/notary";
+const START: u64 = 1_800_000_000_123;
+
+/// The published test key of the log.
+fn log_key() -> SigningKey {
+    SigningKey::from_bytes(&[7; 32])
+}
+
+fn commitment(manifest: &Manifest) -> Digest {
+    match manifest.legs[0].terms {
+        Terms::Record(commitment) => commitment,
+        _ => unreachable!("its first leg is a record"),
+    }
+}
+
+/// A note, then the whole story of [`records`] on its decision ledger, then the ABORT of another transaction.
+fn leaves() -> Vec<(&'static str, Leaf)> {
+    let (manifest, leg) = (records(), LegId(0));
+    let txid = manifest.txid();
+    let at = |index: u64| Timestamp::from_millis(START + 400 * index);
+    let prepared = Entry::Prepared { txid, leg, commitment: commitment(&manifest) };
+    let own = Leaf { at: at(1), entry: prepared.clone() };
+    let root = evidence::root([&own.evidence(&manifest.legs[0].ledger, 1)]);
+    let preimages = vec![secret(1), secret(2)];
+    let commit = Decision::Commit { included: 0b11, evidence_root: root, preimages };
+    let mut other = records();
+    other.nonce = Digest([0x78; 32]);
+    let abort = Entry::Decided {
+        txid: other.txid(),
+        decision: Decision::Abort { by: account(1) },
+        signatures: vec![Signature::by(&key(1), abort_digest(&other))],
+    };
+    let entries = [
+        ("a note", Entry::Note { topic: Digest([1; 32]), commitment: Digest([2; 32]) }),
+        ("a prepared leg", prepared),
+        ("a COMMIT", Entry::Decided { txid, decision: commit, signatures: vec![] }),
+        ("a closed leg", Entry::Closed { txid, leg, applied: true }),
+        ("an ABORT that its author signs", abort),
+    ];
+    (0..).zip(entries).map(|(index, (name, entry))| (name, Leaf { at: at(index), entry })).collect()
+}
+
+pub(crate) fn vectors() -> Vec<Vector> {
+    let leaves = leaves();
+    let tree: Tree = leaves.iter().map(|(_, leaf)| leaf_hash(&canonical::encode(leaf))).collect();
+    let root = |size: u64| tree.root(size).unwrap();
+    let mut all: Vec<Vector> = (1..)
+        .zip(&leaves)
+        .map(|(size, (name, leaf))| {
+            Vector::new(name, "leaf", leaf)
+                .expect("leaf_hash", leaf_hash(&canonical::encode(leaf)))
+                .expect("root", root(size))
+        })
+        .collect();
+    let second = Second { second: START / 1000 + 1, size: 5, root: root(5) };
+    all.push(
+        Vector::new("the second in which the log grew last", "second", &second)
+            .expect("leaf_hash", leaf_hash(&canonical::encode(&second))),
+    );
+    let proof = proof();
+    let proven = Proof::Calendar(proof.clone()).verify(&"notary".parse().unwrap(), &records()).unwrap();
+    let facts: Vec<_> = proven.evidence.iter().map(|one| hex::encode(canonical::encode(one))).collect();
+    all.push(
+        Vector::new("a proof of prepare, COMMIT and close", "log-proof", &proof)
+            .expect("checkpoint", &proof.checkpoint)
+            .expect("evidence", facts.join(" ")),
+    );
+    all
+}
+
+/// Of the three entries of [`records`], under the root of a published second.
+pub(crate) fn proof() -> LogProof {
+    let bytes: Vec<_> = leaves().iter().map(|(_, leaf)| canonical::encode(leaf)).collect();
+    let tree: Tree = bytes.iter().map(|leaf| leaf_hash(leaf)).collect();
+    let (size, root) = (tree.size(), tree.root(tree.size()).unwrap());
+    let include = |index: u64| Included {
+        index,
+        leaf: bytes[usize::try_from(index).unwrap()].clone(),
+        path: tree.inclusion(index, size).unwrap(),
+    };
+    let second = Second { second: START / 1000 + 1, size, root };
+    let seconds: Tree = [leaf_hash(&canonical::encode(&second))].into_iter().collect();
+    let head = |origin: String, size, root| Checkpoint { origin, size, root }.sign(&log_key());
+    let published = Published {
+        second: second.second,
+        index: 0,
+        path: seconds.inclusion(0, 1).unwrap(),
+        checkpoint: head(format!("{ORIGIN}{SECONDS}"), 1, seconds.root(1).unwrap()),
+    };
+    LogProof {
+        key: Digest(log_key().verifying_key().to_bytes()),
+        checkpoint: head(ORIGIN.into(), size, root),
+        leaves: [1, 2, 3].map(include).to_vec(),
+        published: Some(published),
+    }
+}

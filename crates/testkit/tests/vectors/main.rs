@@ -1,0 +1,129 @@
+//! The published test vectors: `docs/specs/vectors/*.json` are what this code makes, byte for byte, and what
+//! `docs/specs/sofie.cddl` describes.
+//!
+//! After a change of a format that was meant, write them again:
+//! `SOFIE_WRITE_VECTORS=1 cargo nextest run -p sofie-testkit -E 'binary(vectors)'`. Another implementation takes the
+//! JSON alone: each vector has its bytes (`cbor`), the rule of the CDDL, and what follows from them. The test keys are
+//! secp256k1 secrets of 32 equal bytes (01 to 04), and an Ed25519 seed of 32 bytes 07.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod calendar;
+mod examples;
+mod receipt;
+mod transaction;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use minicbor::Encode;
+use serde::Serialize;
+use sofie_model::canonical;
+
+/// One example.
+#[derive(Debug, Serialize)]
+pub(crate) struct Vector {
+    name: &'static str,
+    /// In `sofie.cddl`.
+    rule: &'static str,
+    /// The canonical bytes, in hexadecimal digits.
+    cbor: String,
+    /// What follows from them.
+    expect: BTreeMap<&'static str, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct File {
+    about: &'static str,
+    vectors: Vec<Vector>,
+}
+
+impl Vector {
+    pub(crate) fn new<T: Encode<()>>(name: &'static str, rule: &'static str, value: &T) -> Self {
+        Self { name, rule, cbor: hex::encode(canonical::encode(value)), expect: BTreeMap::new() }
+    }
+
+    pub(crate) fn expect(mut self, what: &'static str, value: impl ToString) -> Self {
+        self.expect.insert(what, value.to_string());
+        self
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        hex::decode(&self.cbor).unwrap()
+    }
+}
+
+fn files() -> [(&'static str, File); 3] {
+    let file = |about, vectors| File { about, vectors };
+    [
+        (
+            "transaction.json",
+            file("Manifests, decisions, evidence and what is signed.", transaction::vectors()),
+        ),
+        (
+            "calendar.json",
+            file("Entries, leaves, trees, checkpoints and proofs of a log.", calendar::vectors()),
+        ),
+        ("receipt.json", file("A receipt whose facts stand on one log.", receipt::vectors())),
+    ]
+}
+
+fn specs() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/specs")
+}
+
+#[test]
+fn the_published_vectors_are_what_this_code_makes() {
+    let folder = specs().join("vectors");
+    for (name, file) in files() {
+        let made = serde_json::to_string_pretty(&file).unwrap() + "\n";
+        let path = folder.join(name);
+        if std::env::var_os("SOFIE_WRITE_VECTORS").is_some() {
+            std::fs::write(&path, &made).unwrap();
+        }
+        let published = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            published == made,
+            "{name} is not what this code makes: the module's first lines say how to write it"
+        );
+    }
+}
+
+/// The checker knows no tags, so amounts past 64 bits, which are tagged, are beyond it.
+const BEYOND_THE_CHECKER: &[&str] = &["an amount past 64 bits"];
+
+#[test]
+fn the_vectors_are_what_the_cddl_describes() {
+    let cddl = std::fs::read_to_string(specs().join("sofie.cddl")).unwrap();
+    let mut checked = 0;
+    for (_, file) in files() {
+        for vector in file.vectors.iter().filter(|one| !BEYOND_THE_CHECKER.contains(&one.name)) {
+            let valid = cddl_cat::validate_cbor_bytes(vector.rule, &cddl, &vector.bytes());
+            assert!(valid.is_ok(), "{} is no {}: {valid:?}", vector.name, vector.rule);
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "{checked} vectors");
+}
+
+/// A description that took anything would say nothing.
+#[test]
+fn the_cddl_refuses_what_is_of_another_shape() {
+    let cddl = std::fs::read_to_string(specs().join("sofie.cddl")).unwrap();
+    let refused = |rule: &str, bytes: &[u8]| cddl_cat::validate_cbor_bytes(rule, &cddl, bytes).is_err();
+    let all: Vec<Vector> = files().into_iter().flat_map(|(_, file)| file.vectors).collect();
+    for vector in &all {
+        let bytes = vector.bytes();
+        assert!(refused(vector.rule, &bytes[..bytes.len() - 1]), "{} cut short", vector.name);
+        // Another length of the outermost array.
+        let mut longer = bytes.clone();
+        longer[0] += 1;
+        longer.push(0xf6);
+        let optional = vector.rule == "log-proof";
+        assert!(optional || refused(vector.rule, &longer), "{} with a field more", vector.name);
+    }
+    let manifest = &all[0];
+    for rule in ["leaf", "evidence", "receipt", "entry", "decision"] {
+        assert!(refused(rule, &manifest.bytes()), "a manifest is no {rule}");
+    }
+    assert!(refused("digest", &[vec![0x58, 33], vec![0; 33]].concat()), "33 bytes");
+}

@@ -1,0 +1,103 @@
+//! Manifests with their txids, decisions with what is signed, and evidence with its root.
+
+use sofie_model::contract::{abort_digest, commit_digest};
+use sofie_model::{
+    Account, Attestation, Decision, Digest, Evidence, Fact, LegId, Manifest, Position, Signature,
+    SignedAttestation, Timestamp, Txid, attestation, evidence,
+};
+
+use crate::Vector;
+use crate::examples::{DEADLINE, account, key, records, rental, secret, swap};
+
+/// What the guard and the participants of [`swap`] sign.
+const INCLUDED: u64 = 0b011;
+
+pub(crate) fn vectors() -> Vec<Vector> {
+    let mut all = vec![
+        manifest("two records, decided on a log", &records()),
+        manifest("a swap: transfer, pivot, optional record", &swap()),
+        manifest("a rental: escrow and record", &rental(1_000)),
+        manifest("an amount past 64 bits", &rental(u128::MAX)),
+    ];
+    all.extend(decisions());
+    all.extend(facts());
+    all.push(attested());
+    all
+}
+
+fn manifest(name: &'static str, manifest: &Manifest) -> Vector {
+    manifest.check(Timestamp::from_seconds(DEADLINE - 60)).unwrap();
+    let quorum = manifest.quorum();
+    Vector::new(name, "manifest", manifest)
+        .expect("body", manifest.body())
+        .expect("required", quorum.required)
+        .expect("optional", quorum.optional)
+        .expect("at_least", quorum.at_least)
+        .expect("txid", manifest.txid().0)
+}
+
+fn decisions() -> [Vector; 2] {
+    let (swap, root) = (swap(), Digest([0x4e; 32]));
+    let preimages = vec![secret(1), secret(2)];
+    let commit = Decision::Commit { included: INCLUDED, evidence_root: root, preimages };
+    let digest = commit_digest(&swap, INCLUDED, root);
+    let abort = abort_digest(&swap);
+    [
+        Vector::new("COMMIT of the swap without its record", "decision", &commit)
+            .expect("txid", swap.txid().0)
+            .expect("guard_digest", digest)
+            .expect("guard_signature", Signature::by(&key(1), digest)),
+        Vector::new("ABORT of the swap", "decision", &Decision::Abort { by: account(2) })
+            .expect("txid", swap.txid().0)
+            .expect("abort_digest", abort)
+            .expect("signature_1", Signature::by(&key(1), abort))
+            .expect("signature_2", Signature::by(&key(2), abort)),
+    ]
+}
+
+/// One of each kind of fact; the first two have the root that COMMIT carries.
+fn facts() -> Vec<Vector> {
+    let txid = records().txid();
+    let at = |index: u64, fact| Evidence {
+        ledger: "notary".parse().unwrap(),
+        fact,
+        position: Position { height: index + 1, index, reference: Digest([0x11; 32]) },
+        at: Timestamp::from_millis(1_800_000_000_123 + index),
+    };
+    let first = at(0, Fact::Prepared(txid, LegId(0)));
+    let second = Evidence { ledger: "copy".parse().unwrap(), ..at(1, Fact::Prepared(txid, LegId(1))) };
+    let root = evidence::root([&first, &second]);
+    let commit = Decision::Commit { included: 3, evidence_root: root, preimages: vec![secret(1), secret(2)] };
+    let mut all = vec![
+        Vector::new("evidence of the first prepare", "evidence", &first),
+        Vector::new("evidence of the second prepare", "evidence", &second).expect("root_of_both", root),
+    ];
+    for (name, fact) in [
+        ("evidence: applied", Fact::Applied(txid, LegId(0))),
+        ("evidence: reverted", Fact::Reverted(txid, LegId(1))),
+        ("evidence: settled", Fact::Settled(txid, LegId(0))),
+        ("evidence: refunded", Fact::Refunded(txid, LegId(0))),
+        ("evidence: decided", Fact::Decided(txid, commit)),
+        ("evidence: noted", Fact::Noted(Digest([1; 32]), Digest([2; 32]))),
+    ] {
+        all.push(Vector::new(name, "evidence", &at(7, fact)));
+    }
+    all
+}
+
+fn attested() -> Vector {
+    let attestation = Attestation {
+        chain_id: 31_337,
+        contract: Account([0xe0; 20]),
+        txid: Txid(Digest([0x33; 32])),
+        leg: LegId(0),
+        observation: Digest([0x44; 32]),
+        fulfilled: true,
+        observed_at: Timestamp::from_seconds(DEADLINE + 30),
+    };
+    let signature = attestation::sign(attestation.digest(), &key(3)).to_vec();
+    let (digest, said) = (attestation.digest(), SignedAttestation { attestation, signature });
+    Vector::new("a signed attestation", "signed-attestation", &said)
+        .expect("digest", digest)
+        .expect("signer", account(3))
+}
