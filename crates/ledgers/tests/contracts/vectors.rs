@@ -32,7 +32,8 @@ fn digest(value: &serde_json::Value) -> Digest {
     value.as_str().expect("digits").parse().expect("a digest")
 }
 
-/// Puts the contract where the manifest says that it stands.
+/// Puts the contract where the manifest says that it stands, on another chain than that of its birth: it then makes its
+/// EIP-712 domain anew.
 fn world_of(manifest: &Manifest) -> World {
     let mut world = World::new();
     world.chain.copy_code(world.decision, manifest.decision.contract);

@@ -87,7 +87,7 @@ pub(crate) fn swap() -> Manifest {
     (legs[0].finality, legs[0].fee_limit) = (Finality::Tag, 1_000_000_000_000_000);
     (legs[1].finality, legs[1].fee_limit) = (Finality::Depth(3), 20_000);
     legs[2].required = false;
-    let mut swap = manifest(legs, site("evm", 31_337, Account([0xd0; 20]), Finality::Tag));
+    let mut swap = manifest(legs, site("evm", 1_337, Account([0xd0; 20]), Finality::Tag));
     swap.rule = Rule::AtLeast(2);
     swap.grace = Span::from_seconds(21_600);
     swap.guard = account(1);
@@ -106,5 +106,5 @@ pub(crate) fn rental(amount: u128) -> Manifest {
         submission_window: Span::from_seconds(600),
     };
     let legs = vec![leg("evm", Class::Verifying, Terms::Escrow(escrow)), record("calendar", b"rental")];
-    manifest(legs, site("evm", 31_337, Account([0xd0; 20]), Finality::Instant))
+    manifest(legs, site("evm", 1_337, Account([0xd0; 20]), Finality::Instant))
 }

@@ -87,7 +87,7 @@ fn facts() -> Vec<Vector> {
 
 fn attested() -> Vector {
     let attestation = Attestation {
-        chain_id: 31_337,
+        chain_id: 1_337,
         contract: Account([0xe0; 20]),
         txid: Txid(Digest([0x33; 32])),
         leg: LegId(0),
