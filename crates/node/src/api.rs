@@ -158,6 +158,14 @@ pub trait Federation: Send + Sync + 'static {
     /// [`ErrorKind::NotFound`].
     async fn transaction(&self, id: Txid) -> Result<Transaction, ApiError>;
 
+    /// The receipt of a transaction that has ended: canonical CBOR, as `sofie verify` reads it. That of a contract's
+    /// transaction is the contract's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] while it has not ended; [`ErrorKind::Unavailable`] when a ledger
+    /// cannot prove its part now.
+    async fn transaction_receipt(&self, id: Txid) -> Result<Vec<u8>, ApiError>;
+
     /// Asks the decision ledger again and drives every leg that is not done. Harmless when all are.
     ///
     /// # Errors

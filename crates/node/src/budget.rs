@@ -1,5 +1,6 @@
 //! `detection` of P5: how long until this node notices and acts, a restart included. The node measures how long its own
-//! start takes, and keeps the longest: a journal that has grown makes the next transactions wait longer.
+//! start takes, and keeps the longest: a journal that has grown makes the next transactions wait longer. The very first
+//! start makes keys and contracts and is no restart; it is not counted.
 
 use minicbor::{Decode, Encode};
 use sofie_model::{Span, canonical};
@@ -15,8 +16,8 @@ const MAX_BYTES: usize = 16;
 /// How long a supervisor may take to notice that the process has ended and to start it again: systemd waits 100 ms
 /// (`RestartSec`), Kubernetes and Docker begin with less than a second.
 const SUPERVISOR: Span = Span::from_seconds(1);
-/// A start is never taken for shorter than this.
-const SHORTEST: Span = Span::from_millis(250);
+/// A start is never taken for shorter than this, also before one was measured.
+const SHORTEST: Span = Span::from_seconds(1);
 /// The machine may be busier at the restart than it was at the start that was measured.
 const BUSY: u64 = 2;
 
@@ -29,22 +30,25 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// What the journal holds, and the start that took `took`; with the entry that keeps it, if it is news.
+    /// What the journal holds, and the restart that took `took`, if it was one; with the entry that keeps it, if it is
+    /// news.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub(crate) fn measured(reader: &Reader, took: Span) -> Result<(Self, Option<Entry>), JournalError> {
+    pub(crate) fn measured(
+        reader: &Reader,
+        took: Option<Span>,
+    ) -> Result<(Self, Option<Entry>), JournalError> {
         let corrupt =
             |e| JournalError::Corrupt { path: reader.path().to_owned(), what: format!("budget: {e}") };
         let kept: Option<Self> = reader
             .fact(GROUP, KEY)?
             .map(|bytes| canonical::decode(&bytes, MAX_BYTES).map_err(corrupt))
             .transpose()?;
-        let measured = Self { longest: took };
-        match kept {
-            Some(kept) if kept.longest >= took => Ok((kept, None)),
-            _ => Ok((measured, Some(measured.entry()))),
-        }
+        let longest = kept.map_or(Span::ZERO, |kept| kept.longest);
+        let measured = Self { longest: took.unwrap_or(Span::ZERO).max(longest) };
+        let news = (measured.longest > longest).then(|| measured.entry());
+        Ok((measured, news))
     }
 
     fn entry(&self) -> Entry {
@@ -65,7 +69,7 @@ mod tests {
     fn the_longest_start_counts() {
         let seconds = Span::from_seconds;
         for (longest, poll, detection) in
-            [(Span::ZERO, seconds(1), Span::from_millis(2500)), (seconds(3), Span::ZERO, seconds(7))]
+            [(Span::ZERO, seconds(1), seconds(4)), (seconds(3), Span::ZERO, seconds(7))]
         {
             assert_eq!(Budget { longest }.detection(poll), detection);
         }

@@ -165,6 +165,21 @@ impl Federation for Runtime {
         Ok(shown)
     }
 
+    async fn transaction_receipt(&self, id: Txid) -> Result<Vec<u8>, ApiError> {
+        if self.contracts().state(id)?.is_some() {
+            return Federation::receipt(self, id).await;
+        }
+        let state = self.transactions().state(id)?.ok_or_else(|| no_such("transaction", id))?;
+        if !matches!(state.phase(), sofie_transaction::Phase::Done(_)) {
+            let detail = format!("transaction {id} has not ended");
+            return Err(ApiError::new(ErrorKind::Conflict, "no receipt yet", detail).next("ask again later"));
+        }
+        crate::receipts::of_transaction(self, &state).await.map_err(|why| {
+            ApiError::new(ErrorKind::Unavailable, "no receipt now", why)
+                .next("ask again once its ledgers answer")
+        })
+    }
+
     async fn resume(&self, id: Txid) -> Result<Transaction, ApiError> {
         let resumed = self.transactions().resume(id).await;
         resumed.map_err(|why| {

@@ -1,4 +1,5 @@
-//! Makes the receipt of an ended contract: everything is taken from the journal and proven by the ledgers anew.
+//! Makes the receipt of an ended contract, or of a transaction alone: everything is taken from the journal and proven by
+//! the ledgers anew.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +7,17 @@ use sofie_audit::receipt::{self, Actuation, Capability, LedgerProof, Party, Seal
 use sofie_audit::{Body, Extract, topic};
 use sofie_ledgers::Status;
 use sofie_market::Input;
-use sofie_model::{Evidence, LedgerId, Manifest, Operation, ThingId, Timestamp, Txid, canonical};
+use sofie_model::{Digest, Evidence, LedgerId, Manifest, Operation, ThingId, Timestamp, Txid, canonical};
+use sofie_transaction::State;
 
 use crate::auditor;
 use crate::contracts::{Contracts, Driven, Plan};
 use crate::drive::{self, Machine};
+use crate::executor::Executor;
 use crate::gate::VERDICTS;
 use crate::journal::{Entry, JournalError, Reader};
 use crate::platforms::Platforms;
+use crate::runtime::Runtime;
 
 /// Facts of this group hold the receipts, by transaction.
 pub(crate) const KEPT: &str = "receipt";
@@ -28,7 +32,7 @@ const DESCRIBED: &str = "described";
 pub(crate) async fn make(node: &Contracts, driven: &Driven) -> Result<Vec<u8>, String> {
     let reader = node.executor().journal().reader().map_err(|e| e.to_string())?;
     let inputs: Vec<(Input, Timestamp)> = inputs(&reader, driven).map_err(|e| e.to_string())?;
-    let mut facts = transaction_facts(&reader, driven).map_err(|e| e.to_string())?;
+    let mut facts = transaction_facts(&reader, driven.id()).map_err(|e| e.to_string())?;
     facts.extend(inputs.iter().filter_map(|(input, _)| match input {
         Input::Noted(evidence) | Input::Settled(evidence) | Input::Refunded(evidence) => {
             Some(evidence.clone())
@@ -50,13 +54,46 @@ pub(crate) async fn make(node: &Contracts, driven: &Driven) -> Result<Vec<u8>, S
         manifest: driven.plan.manifest.clone(),
         parties: parties(node, driven, &operator),
         operator,
-        proofs: proofs(node, &driven.plan.manifest, facts).await?,
+        proofs: proofs(node.executor(), &driven.plan.manifest, facts).await?,
         things,
         agreement: Some(Sealed { payload: canonical::encode(agreement), salt: driven.plan.salt }),
         capability: capability(&reader, driven, &inputs).map_err(|e| e.to_string())?,
         actuation: actuation(&inputs),
         evidence: seen(&inputs),
-        audit: extract(&reader, driven).map_err(|e| e.to_string())?,
+        audit: extract(&reader, driven.id()).map_err(|e| e.to_string())?,
+    };
+    Ok(body.sign(keys.secp256k1()).to_bytes())
+}
+
+/// The receipt's bytes of a transaction that is no contract's, and has ended.
+///
+/// # Errors
+/// In words: which ledger or part cannot be had now.
+pub(crate) async fn of_transaction(node: &Runtime, state: &State) -> Result<Vec<u8>, String> {
+    let reader = node.journal().reader().map_err(|e| e.to_string())?;
+    let operator = node.config().node.operator.to_string();
+    let keys = node.parties().named(&operator).ok_or("the operator's keys are not on this node")?;
+    let participants = state.manifest().participants.iter().map(|one| one.account);
+    let mut parties: Vec<Party> = Vec::new();
+    for account in participants.chain([keys.account()]) {
+        if parties.iter().all(|party| party.account != account) {
+            parties.push(Party { name: node.parties().name_of(account), account });
+        }
+    }
+    let facts = transaction_facts(&reader, state.id()).map_err(|e| e.to_string())?;
+    let body = Body {
+        version: receipt::VERSION,
+        txid: state.txid(),
+        manifest: Manifest::clone(state.manifest()),
+        parties,
+        operator,
+        proofs: proofs(node.executor(), state.manifest(), facts).await?,
+        things: Vec::new(),
+        agreement: None,
+        capability: None,
+        actuation: None,
+        evidence: None,
+        audit: extract(&reader, state.id()).map_err(|e| e.to_string())?,
     };
     Ok(body.sign(keys.secp256k1()).to_bytes())
 }
@@ -67,8 +104,8 @@ fn inputs(reader: &Reader, driven: &Driven) -> Result<Vec<(Input, Timestamp)>, J
 }
 
 /// What the ledgers hold of the transaction itself.
-fn transaction_facts(reader: &Reader, driven: &Driven) -> Result<Vec<Evidence>, JournalError> {
-    let record = reader.machine(<sofie_transaction::State as Machine>::KIND, driven.id())?;
+fn transaction_facts(reader: &Reader, id: Digest) -> Result<Vec<Evidence>, JournalError> {
+    let record = reader.machine(<sofie_transaction::State as Machine>::KIND, id)?;
     let mut facts = Vec::new();
     for (input, _) in record.as_ref().map_or_else(|| Ok(Vec::new()), drive::inputs)? {
         match input {
@@ -131,7 +168,7 @@ async fn anchored(node: &Contracts, ledger: &LedgerId, thing: &Thing) -> Option<
 }
 
 async fn proofs(
-    node: &Contracts,
+    executor: &Executor,
     manifest: &Manifest,
     facts: Vec<Evidence>,
 ) -> Result<Vec<LedgerProof>, String> {
@@ -145,8 +182,7 @@ async fn proofs(
     let mut proofs = Vec::new();
     for (id, mut facts) in by_ledger {
         facts.sort_by_key(|fact| (fact.position.height, fact.position.index));
-        let ledger =
-            node.executor().ledgers().get(&id).ok_or_else(|| format!("this node has no ledger {id}"))?;
+        let ledger = executor.ledgers().get(&id).ok_or_else(|| format!("this node has no ledger {id}"))?;
         let proof = ledger.prove(manifest, &facts).await.map_err(|error| error.to_string())?;
         proofs.push(LedgerProof { ledger: id, proof });
     }
@@ -202,8 +238,8 @@ fn seen(inputs: &[(Input, Timestamp)]) -> Option<Seen> {
     Some(Seen { observation, salt, attestation })
 }
 
-fn extract(reader: &Reader, driven: &Driven) -> Result<Extract, JournalError> {
+fn extract(reader: &Reader, id: Digest) -> Result<Extract, JournalError> {
     let decode = |bytes: &Vec<u8>| auditor::decode(reader.path(), bytes);
     let records: Result<Vec<_>, _> = reader.audit()?.iter().map(decode).collect();
-    Ok(Extract::of(&records?, driven.id()))
+    Ok(Extract::of(&records?, id))
 }

@@ -98,7 +98,8 @@ impl Runtime {
             .map_err(|source| StartError::Folder { path: folder.clone(), source })?;
         let journal = Journal::open(&journal_in(&folder), pause)?;
         let started_at = clock::now();
-        if let Some(last) = journal.reader()?.last_written()? {
+        let last_written = journal.reader()?.last_written()?;
+        if let Some(last) = last_written {
             clock::check(started_at, last)?;
         }
         let parties = Parties::load(&config)?;
@@ -130,6 +131,7 @@ impl Runtime {
         );
         platforms.join_configured(configured);
         let took = Span::from_millis(begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX));
+        let took = last_written.map(|_| took);
         let (budget, news) = Budget::measured(&executor.journal().reader()?, took)?;
         auditor.keep(news.into_iter().collect(), Vec::new(), clock::now()).await?;
         let desk = desk(&config, &parties, executor.ledgers(), &deployments, budget);
@@ -182,6 +184,10 @@ impl Runtime {
     #[must_use]
     pub fn ledgers(&self) -> &Ledgers {
         self.0.executor.ledgers()
+    }
+
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.0.executor
     }
 
     /// The journal.

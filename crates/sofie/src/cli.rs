@@ -230,6 +230,8 @@ pub(crate) struct Try {
 pub(crate) enum Story {
     /// A renter pays to have a smart locker opened; another company's sensor proves that it was
     Locker,
+    /// Ether against bitcoin, recorded on a calendar: three real ledgers, all or none
+    Swap,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -238,10 +240,20 @@ pub(crate) enum Fault {
     DoorStuck,
     /// The record ledger takes no entries: aborted, nothing moved
     LedgerDown,
-    /// The node is killed between prepare and decision, and started again: committed
+    /// The node is killed between prepare and decision, and started again: committed (both stories)
     Crash,
     /// A key without authority signs the evidence: refused, refunded at the deadline
     ForgedSensor,
+    /// Swap: bitcoind is killed before anything is prepared: aborted, everybody has everything back
+    BitcoinDown,
+    /// Swap: a reorganisation of the Ethereum chain undoes a lock before the decision: all or none
+    ReorgEvm,
+    /// Swap: a reorganisation of Bitcoin undoes the lock: all or none
+    ReorgBitcoin,
+    /// Swap: the node is down from COMMIT until shortly before the timelock, then claims: committed
+    Sleep,
+    /// Swap: the node is down until after the timelock; nobody was faster, so it still claims: committed
+    LateClaim,
 }
 
 #[derive(Debug, Args)]

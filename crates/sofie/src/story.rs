@@ -1,13 +1,16 @@
-//! `sofie try`: a whole story with real processes: devices of two owners, a broker, and a node that is driven by its HTTP
-//! API alone, as any user would.
+//! `sofie try`: a whole story with real processes: devices of two owners and a broker, or the nodes of two chains, and a
+//! SOFIE node that is driven by its HTTP API alone, as any user would.
 
+mod bitcoind;
 mod funding;
 mod locker;
 mod node;
 mod peers;
 mod process;
+mod receipt;
 mod report;
 mod setup;
+mod swap;
 mod teller;
 
 use std::process::ExitCode;
@@ -21,8 +24,11 @@ use report::Report;
 pub(crate) async fn run(args: Try) -> Result<ExitCode, Failure> {
     let json = args.json || args.output.output == Format::Json;
     let stay = !args.no_wait && !json && output::person_is_there();
-    let Story::Locker = args.story;
-    let (report, node) = locker::run(&args, !json).await?;
+    check(&args)?;
+    let (report, node) = match args.story {
+        Story::Locker => locker::run(&args, !json).await?,
+        Story::Swap => swap::run(&args, !json).await?,
+    };
     if json {
         output::json(&report);
     } else {
@@ -38,6 +44,19 @@ pub(crate) async fn run(args: Try) -> Result<ExitCode, Failure> {
     }
     node.stop().await;
     Ok(if report.as_promised { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Each story has faults of its own.
+fn check(args: &Try) -> Result<(), Failure> {
+    let Some(fault) = args.fault else { return Ok(()) };
+    let known = match args.story {
+        Story::Locker => locker::has(fault),
+        Story::Swap => swap::has(fault),
+    };
+    if known {
+        return Ok(());
+    }
+    Err(Failure::usage("run the story", "that fault belongs to another story", "see sofie try --help"))
 }
 
 fn tell(report: &Report, console: &str) {
@@ -56,6 +75,9 @@ fn tell(report: &Report, console: &str) {
         }
     }
     output::line(&format!("label     {}", report.label));
+    if let Some(slack) = report.least_slack_ms {
+        output::line(&format!("slack     {} at the least", sofie_model::Span::from_millis(slack)));
+    }
     output::line(&format!("console   {console}"));
     output::line(&format!("receipt   {}", report.receipt));
     output::line(&format!("verify    {}", report.verify));

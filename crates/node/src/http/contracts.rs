@@ -115,7 +115,12 @@ pub(super) async fn receipt(
     Segment(id): Segment<Txid>,
 ) -> Result<Response, ApiError> {
     let receipt = door.federation.receipt(id).await?;
+    Ok(attached(id, receipt))
+}
+
+/// A receipt, as a file.
+pub(super) fn attached(id: Txid, receipt: Vec<u8>) -> Response {
     let name = format!("attachment; filename=\"receipt-{id}.cbor\"");
     let headers = [(header::CONTENT_TYPE, RECEIPT.to_owned()), (header::CONTENT_DISPOSITION, name)];
-    Ok((headers, receipt).into_response())
+    (headers, receipt).into_response()
 }

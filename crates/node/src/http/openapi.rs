@@ -53,6 +53,7 @@ use crate::api::{Problem, Step, ThingEvent};
         transactions::transactions,
         transactions::submit,
         transactions::transaction,
+        transactions::receipt,
         transactions::resume,
         ledgers::ledgers,
         ledgers::balances,

@@ -75,6 +75,7 @@ pub(super) fn table() -> Vec<Route> {
         read("/api/v1/transactions", transactions::transactions),
         change(MethodFilter::POST, "/api/v1/transactions", transactions::submit),
         read("/api/v1/transactions/{txid}", transactions::transaction),
+        read("/api/v1/transactions/{txid}/receipt", transactions::receipt),
         change(MethodFilter::POST, "/api/v1/transactions/{txid}/resume", transactions::resume),
         read("/api/v1/ledgers", ledgers::ledgers),
         read("/api/v1/ledgers/{id}/balances", ledgers::balances),

@@ -12,6 +12,7 @@ use sofie_model::Txid;
 
 use super::{
     body::{self, Place, Segment},
+    contracts::attached,
     problem::unreadable,
     state::{Shared, to_the_end},
 };
@@ -78,6 +79,23 @@ pub(super) async fn transaction(
     Segment(txid): Segment<Txid>,
 ) -> Result<Json<Transaction>, ApiError> {
     door.federation.transaction(txid).await.map(Json)
+}
+
+/// `GET /api/v1/transactions/{txid}/receipt`
+#[utoipa::path(
+    get, path = "/api/v1/transactions/{txid}/receipt", tag = "transactions", operation_id = "transaction_receipt",
+    summary = "The receipt, once the transaction has ended",
+    params(("txid" = String, Path, description = "64 hexadecimal digits")),
+    responses((
+        status = 200, content_type = "application/vnd.sofie.receipt", body = Vec<u8>,
+        description = "Canonical CBOR, as `sofie verify` reads it"
+    ))
+)]
+pub(super) async fn receipt(
+    State(door): State<Shared>,
+    Segment(txid): Segment<Txid>,
+) -> Result<Response, ApiError> {
+    Ok(attached(txid, door.federation.transaction_receipt(txid).await?))
 }
 
 /// `POST /api/v1/transactions/{txid}/resume`

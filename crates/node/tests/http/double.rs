@@ -245,6 +245,10 @@ impl Federation for Double {
         })
     }
 
+    async fn transaction_receipt(&self, id: Txid) -> Result<Vec<u8>, ApiError> {
+        self.receipt(id).await
+    }
+
     async fn resume(&self, id: Txid) -> Result<Transaction, ApiError> {
         self.transaction(id).await
     }

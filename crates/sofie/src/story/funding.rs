@@ -100,7 +100,7 @@ async fn fund(url: &str, account: &str) -> Result<(), Failure> {
     tokio::time::timeout(START, mined).await.map_err(|_| Failure::lacking(&tried, "it is not mined", next))?
 }
 
-async fn call(url: &str, method: &str, params: Value) -> Result<Value, Failure> {
+pub(crate) async fn call(url: &str, method: &str, params: Value) -> Result<Value, Failure> {
     let tried = format!("call {method} of the development chain");
     let next = "see whether it runs, and its url in the configuration";
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });

@@ -1,28 +1,25 @@
 //! The story of the locker: a renter pays to have it opened; another company's sensor proves that it was.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sofie_audit::{Anchors, Outcome as Checked, Verdict};
 use sofie_model::{Attestation, Digest, LegId, SignedAttestation, Timestamp};
 use sofie_node::api::{
-    Balances as HeldNow, BringEvidence, Contract, Fees, JoinPlatform, Party, Platform, PlatformKind, Status,
+    Balances as HeldNow, BringEvidence, Contract, Fees, JoinPlatform, Platform, PlatformKind,
 };
 use sofie_node::config::Name;
 use sofie_node::keys::PartyKeys;
 use sofie_testkit::devices::door::{Door, Mode};
-use tempfile::TempDir;
 
-use super::node::{Node, Step};
+use super::node::{Node, Running, Step};
 use super::process::Process;
 use super::report::{Balances, Outcome, Report, ReportStep};
-use super::setup::{self, PARTIES, Setup};
+use super::setup::{self, Setup};
 use super::teller::Teller;
-use super::{funding, report};
+use super::{funding, receipt, report};
 use crate::cli::{Fault, Try};
 use crate::client::{Client, url_segment};
-use crate::commands::verify;
 use crate::failure::Failure;
 
 /// In the smallest unit of the value ledger.
@@ -38,7 +35,7 @@ struct Devices {
 }
 
 /// Runs the story. The node still runs when this returns.
-pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Supervised), Failure> {
+pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Running), Failure> {
     let home = tempfile::Builder::new().prefix("sofie-try-").tempdir();
     let home =
         home.map_err(|e| Failure::lacking("make the story's folder", e, "free some space, or set TMPDIR"))?;
@@ -66,13 +63,15 @@ pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Supervised),
         node.ask(async |client: Client| client.get(&path).await).await?
     };
     let balances = with_fees(before, after, fees.fees.0);
-    let files = receipt(&mut node, args, &contract, &setup, &mut teller).await?;
+    let path = format!("/api/v1/contracts/{}/receipt", contract.id);
+    let id = contract.id.to_string();
+    let files = receipt::take(&mut node, &args.receipt_dir, &path, &id, &setup.config, &mut teller).await?;
     teller.done();
     let outcome = Outcome::from(contract.state);
     let expected = match args.fault {
         None | Some(Fault::Crash) => Outcome::Committed,
         Some(Fault::DoorStuck | Fault::ForgedSensor) => Outcome::Refunded,
-        Some(Fault::LedgerDown) => Outcome::Aborted,
+        Some(_) => Outcome::Aborted,
     };
     let report = Report {
         outcome,
@@ -81,33 +80,21 @@ pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Supervised),
         label: contract.label,
         receipt: files.receipt.display().to_string(),
         anchors: files.anchors.display().to_string(),
-        verify: format!("sofie verify {} --anchors {}", files.receipt.display(), files.anchors.display()),
+        verify: files.command(),
         verified: files.verdict,
         console: node.console(),
         steps: teller.steps,
         balances,
+        least_slack_ms: None,
         restarts: node.restarts,
         as_promised: outcome == expected && files.good,
     };
-    Ok((report, Supervised { node, _chains: chains, _devices: devices, _home: home }))
+    Ok((report, Running::new(node, (chains, devices, home))))
 }
 
-/// Everything that runs until the story is over.
-pub(crate) struct Supervised {
-    node: Node,
-    _chains: Vec<tokio::process::Child>,
-    _devices: Devices,
-    _home: TempDir,
-}
-
-impl Supervised {
-    pub(crate) fn console(&self) -> String {
-        self.node.console()
-    }
-
-    pub(crate) async fn stop(self) {
-        self.node.stop().await;
-    }
+/// Which faults belong to this story.
+pub(crate) const fn has(fault: Fault) -> bool {
+    matches!(fault, Fault::DoorStuck | Fault::LedgerDown | Fault::Crash | Fault::ForgedSensor)
 }
 
 fn pause(args: &Try) -> Step {
@@ -332,52 +319,4 @@ fn with_fees(mut before: report::Held, mut after: report::Held, fees: u128) -> B
         held.insert("fees".into(), fees);
     }
     Balances { before, after }
-}
-
-struct Files {
-    receipt: PathBuf,
-    anchors: PathBuf,
-    verdict: String,
-    good: bool,
-}
-
-/// Takes the receipt, writes it with the anchors that this node vouches for, and verifies it offline.
-async fn receipt(
-    node: &mut Node,
-    args: &Try,
-    contract: &Contract,
-    setup: &Setup,
-    teller: &mut Teller,
-) -> Result<Files, Failure> {
-    let id = contract.id.to_string();
-    let path = format!("/api/v1/contracts/{id}/receipt");
-    let bytes = node.ask(async |client: Client| client.bytes(&path).await).await?;
-    let parties: Vec<Party> = node.ask(async |client: Client| client.get("/api/v1/parties").await).await?;
-    let _: Status = node.ask(async |client: Client| client.get("/api/v1/status").await).await?;
-    let found = verify::verify(&bytes, None);
-    let mut anchors = Anchors::default();
-    found.anchors.iter().for_each(|rests| anchors.pin(&rests.on));
-    anchors.accounts = parties.iter().map(|party| (party.name.clone(), party.account)).collect();
-    for party in setup.config.parties.iter().filter(|party| PARTIES.contains(&party.name.as_str())) {
-        let keys = PartyKeys::load_or_create(party)
-            .map_err(|e| Failure::lacking("read the parties' keys", e, ""))?;
-        anchors.keys.insert(party.name.to_string(), Digest(keys.ed25519().verifying_key().to_bytes()));
-    }
-    let files = (
-        args.receipt_dir.join(format!("receipt-{}.cbor", &id[..8])),
-        args.receipt_dir.join(format!("receipt-{}.anchors.toml", &id[..8])),
-    );
-    let written = std::fs::write(&files.0, &bytes).and_then(|()| std::fs::write(&files.1, anchors.to_toml()));
-    written.map_err(|e| Failure::lacking("write the receipt", e, "name a folder with --receipt-dir"))?;
-    let report = verify::verify(&bytes, Some(&anchors));
-    let passed = report.checks.iter().filter(|check| check.outcome == Checked::Passed).count();
-    let (verdict, good) = match report.verdict() {
-        Verdict::Verified => ("verified".to_owned(), true),
-        Verdict::ConsistentUnanchored => ("consistent, anchors not pinned".to_owned(), false),
-        Verdict::Refused(reasons) => (format!("refused: {}", reasons.join("; ")), false),
-    };
-    let mut step = ReportStep::own("verified", format!("{verdict}, {passed} checks passed"));
-    step.ok = good;
-    teller.step(step);
-    Ok(Files { receipt: files.0, anchors: files.1, verdict, good })
 }

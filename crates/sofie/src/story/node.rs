@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sofie_model::Timestamp;
+
 use crate::client::Client;
 use crate::commands::up::Told;
 use crate::failure::Failure;
@@ -11,9 +13,31 @@ use super::process::Process;
 /// Where the node is to be killed.
 pub(crate) type Step = Option<String>;
 
+/// A story's node, and all that runs beside it until the story is over.
+pub(crate) struct Running {
+    node: Node,
+    _beside: Box<dyn std::any::Any>,
+}
+
+impl Running {
+    pub(crate) fn new(node: Node, beside: impl std::any::Any) -> Self {
+        Self { node, _beside: Box::new(beside) }
+    }
+
+    pub(crate) fn console(&self) -> String {
+        self.node.console()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.node.stop().await;
+    }
+}
+
 /// A node under supervision.
 #[derive(Debug)]
 pub(crate) struct Node {
+    /// When it is killed next, nobody starts it again before this.
+    asleep: Option<Timestamp>,
     process: Process,
     folder: PathBuf,
     base: String,
@@ -31,7 +55,8 @@ impl Node {
             match process.told().await? {
                 Told::Ready(base) => {
                     let client = Client::new(&base, None)?;
-                    return Ok(Self { process, folder: folder.to_owned(), base, client, restarts });
+                    let folder = folder.to_owned();
+                    return Ok(Self { asleep: None, process, folder, base, client, restarts });
                 }
                 Told::Paused(_) => {
                     process.kill().await;
@@ -77,8 +102,16 @@ impl Node {
         format!("{}/console/", self.base)
     }
 
+    /// When it is killed next, it stays down until then.
+    pub(crate) fn sleep_until(&mut self, at: Timestamp) {
+        self.asleep = Some(at);
+    }
+
     async fn kill_and_restart(&mut self) -> Result<(), Failure> {
         self.process.kill().await;
+        if let Some(at) = self.asleep.take() {
+            tokio::time::sleep(at.since(sofie_node::clock::now()).into()).await;
+        }
         let node = Self::start(&self.folder, None).await?;
         let restarts = self.restarts + 1 + node.restarts;
         *self = Self { restarts, ..node };

@@ -39,7 +39,6 @@ const BITCOIND_BY_HAND: &str =
     "install Bitcoin Core or Knots and put bitcoind on the PATH, or name its folder with SOFIE_PEERS";
 
 /// The program bitcoind.
-#[allow(dead_code, reason = "the story of the swap asks for it")]
 pub(crate) async fn bitcoind() -> Result<PathBuf, Failure> {
     if let Some(found) = find_peer("bitcoind") {
         return Ok(found);

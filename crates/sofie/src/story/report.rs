@@ -34,6 +34,9 @@ pub(crate) struct Report {
     pub(crate) console: String,
     pub(crate) steps: Vec<ReportStep>,
     pub(crate) balances: Balances,
+    /// The least time that any leg had left, in milliseconds, where that was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) least_slack_ms: Option<u64>,
     /// How often the node was killed and started again.
     pub(crate) restarts: u32,
     #[serde(skip)]
@@ -60,6 +63,15 @@ pub(crate) struct Balances {
 
 /// By ledger, by party.
 pub(crate) type Held = BTreeMap<String, BTreeMap<String, u128>>;
+
+impl Balances {
+    /// Whether nothing was lost or made on any ledger.
+    pub(crate) fn add_up(&self) -> bool {
+        let sum = |held: &BTreeMap<String, u128>| held.values().sum::<u128>();
+        let after = |ledger| self.after.get(ledger).map(sum);
+        self.before.iter().all(|(ledger, held)| after(ledger) == Some(sum(held)))
+    }
+}
 
 impl Outcome {
     pub(crate) const fn as_str(self) -> &'static str {

@@ -40,8 +40,12 @@ pub(crate) fn write(folder: &Path, given: Option<&Path>) -> Result<Setup, Failur
         }
         None => EMBEDDED.to_owned(),
     };
-    let mut table: Table =
-        text.parse().map_err(|e| Failure::usage("read the story's configuration", e, ""))?;
+    let table: Table = text.parse().map_err(|e| Failure::usage("read the story's configuration", e, ""))?;
+    setup(place(folder, table)?)
+}
+
+/// Writes a configuration into `folder`, with a free port and a data folder of the story's own, and reads it back.
+pub(crate) fn place(folder: &Path, mut table: Table) -> Result<Config, Failure> {
     let node = table.entry("node").or_insert_with(|| Value::Table(Table::new()));
     if let Some(node) = node.as_table_mut() {
         node.insert("listen".into(), "127.0.0.1:0".into());
@@ -49,8 +53,7 @@ pub(crate) fn write(folder: &Path, given: Option<&Path>) -> Result<Setup, Failur
         node.entry("log").or_insert_with(|| "warn".into());
     }
     save(folder, &table)?;
-    let config = up::load(&folder.join("sofie.toml"))?;
-    setup(config)
+    up::load(&folder.join("sofie.toml"))
 }
 
 /// Makes the record ledger refuse new entries from the next start of the node on.
