@@ -16,6 +16,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// After so many polls that find nothing, the same intent is submitted again.
 const POLLS_PER_SUBMIT: u32 = 8;
 
+/// After so many nonsensical answers in a row, the ledger is in quarantine: one may be a proxy's.
+const NONSENSE_LIMIT: u32 = 3;
+
 /// At most so many characters of a ledger's refusal are kept.
 const MAX_REASON: usize = 1_024;
 
@@ -47,6 +50,8 @@ pub struct Executor {
     journal: Journal,
     /// Intents that an earlier run fixed: their operations ask before they submit. Each is taken out by its operation.
     earlier: Arc<Mutex<BTreeMap<Key, Intent>>>,
+    /// Ledgers that answered nonsense, and what: nothing is asked of them until [`Executor::trust`].
+    quarantined: Arc<Mutex<BTreeMap<LedgerId, String>>>,
 }
 
 impl std::fmt::Debug for Executor {
@@ -60,16 +65,19 @@ struct Pace {
     clock: Clock,
     poll: Duration,
     wait: Duration,
+    /// Nonsensical answers in a row.
+    nonsense: u32,
 }
 
 impl Pace {
     fn of(ledger: &dyn Ledger, clock: &Clock) -> Self {
         let poll = Duration::from(ledger.profile().poll);
-        Self { clock: clock.clone(), poll, wait: poll }
+        Self { clock: clock.clone(), poll, wait: poll, nonsense: 0 }
     }
 
     async fn poll(&mut self) {
         self.wait = self.poll;
+        self.nonsense = 0;
         self.clock.sleep(self.poll).await;
     }
 
@@ -77,6 +85,7 @@ impl Pace {
         tracing::warn!(%error, wait_ms = self.wait.as_millis(), "trying again");
         self.clock.sleep(self.wait).await;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        self.nonsense = if matches!(error, LedgerError::Nonsense { .. }) { self.nonsense + 1 } else { 0 };
     }
 }
 
@@ -94,7 +103,7 @@ impl Executor {
     /// An executor over a journal that holds no unfinished work.
     #[must_use]
     pub fn new(ledgers: Arc<Ledgers>, journal: Journal) -> Self {
-        Self { ledgers, journal, earlier: Arc::default() }
+        Self { ledgers, journal, earlier: Arc::default(), quarantined: Arc::default() }
     }
 
     /// Takes over what an earlier run intended: each ledger adopts its intents before it makes a new one.
@@ -151,6 +160,9 @@ impl Executor {
                 "this node has no ledger {ledger}; add it to the configuration"
             )));
         };
+        if let Some(ended) = self.distrusted(&ledger.profile().id) {
+            return Ok(ended);
+        }
         let mut pace = Pace::of(ledger.as_ref(), self.journal.clock());
         let earlier = self.earlier.lock().expect("no holder of this lock panics").remove(&key);
         let mut intent = earlier;
@@ -193,10 +205,14 @@ impl Executor {
                 let ended = self.after_refusal(ledger, operation, None, reason, pace).await;
                 Ok(ended.map_or(Tried::Again, Tried::Ended))
             }
-            Err(error) => {
-                pace.back_off(&error).await;
-                Ok(Tried::Again)
-            }
+            // What this node cannot do, another may have done.
+            Err(error) => match self.retry(&error, pace).await {
+                Some(ended) => Ok(Tried::Ended(ended)),
+                None => {
+                    let ended = self.ask(ledger, operation, None, pace).await;
+                    Ok(ended.map_or(Tried::Again, Tried::Ended))
+                }
+            },
         }
     }
 
@@ -216,7 +232,11 @@ impl Executor {
                     return ended;
                 }
             }
-            Err(error) => pace.back_off(&error).await,
+            Err(error) => {
+                if let Some(ended) = self.retry(&error, pace).await {
+                    return Some(ended);
+                }
+            }
         }
         self.watch(ledger, operation, fixed, pace).await
     }
@@ -247,7 +267,11 @@ impl Executor {
                 Ok(Status::Absent) | Err(LedgerError::Unsupported { .. } | LedgerError::Refused { .. }) => {
                     return None;
                 }
-                Err(error) => pace.back_off(&error).await,
+                Err(error) => {
+                    if let Some(ended) = self.retry(&error, pace).await {
+                        return Some(ended);
+                    }
+                }
             }
         }
     }
@@ -269,11 +293,35 @@ impl Executor {
                 None
             }
             Err(LedgerError::Unsupported { .. } | LedgerError::Refused { .. }) => Some(refused(&reason)),
-            Err(error) => {
-                pace.back_off(&error).await;
-                None
-            }
+            Err(error) => self.retry(&error, pace).await,
         }
+    }
+
+    /// Waits, or puts a ledger that goes on answering nonsense into quarantine.
+    async fn retry(&self, error: &LedgerError, pace: &mut Pace) -> Option<Ended> {
+        pace.back_off(error).await;
+        let LedgerError::Nonsense { ledger, reason } = error else { return None };
+        if pace.nonsense < NONSENSE_LIMIT {
+            return None;
+        }
+        tracing::error!(%ledger, %reason, "in quarantine: it answers nonsense; look at it, then resume what has halted");
+        self.quarantine().insert(ledger.clone(), reason.clone());
+        self.distrusted(ledger)
+    }
+
+    /// What comes of everything that is asked of a ledger in quarantine.
+    fn distrusted(&self, ledger: &LedgerId) -> Option<Ended> {
+        let reason = self.quarantine().get(ledger).cloned()?;
+        Some(refused(&format!("ledger {ledger} is in quarantine, it answers nonsense: {reason}")))
+    }
+
+    /// Takes a ledger out of quarantine: an operator has looked at it.
+    pub fn trust(&self, ledger: &LedgerId) {
+        self.quarantine().remove(ledger);
+    }
+
+    fn quarantine(&self) -> std::sync::MutexGuard<'_, BTreeMap<LedgerId, String>> {
+        self.quarantined.lock().expect("no holder of this lock panics")
     }
 
     /// Polls until the operation has ended; `None` when nothing is seen of it for a while.
@@ -299,7 +347,9 @@ impl Executor {
                 }
                 Err(error) => {
                     unseen += 1;
-                    pace.back_off(&error).await;
+                    if let Some(ended) = self.retry(&error, pace).await {
+                        return Some(ended);
+                    }
                 }
             }
         }

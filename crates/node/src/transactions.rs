@@ -136,6 +136,9 @@ impl Transactions {
     pub async fn resume(&self, id: Txid) -> Result<(), String> {
         match self.live(id) {
             Some(handle) if matches!(handle.state().phase(), Phase::Halted { .. }) => {
+                let manifest = handle.state().manifest().clone();
+                let ledgers = manifest.legs.iter().map(|leg| &leg.ledger).chain([&manifest.decision.ledger]);
+                ledgers.for_each(|ledger| self.executor.trust(ledger));
                 handle.give(Input::Resumed).await
             }
             _ => Ok(()),

@@ -3,5 +3,6 @@
 
 mod crashes;
 mod faults;
+mod nonsense;
 mod others;
 mod world;
