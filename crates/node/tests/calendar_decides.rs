@@ -131,7 +131,12 @@ async fn run(withheld: Option<u16>) -> Story {
     let keeper = Keeper { auditor: Auditor::open(journal.clone()).unwrap(), fatal };
     let executor = Executor::new(Arc::new(ledgers.into_iter().collect()), journal).adopt().await.unwrap();
     let transactions = Transactions::new(executor, keeper, Arc::new(Held { withheld }));
-    let plan = Plan { manifest: manifest(), acts_for: vec![0, 1], decision_time: Span::from_millis(100), pivot: None };
+    let plan = Plan {
+        manifest: manifest(),
+        acts_for: vec![0, 1],
+        decision_time: Span::from_millis(100),
+        pivot: None,
+    };
     let mut handle = transactions.begin(plan, Vec::new(), Vec::new()).await.unwrap();
     let over = |state: &State| matches!(state.phase(), Phase::Done(_) | Phase::Halted { .. });
     let ended = tokio::time::timeout(PATIENCE, handle.until(over)).await;
