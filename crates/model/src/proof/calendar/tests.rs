@@ -140,6 +140,8 @@ fn commit(preimage: Digest) -> Entry {
     Entry::Decided { txid: decided_here().txid(), decision, signatures: vec![] }
 }
 
+type Spoil = fn(&mut Log);
+
 #[test]
 fn a_decision_on_the_log_is_proven_to_whoever_has_the_manifest() {
     let manifest = decided_here();
@@ -150,7 +152,7 @@ fn a_decision_on_the_log_is_proven_to_whoever_has_the_manifest() {
         matches!(&proven.evidence[0].fact, Fact::Decided(txid, Decision::Commit { .. }) if *txid == manifest.txid())
     );
 
-    let cases: [(&str, Manifest, fn(&mut Log)); 4] = [
+    let cases: [(&str, Manifest, Spoil); 4] = [
         ("does not open", manifest.clone(), |log| log.leaves[20].entry = commit(Digest([1; 32]))),
         ("the last second", manifest.clone(), |log| log.leaves[20].at = Timestamp::from_seconds(2_000_001)),
         ("a decision stands before", manifest, |log| log.leaves[21].entry = commit(Digest::ZERO)),
@@ -172,8 +174,6 @@ fn a_decision_on_the_log_is_proven_to_whoever_has_the_manifest() {
     let error = log.prove(&[20], None).verify(&ledger(), &elsewhere).unwrap_err();
     assert!(error.why.contains("stands on another"), "{error}");
 }
-
-type Spoil = fn(&mut Log);
 
 #[test]
 fn what_the_manifest_does_not_name_is_refused_not_skipped() {
