@@ -10,6 +10,10 @@
 //! decision = "0x00000000000000000000000000000000000000d1"                      # the contracts that are known
 //! escrow = "0x00000000000000000000000000000000000000e1"
 //!
+//! [[bitcoin]]
+//! genesis = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"   # the first block: which chain
+//! block = "3a9d8c7b6a5f4e3d2c1b0a9988776655443322112b1c6d3f0d3e5a9f4f6a3a3b"     # the block that the receipt names
+//!
 //! [[calendar]]
 //! origin = "calendar.example/log"
 //! key = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c"
@@ -40,6 +44,9 @@ pub struct Anchors {
     /// Blocks of chains; one chain may have several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<PinnedChain>,
+    /// Blocks of Bitcoin chains.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bitcoin: Vec<PinnedBitcoin>,
     /// Logs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calendar: Vec<PinnedCalendar>,
@@ -65,6 +72,16 @@ pub struct PinnedChain {
     /// The escrow contract whose code is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escrow: Option<Account>,
+}
+
+/// A block of a Bitcoin chain; hashes as they are printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedBitcoin {
+    /// The chain's first block.
+    pub genesis: Digest,
+    /// The block.
+    pub block: Digest,
 }
 
 /// A log and, optionally, one of its checkpoints.
@@ -145,6 +162,9 @@ impl Anchors {
                 key: *key,
                 checkpoint: Some(PinnedCheckpoint { size: *size, root: *root }),
             }),
+            Anchor::Bitcoin { genesis, block_hash, .. } => {
+                self.bitcoin.push(PinnedBitcoin { genesis: *genesis, block: *block_hash });
+            }
         }
     }
 
@@ -152,7 +172,22 @@ impl Anchors {
         match anchor {
             Anchor::Evm { chain_id, height, block_hash } => self.holds_block(*chain_id, *height, block_hash),
             Anchor::Calendar { origin, key, size, root } => self.holds_log(origin, key, *size, root),
+            Anchor::Bitcoin { genesis, height, block_hash } => {
+                self.holds_bitcoin(genesis, *height, block_hash)
+            }
         }
+    }
+
+    fn holds_bitcoin(&self, genesis: &Digest, height: u64, hash: &Digest) -> Pin {
+        let mut blocks = self.bitcoin.iter().filter(|pinned| pinned.genesis == *genesis).peekable();
+        let place = format!("block {height}, {hash}, of the Bitcoin chain {genesis}");
+        if blocks.peek().is_none() {
+            return Pin::Missing(format!("no block of that chain is pinned; it rests on {place}"));
+        }
+        if blocks.any(|pinned| pinned.block == *hash) {
+            return Pin::Holds(place);
+        }
+        Pin::Differs(format!("{place} is none of the pinned blocks"))
     }
 
     fn holds_block(&self, id: u64, height: u64, hash: &Digest) -> Pin {

@@ -13,6 +13,7 @@ mod ledger;
 mod lock;
 mod open;
 mod pay;
+mod prove;
 mod rpc;
 mod treasury;
 

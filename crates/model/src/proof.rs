@@ -21,6 +21,9 @@ pub enum Proof {
     /// Of a calendar: a signed checkpoint and inclusion in its Merkle log.
     #[n(1)]
     Calendar(#[n(0)] calendar::LogProof),
+    /// Of a Bitcoin chain: linked headers with their work, and Merkle branches.
+    #[n(2)]
+    Bitcoin(#[n(0)] bitcoin::ChainProof),
 }
 
 /// What the facts of one ledger rest on. The reader must have it from elsewhere to trust them.
@@ -56,6 +59,19 @@ pub enum Anchor {
         #[n(3)]
         root: Digest,
     },
+    /// A block of a Bitcoin chain. Hashes as they are printed.
+    #[n(2)]
+    Bitcoin {
+        /// The chain's first block.
+        #[n(0)]
+        genesis: Digest,
+        /// The block's height.
+        #[n(1)]
+        height: u64,
+        /// The block.
+        #[n(2)]
+        block_hash: Digest,
+    },
 }
 
 /// What a proof proves.
@@ -89,6 +105,7 @@ impl Proof {
         match self {
             Self::Evm(proof) => proof.verify(ledger, manifest),
             Self::Calendar(proof) => proof.verify(ledger, manifest),
+            Self::Bitcoin(proof) => proof.verify(ledger, manifest),
         }
     }
 }

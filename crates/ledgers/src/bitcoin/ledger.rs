@@ -557,8 +557,8 @@ impl Ledger for BitcoinLedger {
         Ok(Head { height: end.height, time: Timestamp::from_seconds(end.clock.into()) })
     }
 
-    async fn prove(&self, _: &Manifest, _: &[Evidence]) -> Result<Proof, LedgerError> {
-        Err(self.transient("proofs of this ledger are not made yet"))
+    async fn prove(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError> {
+        self.proof(manifest, facts).await
     }
 
     fn treasury(&self) -> Option<&dyn Treasury> {
