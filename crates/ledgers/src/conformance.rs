@@ -4,18 +4,19 @@
 //! says the promise. Cases that a ledger's classes do not call for are left out. Nothing here panics: what does not
 //! hold comes back as a [`Failure`].
 //!
-//! Left out: hashlock legs (no backend carries one yet), and throughput (`sofie bench`).
+//! Left out: throughput (`sofie bench`), and what waits before a block holds it (a backend's own tests).
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
-use sofie_model::{Account, Attestation, Class, SignedAttestation, Timestamp, proof::BadProof};
+use sofie_model::{Account, Attestation, Class, PublicKey, SignedAttestation, Timestamp, proof::BadProof};
 
 use crate::{Ledger, LedgerError};
 
 mod common;
 mod decision;
 mod escrow;
+mod hashlock;
 mod record;
 mod transfer;
 mod world;
@@ -52,6 +53,26 @@ pub trait Harness: Send + Sync {
     /// Whether the ledger can prove its facts to a third party. A double cannot.
     fn proves(&self) -> bool {
         true
+    }
+
+    /// The public keys of [`Site::payer`] and [`Site::payee`], as a hashlock's script holds them. Any two points will do
+    /// where a ledger knows accounts only.
+    fn keys(&self) -> [PublicKey; 2] {
+        world::some_keys()
+    }
+
+    /// The `fee_limit` of the cases' legs: more than the ledger takes for one transaction.
+    fn fee_limit(&self) -> u128 {
+        world::FEE_LIMIT
+    }
+
+    /// The same ledger once more, for somebody who holds none of the parties' keys; `None` where a ledger needs no
+    /// party's key for a claim.
+    ///
+    /// # Errors
+    /// [`Failure::Harness`].
+    async fn stranger(&self) -> Result<Option<Arc<dyn Ledger>>, Failure> {
+        Ok(None)
     }
 
     /// Lets a little time pass: a block, a poll interval. Called between two status calls.
@@ -157,9 +178,9 @@ pub async fn run_all(harness: &dyn Harness) -> Result<Vec<Outcome>, Failure> {
     let profile = first.profile().clone();
     let treasury = first.treasury().is_some();
     drop(first);
-    for case in
-        [common::CASES, record::CASES, decision::CASES, escrow::CASES, transfer::CASES].into_iter().flatten()
-    {
+    let all =
+        [common::CASES, record::CASES, decision::CASES, escrow::CASES, transfer::CASES, hashlock::CASES];
+    for case in all.into_iter().flatten() {
         let applies = match case.needs {
             Needs::Leg(class) => profile.classes.contains(&class),
             Needs::AnyLeg => !profile.classes.is_empty(),

@@ -4,7 +4,8 @@
 //! Its bytes are the consensus encoding of the list of transactions, the cheapest first. Nothing else is needed to
 //! bring it to the chain, whoever reads it after a crash; who holds these bytes may spend up to the leg's `fee_limit`.
 
-use bitcoin::{OutPoint, Sequence, Transaction, Txid, consensus::encode::serialize};
+use bitcoin::{OutPoint, Sequence, Transaction, TxOut, Txid, consensus::encode::serialize};
+use sofie_model::proof::bitcoin::Mark;
 
 use super::rpc;
 use crate::Intent;
@@ -58,6 +59,18 @@ impl Ladder {
     /// By what it is known whether any rung stands or waits.
     pub(super) fn first_input(&self) -> OutPoint {
         self.0[0].input[0].previous_output
+    }
+
+    /// The mark in its outputs, if it has one: a claim and a refund have none.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.purpose().iter().find_map(|output| Mark::read(output.script_pubkey.as_bytes()))
+    }
+
+    /// What it pays for: all outputs up to the mark. Change comes after it.
+    pub(super) fn purpose(&self) -> &[TxOut] {
+        let outputs = self.0.first().map(|one| one.output.as_slice()).unwrap_or_default();
+        let mark = outputs.iter().position(|output| Mark::read(output.script_pubkey.as_bytes()).is_some());
+        mark.map_or(&[], |at| &outputs[..=at])
     }
 
     /// Which rung has this name.

@@ -184,8 +184,9 @@ impl BitcoinLedger {
     async fn intend_mark(&self, mark: Mark, limit: u64) -> Result<Intent, LedgerError> {
         let from = self.payer(self.config.operator)?;
         let (mut state, _) = self.synced().await?;
-        if !state.index.marked(mark).is_empty() {
-            return Err(self.refused("it stands there already"));
+        if let Some(placed) = state.index.marked(mark).first() {
+            // A second entry would say the same: what stands is the answer.
+            return Ok(Ladder::new(vec![placed.transaction.clone()]).intent());
         }
         self.pay(&mut state, mark, vec![inscription(mark)], from, limit).await
     }
@@ -446,6 +447,15 @@ impl BitcoinLedger {
 }
 
 impl State {
+    /// Whether the chain holds what this payment is for, whoever made it: its mark, with all of its outputs but the
+    /// change.
+    fn holds(&self, ladder: &Ladder) -> bool {
+        let Some(mark) = ladder.mark() else { return false };
+        let wanted = ladder.purpose();
+        let same = |placed: &Placed| wanted.iter().all(|output| placed.transaction.output.contains(output));
+        self.index.marked(mark).iter().any(same)
+    }
+
     /// The script's coins that no open payment uses, and what all of its coins are worth.
     fn free_coins(&self, script: &ScriptBuf) -> (Vec<(OutPoint, Coin)>, u64) {
         let used: BTreeSet<OutPoint> = self.open.values().flat_map(Ladder::inputs).collect();
@@ -503,10 +513,8 @@ impl Ledger for BitcoinLedger {
 
     async fn adopt(&self, intent: &Intent) -> Result<(), LedgerError> {
         let ladder = self.read(intent)?;
-        let outputs = ladder.from(0).first().map(|one| one.output.as_slice()).unwrap_or_default();
-        let mark = outputs.iter().find_map(|output| Mark::read(output.script_pubkey.as_bytes()));
-        // A claim or a refund takes no coin of ours.
-        if let Some(mark) = mark {
+        // A claim or a refund has no mark, and takes no coin of ours.
+        if let Some(mark) = ladder.mark() {
             self.state.lock().await.open.insert(mark, ladder);
         }
         Ok(())
@@ -515,6 +523,9 @@ impl Ledger for BitcoinLedger {
     async fn submit(&self, intent: &Intent) -> Result<(), LedgerError> {
         let ladder = self.read(intent)?;
         let (state, end) = self.synced().await?;
+        if state.holds(&ladder) {
+            return Ok(());
+        }
         if let Some(placed) = state.index.spender(ladder.first_input()) {
             let ours = ladder.rung_of(placed.transaction.compute_txid()).is_some();
             return match ours || !self.is_final(placed, end) {

@@ -281,7 +281,7 @@ async fn a_proof_rests_on_a_published_second_once_that_is_over() {
     let first = append(&calendar, 1).await;
     let proof = async |facts: &[Evidence]| match calendar.prove(&no_manifest(), facts).await.unwrap() {
         Proof::Calendar(proof) => proof,
-        Proof::Evm(_) => panic!("another ledger's proof"),
+        _ => panic!("another ledger's proof"),
     };
     assert_eq!(proof(std::slice::from_ref(&first)).await.published, None, "the second is not over");
     place.wait(1000);

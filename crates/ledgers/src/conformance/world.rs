@@ -9,18 +9,18 @@ use std::{
 };
 
 use sofie_model::{
-    Class, Decide, Decision, Digest, Evidence, Fact, Leg, LegId, Manifest, Operation, Position, Rule, Span,
-    Step, Terms, Timestamp, evidence,
-    manifest::{DecisionSite, EscrowTerms, Participant, TransferTerms},
+    Account, Class, Decide, Decision, Digest, Evidence, Fact, Leg, LegId, Manifest, Operation, Position,
+    PublicKey, Rule, Span, Step, Terms, Timestamp, evidence,
+    manifest::{DecisionSite, EscrowTerms, HashlockTerms, Participant, TransferTerms},
 };
 
 use super::{Failure, Harness, MAX_POLLS, Site};
 use crate::{Intent, Ledger, LedgerError, Profile, Status};
 
 /// More than any ledger here takes for one transaction.
-const FEE_LIMIT: u128 = 1_000_000_000_000_000_000;
+pub(super) const FEE_LIMIT: u128 = 1_000_000_000_000_000_000;
 /// From a case's start to T_D, and from T_D to T_E.
-const DECISION_TIME: Span = Span::from_seconds(120);
+pub(super) const DECISION_TIME: Span = Span::from_seconds(120);
 /// After T_E.
 const SUBMISSION_WINDOW: Span = Span::from_seconds(10);
 /// The leg under test.
@@ -68,14 +68,17 @@ impl<'a> World<'a> {
             let (class, finality) = (Class::Record, self.profile.finality);
             legs.push(Leg { ledger, class, finality, required: false, terms, fee_limit: 0 });
         }
+        let pivot = legs.iter().any(|leg| leg.class == Class::Hashlock);
+        let (grace, guard) =
+            if pivot { (DECISION_TIME * 4, self.site.payer) } else { (Span::ZERO, Account::ZERO) };
         let manifest = Manifest {
             version: 1,
             legs,
             rule,
             decision: self.decision_site()?,
             deadline,
-            grace: Span::ZERO,
-            guard: sofie_model::Account::ZERO,
+            grace,
+            guard,
             participants: self.participants(),
             nonce,
         };
@@ -93,7 +96,7 @@ impl<'a> World<'a> {
     }
 
     fn leg(&self, deadline: Timestamp, nonce: Digest) -> Result<Leg, Failure> {
-        let class = [Class::Verifying, Class::Escrow, Class::Record]
+        let class = [Class::Verifying, Class::Escrow, Class::Record, Class::Hashlock]
             .into_iter()
             .find(|class| self.profile.classes.contains(class));
         let (ledger, class) = match class {
@@ -102,6 +105,7 @@ impl<'a> World<'a> {
         };
         let terms = match class {
             Class::Record => Terms::Record(Digest::of("sofie.conformance.payload.v1", &[nonce.as_bytes()])),
+            Class::Hashlock => self.hashlock(deadline),
             _ => Terms::Escrow(EscrowTerms {
                 contract: self.site.escrow,
                 payer: self.site.payer,
@@ -118,8 +122,30 @@ impl<'a> World<'a> {
             finality: self.profile.finality,
             required: true,
             terms,
-            fee_limit: FEE_LIMIT,
+            fee_limit: self.harness.fee_limit(),
         })
+    }
+
+    fn hashlock(&self, deadline: Timestamp) -> Terms {
+        let [payer_key, claimant_key] = self.harness.keys();
+        Terms::Hashlock(HashlockTerms {
+            payer: self.site.payer,
+            claimant: self.site.payee,
+            amount: self.site.amount,
+            timelock: deadline + DECISION_TIME,
+            payer_key,
+            claimant_key,
+        })
+    }
+
+    /// A new transaction like [`Self::manifest`], whose leg 0 is a hashlock.
+    pub(super) async fn pivot(&self) -> Result<Arc<Manifest>, Failure> {
+        let mut manifest = Arc::unwrap_or_clone(self.manifest().await?);
+        let terms = self.hashlock(manifest.deadline);
+        let leg = &mut manifest.legs[0];
+        (leg.class, leg.terms) = (Class::Hashlock, terms);
+        (manifest.grace, manifest.guard) = (DECISION_TIME * 4, self.site.payer);
+        Ok(Arc::new(manifest))
     }
 
     fn decision_site(&self) -> Result<DecisionSite, Failure> {
@@ -130,7 +156,7 @@ impl<'a> World<'a> {
             chain_id: self.site.chain_id,
             contract: self.site.decision,
             finality,
-            fee_limit: FEE_LIMIT,
+            fee_limit: self.harness.fee_limit(),
         })
     }
 
@@ -236,6 +262,14 @@ impl<'a> World<'a> {
         expected.sort_by_key(|fact| (fact.position.height, fact.position.index));
         same("the proof's evidence", &expected, &proven.evidence)
     }
+}
+
+/// Two points of secp256k1.
+pub(super) fn some_keys() -> [PublicKey; 2] {
+    [1_u8, 2].map(|byte| {
+        let key = k256::ecdsa::SigningKey::from_slice(&[byte; 32]).expect("a small number is a key");
+        PublicKey::from(key.verifying_key())
+    })
 }
 
 /// The participants' secrets, in their order.

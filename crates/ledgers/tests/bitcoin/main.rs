@@ -8,4 +8,5 @@ mod parties;
 mod presigned;
 mod reorganised;
 mod stuck;
+mod suite;
 mod swap;
