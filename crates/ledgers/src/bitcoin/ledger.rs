@@ -17,7 +17,7 @@ use super::index::{Coin, End, Index, Placed};
 use super::ladder::Ladder;
 use super::lock::{Found, Lock, Spent};
 use super::open::BitcoinConfig;
-use super::pay::{Payment, Signed, Unpayable, Wallet, choose, coins_of, spend_fees, spends};
+use super::pay::{Payment, Signed, Unpayable, Wallet, choose, coins_of, spend_fees, spends, too_dear};
 use super::rpc::{Node, RpcError, Sent};
 use crate::{Hashlocks, Head, Intent, Ledger, LedgerError, Profile, Spend, Status, Treasury};
 
@@ -222,8 +222,8 @@ impl BitcoinLedger {
             return Err(self.refused("it stands there already"));
         }
         let rate = self.rate().await?;
-        if spend_fees(&lock, Spend::Claim, rate, limit).is_empty() {
-            return Err(self.refused(format!("{} satoshi would not pay for their own claim", lock.amount)));
+        if let Some(why) = too_dear(&lock, rate, limit) {
+            return Err(self.refused(why));
         }
         let outputs = vec![lock.output(), inscription(lock.mark)];
         self.pay(&mut state, lock.mark, outputs, lock.payer, limit).await

@@ -189,8 +189,20 @@ fn first_fee(transaction: &Transaction, rate: u64) -> u64 {
 /// The fees at which a lock's spend is signed: what is left must not be dust.
 pub(super) fn spend_fees(lock: &Lock, spend: Spend, rate: u64, limit: u64) -> Vec<u64> {
     let most = limit.min(lock.amount.saturating_sub(DUST));
+    fees(spend_fee(lock, spend, rate).min(most), most)
+}
+
+/// Why nobody should lock this: its claim costs more than it may, or than it brings.
+pub(super) fn too_dear(lock: &Lock, rate: u64, limit: u64) -> Option<String> {
+    let (fee, most) = (spend_fee(lock, Spend::Claim, rate), limit.min(lock.amount.saturating_sub(DUST)));
+    (fee > most)
+        .then(|| format!("its claim would cost {fee} satoshi by now; fee_limit and amount allow {most}"))
+}
+
+/// What a lock's spend costs at this rate.
+fn spend_fee(lock: &Lock, spend: Spend, rate: u64) -> u64 {
     let size = unsigned(lock, OutPoint::null(), spend, 0).vsize() as u64 + witness_size(lock, spend);
-    fees(size.saturating_mul(rate).div_ceil(1_000).min(most), most)
+    size.saturating_mul(rate).div_ceil(1_000)
 }
 
 /// Virtual bytes of a spend's witness: the script, a signature, and each preimage of a claim (BIP 141: a quarter).

@@ -74,10 +74,12 @@ impl BitcoinLedger {
         let block = self.node.block(hash).await.map_err(|error| self.error(error))?;
         let index = usize::try_from(fact.position.index).map_err(|_| gone())?;
         let transaction = block.txdata.get(index).ok_or_else(gone)?;
+        let mut bytes = bare(transaction);
         let what = match &fact.fact {
             Fact::Prepared(_, leg) => What::Prepared(*leg),
             Fact::Noted(topic, commitment) => What::Noted(*topic, *commitment),
             Fact::Applied(_, leg) | Fact::Reverted(_, leg) if is_hashlock(manifest, *leg) => {
+                bytes = serialize(transaction);
                 What::Spent(*leg, self.witnessed(manifest, *leg, &block, index).await?)
             }
             Fact::Applied(_, leg) => What::Closed(*leg, true),
@@ -87,7 +89,7 @@ impl BitcoinLedger {
         Ok(Shown {
             height,
             index: u32::try_from(index).map_err(|_| gone())?,
-            transaction: serialize(transaction).into(),
+            transaction: bytes.into(),
             branch: branch(&names(&block), index),
             what,
         })
@@ -105,12 +107,19 @@ impl BitcoinLedger {
         let found = self.found(&state, &lock)?;
         let first = block.txdata.first().ok_or_else(|| self.nonsense("a block without transactions"))?;
         Ok(Witnessed {
-            lock: serialize(&found.placed.transaction).into(),
+            lock: bare(&found.placed.transaction).into(),
             first: serialize(first).into(),
             first_branch: branch(&names(block), 0),
             branch: branch(&witness_names(block), index),
         })
     }
+}
+
+/// A transaction without its witnesses, to which its name does not commit.
+fn bare(transaction: &Transaction) -> Vec<u8> {
+    let mut bare = transaction.clone();
+    bare.input.iter_mut().for_each(|input| input.witness.clear());
+    serialize(&bare)
 }
 
 fn is_hashlock(manifest: &Manifest, leg: LegId) -> bool {

@@ -6,6 +6,7 @@
 mod node;
 mod parties;
 mod presigned;
+mod proven;
 mod reorganised;
 mod stuck;
 mod suite;

@@ -59,7 +59,7 @@ async fn what_is_stuck_is_replaced_up_to_the_limit_and_found_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_of_nothing_is_refused_by_name_and_a_low_one_is_kept() {
+async fn a_limit_of_nothing_is_refused_by_name_and_so_is_one_that_pays_no_claim() {
     let Some((node, ledger)) = started(&ALL, 1).await else { return };
     let scenario = Scenario::new(&ledger, 4).await;
     let limited = |limit: u128| {
@@ -73,12 +73,13 @@ async fn a_limit_of_nothing_is_refused_by_name_and_a_low_one_is_kept() {
         matches!(&refused, Err(LedgerError::Refused { reason, .. }) if reason.contains("fee_limit")),
         "{refused:?}"
     );
-    // Below what the node takes at all: it waits, and is not paid for beyond the limit.
-    let low = limited(20);
-    let intent = ledger.intend(&low).await.unwrap();
-    assert!(matches!(ledger.submit(&intent).await, Err(LedgerError::Transient { .. })));
+    // Nobody could claim it at that price: nothing is locked.
+    let refused = ledger.intend(&limited(20)).await;
+    assert!(
+        matches!(&refused, Err(LedgerError::Refused { reason, .. }) if reason.contains("20")),
+        "{refused:?}"
+    );
     assert_eq!(waiting(&node).await, []);
-    assert_eq!(ledger.status(&low, Some(&intent)).await, Ok(Status::Absent));
 }
 
 /// P4: the same operation is the same bytes, whoever asks; other legs get other coins; and a process that knows

@@ -55,7 +55,7 @@ pub struct Shown {
     /// The transaction's place in the block.
     #[n(1)]
     pub index: u32,
-    /// All of its bytes.
+    /// Its bytes, with witnesses only where the fact is in them.
     #[n(2)]
     pub transaction: ByteVec,
     /// From its name to the header's Merkle root.
@@ -87,7 +87,7 @@ pub enum What {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Witnessed {
-    /// The transaction that holds the lock: its bytes.
+    /// The transaction that holds the lock: its bytes, without witnesses.
     #[n(0)]
     pub lock: ByteVec,
     /// The block's first transaction: its bytes.
@@ -136,6 +136,11 @@ impl ChainProof {
         let at = at.filter(|at| *at < headers.len()).ok_or("its block is not among the headers")?;
         let transaction = Transaction::read(&shown.transaction)?;
         chain::stands(transaction.txid, shown.index, &shown.branch, headers[at].root)?;
+        // Nothing commits to other witnesses than those of a spender: they are left out.
+        let bare = transaction.txid == transaction.wtxid;
+        ensure(bare != matches!(shown.what, What::Spent(..)), || {
+            "its witnesses are wanted, or are not".into()
+        })?;
         let (fact, leg) = shown.what.read(&transaction, shown.index, &headers[at], manifest)?;
         let above = (headers.len() - 1 - at) as u64;
         let depth = match leg.and_then(|leg| manifest.leg(leg)).map(|leg| leg.finality) {
@@ -188,6 +193,7 @@ impl What {
             Self::Spent(leg, witnessed) => {
                 witnessed.commits_to(transaction, index, header)?;
                 let lock = Transaction::read(&witnessed.lock)?;
+                ensure(lock.txid == lock.wtxid, || "the lock's witnesses are not wanted".into())?;
                 let (output, lock_script) = locked(&lock, manifest, *leg)?;
                 let input = transaction.inputs.iter().position(|input| *input == (lock.txid, output));
                 let witness =
@@ -224,7 +230,10 @@ impl Witnessed {
         };
         let committed = first.outputs.iter().rev().find_map(commitment);
         let committed = committed.ok_or("the block commits to no witnesses")?;
-        let reserved = first.witnesses.first().and_then(|stack| stack.first()).ok_or("no reserved value")?;
+        let reserved = match first.witnesses.as_slice() {
+            [only] if only.len() == 1 && only[0].len() == 32 => only[0],
+            _ => return Err("no reserved value of 32 bytes".into()),
+        };
         let root = chain::climb(transaction.wtxid, index, &self.branch)?;
         let expected = twice(&[root.as_bytes().as_slice(), reserved].concat());
         ensure(expected == committed, || "the block commits to another witness".into())

@@ -28,6 +28,7 @@ const PARSERS: &[(&str, &str)] = &[
     ("crates/directory/src/thing.rs", "td_parse"),
     ("crates/model/src/manifest.rs", "manifest"),
     ("crates/model/src/proof.rs", "proof"),
+    ("crates/model/src/proof/bitcoin/transaction.rs", "bitcoin_transaction"),
     ("crates/model/src/proof/calendar/checkpoint.rs", "checkpoint"),
 ];
 
