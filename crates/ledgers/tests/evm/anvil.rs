@@ -20,7 +20,7 @@ use crate::parties::Parties;
 use crate::scenario;
 
 /// Anvil's own chain id.
-const CHAIN: u64 = 31_337;
+pub(crate) const CHAIN: u64 = 31_337;
 
 pub(crate) struct Anvil {
     process: Child,
@@ -89,11 +89,22 @@ impl Drop for Anvil {
 }
 
 /// The suite's blocks come when it steps, and once a second besides: waiting for all of them would take minutes.
-struct Behind {
+pub(crate) struct Behind {
     anvil: Anvil,
-    parties: Parties,
+    pub(crate) parties: Parties,
     finality: Finality,
     site: Mutex<Option<Site>>,
+}
+
+impl Behind {
+    pub(crate) fn start(finality: Finality) -> Option<Self> {
+        let anvil = Anvil::start()?;
+        Some(Self { anvil, parties: Parties::new(), finality, site: Mutex::default() })
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.anvil.url
+    }
 }
 
 #[async_trait]
@@ -137,9 +148,7 @@ impl Harness for Behind {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn anvil_keeps_the_ports_promises_at_depth_one() {
-    let Some(anvil) = Anvil::start() else { return };
-    let finality = Finality::Depth(1);
-    let behind = Behind { anvil, parties: Parties::new(), finality, site: Mutex::default() };
+    let Some(behind) = Behind::start(Finality::Depth(1)) else { return };
     let outcomes = run_all(&behind).await.unwrap();
     assert!(outcomes.len() >= 20, "{}", outcomes.len());
     assert_eq!(failures(&outcomes), "");

@@ -8,4 +8,5 @@ mod embedded;
 mod fees;
 mod nonces;
 mod parties;
+mod proxy;
 mod scenario;
