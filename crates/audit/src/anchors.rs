@@ -32,7 +32,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use sofie_model::{Account, Anchor, Digest};
+use sofie_model::{Account, Anchor, Digest, LedgerId};
 
 /// The largest file that is read, in bytes.
 pub const MAX_ANCHORS: usize = 256 * 1024;
@@ -50,6 +50,9 @@ pub struct Anchors {
     /// Logs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calendar: Vec<PinnedCalendar>,
+    /// Whose word counts for a ledger that rests on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operator: Vec<PinnedOperator>,
     /// Parties' accounts by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accounts: BTreeMap<String, Account>,
@@ -105,6 +108,16 @@ pub struct PinnedCheckpoint {
     pub size: u64,
     /// RFC 6962 root at that size.
     pub root: Digest,
+}
+
+/// Whoever runs a ledger by his word: a custodian, the keeper of a record file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedOperator {
+    /// The ledger's name in manifests.
+    pub ledger: LedgerId,
+    /// The operator's Ed25519 public key.
+    pub key: Digest,
 }
 
 /// A text that is not a file of anchors.
@@ -165,6 +178,9 @@ impl Anchors {
             Anchor::Bitcoin { genesis, block_hash, .. } => {
                 self.bitcoin.push(PinnedBitcoin { genesis: *genesis, block: *block_hash });
             }
+            Anchor::Operator { ledger, key } => {
+                self.operator.push(PinnedOperator { ledger: ledger.clone(), key: *key });
+            }
         }
     }
 
@@ -175,6 +191,20 @@ impl Anchors {
             Anchor::Bitcoin { genesis, height, block_hash } => {
                 self.holds_bitcoin(genesis, *height, block_hash)
             }
+            Anchor::Operator { ledger, key } => self.holds_operator(ledger, key),
+        }
+    }
+
+    fn holds_operator(&self, ledger: &LedgerId, key: &Digest) -> Pin {
+        match self.operator.iter().find(|pinned| pinned.ledger == *ledger) {
+            Some(pinned) if pinned.key == *key => {
+                Pin::Holds(format!("the word of {ledger}'s operator, {key}"))
+            }
+            Some(pinned) => Pin::Differs(format!(
+                "the operator of {ledger} has key {}, the receipt says {key}",
+                pinned.key
+            )),
+            None => Pin::Missing(format!("no operator of {ledger} is pinned; it rests on the word of {key}")),
         }
     }
 

@@ -8,6 +8,7 @@ pub mod attestation;
 pub mod canonical;
 pub mod commitment;
 pub mod contract;
+pub mod custodian;
 pub mod digest;
 pub mod evidence;
 pub mod id;

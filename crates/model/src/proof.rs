@@ -6,6 +6,7 @@
 pub mod bitcoin;
 pub mod calendar;
 pub mod evm;
+pub mod statement;
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub enum Proof {
     /// Of a Bitcoin chain: linked headers with their work, and Merkle branches.
     #[n(2)]
     Bitcoin(#[n(0)] bitcoin::ChainProof),
+    /// Of a ledger that its operator keeps by his word: signed statements.
+    #[n(3)]
+    Operator(#[n(0)] statement::Statements),
 }
 
 /// What the facts of one ledger rest on. The reader must have it from elsewhere to trust them.
@@ -72,6 +76,16 @@ pub enum Anchor {
         #[n(2)]
         block_hash: Digest,
     },
+    /// The word of whoever runs the ledger.
+    #[n(3)]
+    Operator {
+        /// The ledger's name in manifests.
+        #[n(0)]
+        ledger: LedgerId,
+        /// The operator's Ed25519 public key.
+        #[n(1)]
+        key: Digest,
+    },
 }
 
 /// What a proof proves.
@@ -106,6 +120,17 @@ impl Proof {
             Self::Evm(proof) => proof.verify(ledger, manifest),
             Self::Calendar(proof) => proof.verify(ledger, manifest),
             Self::Bitcoin(proof) => proof.verify(ledger, manifest),
+            Self::Operator(proof) => proof.verify(ledger, manifest),
+        }
+    }
+
+    /// What the settlements among the facts say. As good as the proof: [`Proof::verify`] it first.
+    #[must_use]
+    pub fn settlements(&self) -> Vec<evm::Settlement> {
+        match self {
+            Self::Evm(proof) => proof.settlements(),
+            Self::Operator(proof) => proof.settlements().collect(),
+            Self::Calendar(_) | Self::Bitcoin(_) => Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What each ledger's proof shows, and whether the reader knows what it rests on.
 
-use sofie_model::{Account, Evidence, Fact, LedgerId, LegId, Manifest, Proof, proof::evm::Settlement};
+use sofie_model::{Account, Class, Evidence, Fact, LedgerId, LegId, Manifest, proof::evm::Settlement};
 
 use crate::{Anchors, Body, Outcome, Report, anchors::Pin, report::Rests};
 
@@ -80,9 +80,7 @@ pub(super) fn proofs(body: &Body, anchors: &Anchors, report: &mut Report) -> Fac
                 report.add(name, Outcome::Passed, format!("{} facts", proven.evidence.len()));
                 anchor(anchors.holds(&proven.anchor), ledger, &mut facts, report);
                 facts.evidence.extend(proven.evidence);
-                if let Proof::Evm(proof) = &one.proof {
-                    facts.settlements.extend(proof.settlements());
-                }
+                facts.settlements.extend(one.proof.settlements());
                 report.anchors.push(Rests { ledger: ledger.clone(), on: proven.anchor });
             }
         }
@@ -109,7 +107,9 @@ fn is_named(manifest: &Manifest, ledger: &LedgerId) -> bool {
 /// Whether the code of the contracts is known, which the proofs take for the rules. A chain shows events by any code.
 pub(super) fn contracts(body: &Body, anchors: &Anchors, report: &mut Report) -> bool {
     let site = &body.manifest.decision;
-    let escrows = body.manifest.legs.iter().filter_map(|leg| Some(("escrow", leg.terms.holder()?)));
+    // A custodian is named by its key, which its proof's anchor shows.
+    let on_chain = body.manifest.legs.iter().filter(|leg| leg.class == Class::Verifying);
+    let escrows = on_chain.filter_map(|leg| Some(("escrow", leg.terms.holder()?)));
     let named = std::iter::once(("decision", site.contract)).chain(escrows);
     let named: Vec<_> = named.filter(|(_, contract)| *contract != Account::ZERO).collect();
     if named.is_empty() {

@@ -26,6 +26,7 @@ const PARSERS: &[(&str, &str)] = &[
     ("crates/adapters/src/mqtt/codec.rs", "mqtt_codec"),
     ("crates/audit/src/receipt.rs", "receipt_decode"),
     ("crates/directory/src/thing.rs", "td_parse"),
+    ("crates/model/src/custodian.rs", "custodian"),
     ("crates/model/src/manifest.rs", "manifest"),
     ("crates/model/src/proof.rs", "proof"),
     ("crates/model/src/proof/bitcoin/transaction.rs", "bitcoin_transaction"),
@@ -208,7 +209,7 @@ fn every_test_that_a_threat_names_exists() {
     assert!(names.len() > 20, "the table names {} tests", names.len());
     let sources: String = tree::files_ending(&[".rs"])
         .iter()
-        .filter(|name| name.starts_with("crates/"))
+        .filter(|name| name.starts_with("crates/") || name.starts_with("examples/"))
         .map(|name| tree::read(name))
         .collect();
     let gone = names.iter().filter(|name| !sources.contains(&format!("fn {name}(")));

@@ -4,19 +4,24 @@ use alloy_consensus::ReceiptEnvelope;
 use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::Log;
 use alloy_sol_types::SolEvent;
+use minicbor::{Decode, Encode};
 
 use super::ChainProof;
 use crate::contract::Escrow;
 use crate::{Digest, LegId, Timestamp};
 
-/// The content of one `Settled` event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The content of one `Settled` event, or of an operator's statement of the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Settlement {
     /// Which escrow leg was paid.
+    #[n(0)]
     pub leg: LegId,
     /// By which observation: [`crate::Observation::digest`].
+    #[n(1)]
     pub observation: Digest,
     /// When that was made, as the attestation says.
+    #[n(2)]
     pub observed_at: Timestamp,
 }
 
