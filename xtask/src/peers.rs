@@ -36,6 +36,8 @@ const DEBIAN: &[(&str, &str)] = &[
     ("mosquitto-clients", "mosquitto_pub"),
     ("libcoap3-bin", "coap-server-openssl"),
     ("chromium", "chromium"),
+    // Debian keeps its programs off the path.
+    ("postgresql-15", "/usr/lib/postgresql/15/bin/initdb"),
 ];
 
 /// Unpacks bitcoind into the folder of peers; `sofie` runs the same one at first use.

@@ -14,6 +14,7 @@ use sofie_model::{Account, Attestation, Class, PublicKey, SignedAttestation, Tim
 use crate::{Ledger, LedgerError};
 
 mod common;
+mod custody;
 mod decision;
 mod escrow;
 mod hashlock;
@@ -73,6 +74,11 @@ pub trait Harness: Send + Sync {
     /// [`Failure::Harness`].
     async fn stranger(&self) -> Result<Option<Arc<dyn Ledger>>, Failure> {
         Ok(None)
+    }
+
+    /// D for the cases' manifests, where the ledger under test is none and its legs look at the decision.
+    fn decider(&self) -> Option<Arc<dyn Ledger>> {
+        None
     }
 
     /// Lets a little time pass: a block, a poll interval. Called between two status calls.
@@ -156,6 +162,8 @@ enum Needs {
     Leg(Class),
     /// Legs of any class.
     AnyLeg,
+    /// Legs with value that follow the decision: verifying or escrow.
+    Judges,
     /// It is a decision ledger.
     Decides,
     /// It holds value.
@@ -178,12 +186,22 @@ pub async fn run_all(harness: &dyn Harness) -> Result<Vec<Outcome>, Failure> {
     let profile = first.profile().clone();
     let treasury = first.treasury().is_some();
     drop(first);
-    let all =
-        [common::CASES, record::CASES, decision::CASES, escrow::CASES, transfer::CASES, hashlock::CASES];
+    let all = [
+        common::CASES,
+        record::CASES,
+        decision::CASES,
+        escrow::CASES,
+        transfer::CASES,
+        hashlock::CASES,
+        custody::CASES,
+    ];
     for case in all.into_iter().flatten() {
         let applies = match case.needs {
             Needs::Leg(class) => profile.classes.contains(&class),
             Needs::AnyLeg => !profile.classes.is_empty(),
+            Needs::Judges => {
+                [Class::Verifying, Class::Escrow].iter().any(|class| profile.classes.contains(class))
+            }
             Needs::Decides => profile.decides,
             Needs::Treasury => treasury && profile.classes.contains(&Class::Verifying),
         };

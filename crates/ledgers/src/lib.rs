@@ -3,8 +3,10 @@
 pub mod bitcoin;
 pub mod calendar;
 pub mod conformance;
+pub mod escrow;
 pub mod evm;
 pub mod fake;
+pub mod file;
 pub mod port;
 
 pub use port::{

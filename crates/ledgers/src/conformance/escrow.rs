@@ -1,9 +1,9 @@
-//! Verifying ledgers: the contract reads the decision, and moves value by it and by evidence alone.
+//! Verifying ledgers and custodians: the decision moves value, and evidence does, and nothing else.
 
 use std::sync::Arc;
 
 use sofie_model::{
-    Account, Attestation, Class, Digest, Evidence, Fact, LegId, Manifest, Rule, Span, Step, Terms, Timestamp,
+    Account, Attestation, Digest, Evidence, Fact, LegId, Manifest, Rule, Span, Step, Terms, Timestamp,
     manifest::EscrowTerms,
 };
 
@@ -15,37 +15,33 @@ use super::{
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "escrow: nothing applies or reverts before the decision",
-        needs: Needs::Leg(Class::Verifying),
+        needs: Needs::Judges,
         run: |w| Box::pin(undecided(w)),
     },
     Case {
         name: "escrow: after the decision nothing is locked any more",
-        needs: Needs::Leg(Class::Verifying),
+        needs: Needs::Judges,
         run: |w| Box::pin(no_late_lock(w)),
     },
     Case {
         name: "escrow: COMMIT arms, evidence settles, once; all of it is proven together",
-        needs: Needs::Leg(Class::Verifying),
+        needs: Needs::Judges,
         run: |w| Box::pin(settles(w)),
     },
-    Case {
-        name: "escrow: ABORT pays back, once",
-        needs: Needs::Leg(Class::Verifying),
-        run: |w| Box::pin(reverts(w)),
-    },
+    Case { name: "escrow: ABORT pays back, once", needs: Needs::Judges, run: |w| Box::pin(reverts(w)) },
     Case {
         name: "escrow: a COMMIT without the leg pays it back",
-        needs: Needs::Leg(Class::Verifying),
+        needs: Needs::Judges,
         run: |w| Box::pin(left_out(w)),
     },
     Case {
         name: "escrow: no refund before the window is over, then a refund",
-        needs: Needs::Leg(Class::Verifying),
+        needs: Needs::Judges,
         run: |w| Box::pin(refunds(w)),
     },
     Case {
         name: "escrow: evidence that is unfulfilled, untimely or of another leg or key settles nothing",
-        needs: Needs::Leg(Class::Verifying),
+        needs: Needs::Judges,
         run: |w| Box::pin(bad_evidence(w)),
     },
     Case {

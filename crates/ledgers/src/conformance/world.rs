@@ -30,6 +30,8 @@ pub(super) const LEG: LegId = LegId(0);
 pub struct World<'a> {
     pub(super) harness: &'a dyn Harness,
     pub(super) ledger: Arc<dyn Ledger>,
+    /// D, where the ledger under test is none.
+    decider: Option<Arc<dyn Ledger>>,
     pub(super) profile: Profile,
     pub(super) site: Site,
     case: &'static str,
@@ -40,7 +42,16 @@ impl<'a> World<'a> {
     pub(super) async fn open(harness: &'a dyn Harness, case: &'static str) -> Result<Self, Failure> {
         let ledger = harness.open().await?;
         let profile = ledger.profile().clone();
-        Ok(Self { harness, ledger, profile, site: harness.site(), case, made: AtomicU64::new(0) })
+        let decider = harness.decider();
+        Ok(Self { harness, ledger, decider, profile, site: harness.site(), case, made: AtomicU64::new(0) })
+    }
+
+    /// Which ledger carries `operation` out.
+    fn of(&self, operation: &Operation) -> &dyn Ledger {
+        match (&self.decider, operation) {
+            (Some(decider), Operation::Decide { .. }) => decider.as_ref(),
+            _ => self.ledger.as_ref(),
+        }
     }
 
     pub(super) async fn restart(self) -> Result<Self, Failure> {
@@ -149,15 +160,14 @@ impl<'a> World<'a> {
     }
 
     fn decision_site(&self) -> Result<DecisionSite, Failure> {
-        let ledger = if self.profile.decides { self.profile.id.clone() } else { elsewhere()? };
-        let finality = self.profile.finality;
-        Ok(DecisionSite {
-            ledger,
-            chain_id: self.site.chain_id,
-            contract: self.site.decision,
-            finality,
-            fee_limit: self.harness.fee_limit(),
-        })
+        let beside = self.decider.as_ref().map(|decider| decider.profile());
+        let own = Some(&self.profile).filter(|own| own.decides);
+        let (ledger, finality) = match own.or(beside) {
+            Some(profile) => (profile.id.clone(), profile.finality),
+            None => (elsewhere()?, self.profile.finality),
+        };
+        let (chain_id, contract) = (self.site.chain_id, self.site.decision);
+        Ok(DecisionSite { ledger, chain_id, contract, finality, fee_limit: self.harness.fee_limit() })
     }
 
     fn participants(&self) -> Vec<Participant> {
@@ -170,19 +180,19 @@ impl<'a> World<'a> {
 
     /// Carries `operation` out, or finds it carried out: the evidence that stands in the end.
     pub(super) async fn carry_out(&self, operation: &Operation) -> Result<Evidence, Failure> {
-        let intent = self.ledger.intend(operation).await.during(operation.verb())?;
-        self.ledger.submit(&intent).await.during(operation.verb())?;
+        let intent = self.of(operation).intend(operation).await.during(operation.verb())?;
+        self.of(operation).submit(&intent).await.during(operation.verb())?;
         self.stands(operation, Some(&intent)).await
     }
 
     /// Tries `operation` although another may have won: the evidence of what stands.
     pub(super) async fn contend(&self, operation: &Operation) -> Result<Evidence, Failure> {
-        let intent = match self.ledger.intend(operation).await {
+        let intent = match self.of(operation).intend(operation).await {
             Ok(intent) => intent,
             Err(LedgerError::Refused { .. }) => return self.stands(operation, None).await,
             Err(error) => return Err(error).during(operation.verb()),
         };
-        match self.ledger.submit(&intent).await {
+        match self.of(operation).submit(&intent).await {
             Ok(()) | Err(LedgerError::Refused { .. }) => self.stands(operation, Some(&intent)).await,
             Err(error) => Err(error).during(operation.verb()),
         }
@@ -196,7 +206,7 @@ impl<'a> World<'a> {
     ) -> Result<Evidence, Failure> {
         let mut last = Status::Absent;
         for _ in 0..MAX_POLLS {
-            last = self.ledger.status(operation, intent).await.during("status")?;
+            last = self.of(operation).status(operation, intent).await.during("status")?;
             match last {
                 Status::Final(evidence) => return Ok(evidence),
                 Status::Refused { .. } => break,
@@ -208,19 +218,19 @@ impl<'a> World<'a> {
 
     /// Waits until it is sure that `operation` is refused: when it is fixed, when it is submitted, or by its status.
     pub(super) async fn is_refused(&self, operation: &Operation) -> Result<(), Failure> {
-        let intent = match self.ledger.intend(operation).await {
+        let intent = match self.of(operation).intend(operation).await {
             Ok(intent) => intent,
             Err(LedgerError::Refused { .. }) => return Ok(()),
             Err(error) => return Err(error).during(operation.verb()),
         };
-        match self.ledger.submit(&intent).await {
+        match self.of(operation).submit(&intent).await {
             Ok(()) => {}
             Err(LedgerError::Refused { .. }) => return Ok(()),
             Err(error) => return Err(error).during(operation.verb()),
         }
         let mut last = Status::Absent;
         for _ in 0..MAX_POLLS {
-            last = self.ledger.status(operation, Some(&intent)).await.during("status")?;
+            last = self.of(operation).status(operation, Some(&intent)).await.during("status")?;
             match last {
                 Status::Refused { .. } => return Ok(()),
                 Status::Final(_) => break,
@@ -243,7 +253,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Prepares leg 0 and gets COMMIT from D, which is this ledger.
+    /// Prepares leg 0 and gets COMMIT from D.
     pub(super) async fn commit(&self, manifest: &Arc<Manifest>) -> Result<(Evidence, Evidence), Failure> {
         let prepared = self.prepare(manifest).await?;
         let decided = self.carry_out(&commit(manifest, &prepared)).await?;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use k256::ecdsa::SigningKey;
-use secp256k1::SecretKey;
-use sofie_model::Account;
+use secp256k1::{Message, SECP256K1, SecretKey};
+use sofie_model::{Account, Digest};
 use zeroize::Zeroizing;
 
 /// Accounts and their secp256k1 keys. The keys are wiped when it is dropped, and never printed.
@@ -45,6 +45,16 @@ impl Keyring {
     /// Whose keys are here.
     pub fn accounts(&self) -> impl Iterator<Item = Account> {
         self.keys.keys().copied()
+    }
+
+    /// The signature of `account` over `digest`: r ‖ s ‖ v, s in the lower half; nothing without its key.
+    pub(crate) fn sign(&self, account: Account, digest: Digest) -> Option<[u8; 65]> {
+        let message = Message::from_digest(digest.0);
+        let (id, bytes) = SECP256K1.sign_ecdsa_recoverable(message, self.get(account)?).serialize_compact();
+        let mut signature = [0; 65];
+        signature[..64].copy_from_slice(&bytes);
+        signature[64] = 27 + (i32::from(id) & 1) as u8;
+        Some(signature)
     }
 
     pub(crate) fn get(&self, account: Account) -> Option<&SecretKey> {
