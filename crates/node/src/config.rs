@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sofie_model::{Finality, LedgerId, Span};
+use sofie_model::{Digest, Finality, LedgerId, Span};
 use url::Url;
 
 use crate::api::PlatformKind;
@@ -122,6 +122,15 @@ pub enum LedgerKind {
         /// It may be a transaction's decision ledger. One operator could rewrite it: such transactions are custodial.
         decides: bool,
     },
+    /// A record file under the data folder.
+    File,
+    /// A custodian's accounts, by docs/specs/custodian.md.
+    Custodian {
+        /// Where it answers.
+        url: RpcUrl,
+        /// Its Ed25519 key.
+        key: Digest,
+    },
 }
 
 /// A Bitcoin node.
@@ -148,6 +157,8 @@ impl LedgerKind {
             Self::EvmRpc { .. } => "evm-rpc",
             Self::BitcoinRpc(_) => "bitcoin-rpc",
             Self::Calendar { .. } => "calendar",
+            Self::File => "file",
+            Self::Custodian { .. } => "custodian",
         }
     }
 
@@ -157,7 +168,9 @@ impl LedgerKind {
         match self {
             Self::EvmRpc { finality, .. } => *finality,
             Self::BitcoinRpc(bitcoin) => Finality::Depth(bitcoin.depth),
-            Self::EvmEmbedded { .. } | Self::Calendar { .. } => Finality::Instant,
+            Self::EvmEmbedded { .. } | Self::Calendar { .. } | Self::File | Self::Custodian { .. } => {
+                Finality::Instant
+            }
         }
     }
 }
@@ -254,7 +267,7 @@ impl Config {
     /// let error = Config::parse(text, "sofie.toml".as_ref()).unwrap_err();
     /// assert_eq!(
     ///     error.to_string(),
-    ///     "sofie.toml:7:8: [[ledger]] kind: \"evm-embeded\" is not one of evm-embedded, evm-rpc, bitcoin-rpc, calendar; did you mean \"evm-embedded\"?"
+    ///     "sofie.toml:7:8: [[ledger]] kind: \"evm-embeded\" is not one of evm-embedded, evm-rpc, bitcoin-rpc, calendar, file, custodian; did you mean \"evm-embedded\"?"
     /// );
     /// ```
     ///

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use sofie_ledgers::bitcoin::{Auth, BitcoinConfig, BitcoinLedger, BitcoinOpenError, bitcoin_profile};
 use sofie_ledgers::calendar::{self, Calendar};
+use sofie_ledgers::escrow::{self, Escrow};
 use sofie_ledgers::evm::{
     EmbeddedChain, EvmLedger, Genesis, Keyring, OpenLedgerError, chain::Chain, embedded,
 };
 use sofie_ledgers::evm::{RpcChain, RpcConfig, RpcOpenError, embedded_profile, rpc_profile};
+use sofie_ledgers::file::{self, RecordFile};
 use sofie_ledgers::{Ledger, Profile};
 use sofie_model::{Account, Finality, LedgerId, Span};
 use zeroize::Zeroizing;
@@ -72,6 +74,24 @@ pub enum OpenError {
         ledger: LedgerId,
         /// What is wrong.
         source: calendar::OpenError,
+    },
+    /// The record file.
+    #[error("ledger {ledger}: the record file {path} does not open")]
+    File {
+        /// Which ledger.
+        ledger: LedgerId,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+    /// The custodian.
+    #[error("ledger {ledger}: {source}")]
+    Custodian {
+        /// Which ledger.
+        ledger: LedgerId,
+        /// What is wrong.
+        source: escrow::OpenError,
     },
     /// The operator's keys are not there.
     #[error("party {operator}, who runs the node, has no keys; name it in a [[party]] entry")]
@@ -144,9 +164,38 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                 let calendar = calendar.acting_for(parties.iter().map(|party| party.secp256k1().clone()));
                 opened.ledgers.insert(id, Arc::new(calendar));
             }
+            LedgerKind::File => {
+                let path = folder.join(records(&id));
+                let file = record_file(&path, ledger, operator);
+                let file = file.map_err(|source| OpenError::File { ledger: id.clone(), path, source })?;
+                opened.ledgers.insert(id, Arc::new(file));
+            }
+            // Below: it wants the ledgers that decide.
+            LedgerKind::Custodian { .. } => {}
+        }
+    }
+    for ledger in &config.ledgers {
+        if let LedgerKind::Custodian { url, key } = &ledger.kind {
+            let id = ledger.id.clone();
+            let settings = escrow::Config { url: url.reveal().clone(), key: *key, timeout: RPC_TIMEOUT };
+            let profile = profile(escrow::profile(id.clone()), ledger);
+            let custodian = Escrow::open(settings, profile, keyring(parties), opened.ledgers.clone()).await;
+            let custodian =
+                custodian.map_err(|source| OpenError::Custodian { ledger: id.clone(), source })?;
+            opened.ledgers.insert(id, Arc::new(custodian));
         }
     }
     Ok(opened)
+}
+
+/// Reads the whole file; nothing else runs yet.
+fn record_file(path: &Path, ledger: &config::Ledger, operator: &PartyKeys) -> std::io::Result<RecordFile> {
+    let (profile, key) = (profile(file::profile(ledger.id.clone()), ledger), operator.ed25519().clone());
+    tokio::task::block_in_place(|| RecordFile::open(path, profile, key, clock::clock()))
+}
+
+fn records(id: &LedgerId) -> String {
+    format!("{id}.records")
 }
 
 fn chain_file(id: &LedgerId) -> String {
@@ -160,7 +209,7 @@ fn calendar_file(id: &LedgerId) -> String {
 /// Where the state of ledger `id` may be, if it is an embedded one.
 pub(crate) fn embedded_state(data_dir: &Path, id: &LedgerId) -> impl Iterator<Item = PathBuf> {
     let folder = data_dir.join(FOLDER);
-    [chain_file(id), calendar_file(id)].into_iter().map(move |file| folder.join(file))
+    [chain_file(id), calendar_file(id), records(id)].into_iter().map(move |file| folder.join(file))
 }
 
 impl Opened {

@@ -143,7 +143,7 @@ fn one_fault_is_told_with_its_place() {
         (
             "kind = \"calendar\"",
             "kind = \"calender\"",
-            "31:8: [[ledger]] kind: \"calender\" is not one of evm-embedded, evm-rpc, bitcoin-rpc, calendar; did you mean \"calendar\"?",
+            "31:8: [[ledger]] kind: \"calender\" is not one of evm-embedded, evm-rpc, bitcoin-rpc, calendar, file, custodian; did you mean \"calendar\"?",
         ),
         (
             "url = \"http://127.0.0.1:8545/secret\"",
@@ -195,6 +195,25 @@ fn one_fault_is_told_with_its_place() {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn a_custodian_is_pinned_by_its_key_and_a_file_needs_nothing() {
+    let text = |url: &str, key: &str| {
+        format!(
+            "[[party]]\nname = \"operator\"\n\n[[ledger]]\nid = \"bank\"\nkind = \"custodian\"\n\
+             url = \"{url}\"\nkey = \"{key}\"\n\n[[ledger]]\nid = \"file\"\nkind = \"file\"\n"
+        )
+    };
+    assert_eq!(
+        faults(&text("https://bank.example", "12")),
+        "sofie.toml:7:7: [[ledger]] url: the scheme is \"https\"; expected \"http\"\n\
+         sofie.toml:8:7: [[ledger]] key: \"12\" is not a digest: 64 hexadecimal digits are expected"
+    );
+    let key = "8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394";
+    let config = Config::parse(&text("http://127.0.0.1:8600", key), Path::new("sofie.toml")).unwrap();
+    let LedgerKind::Custodian { key: got, .. } = &config.ledgers[0].kind else { panic!("{config:?}") };
+    assert_eq!((got.to_string().as_str(), &config.ledgers[1].kind), (key, &LedgerKind::File));
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub struct LedgerStatus {
     /// Its name.
     #[schema(value_type = String)]
     pub id: LedgerId,
-    /// Its kind in the configuration: `evm-embedded`, `evm-rpc`, `calendar`.
+    /// Its kind in the configuration: `evm-embedded`, `evm-rpc`, `calendar`, `file`, `custodian`.
     pub kind: String,
     /// What legs it carries.
     #[schema(value_type = Vec<String>)]

@@ -163,13 +163,17 @@ enum Kind {
     EvmRpc,
     BitcoinRpc,
     Calendar,
+    File,
+    Custodian,
 }
 
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, Kind); 6] = [
     ("evm-embedded", Kind::EvmEmbedded),
     ("evm-rpc", Kind::EvmRpc),
     ("bitcoin-rpc", Kind::BitcoinRpc),
     ("calendar", Kind::Calendar),
+    ("file", Kind::File),
+    ("custodian", Kind::Custodian),
 ];
 
 /// What a ledger of a kind does unless the file says otherwise.
@@ -190,12 +194,16 @@ impl Kind {
             // Its clock is the median of eleven blocks' times, which lie up to two hours ahead.
             Self::BitcoinRpc => [7_200, 7_200, 7_200],
             Self::Calendar => [2, 2, 0],
+            Self::File => [2, 0, 0],
+            // A restart of its database included.
+            Self::Custodian => [60, 0, 2],
         };
         let (poll, fee_limit) = match self {
             Self::EvmEmbedded => (20, ETHER / 100),
             Self::EvmRpc => (1000, ETHER / 100),
             Self::BitcoinRpc => (10_000, 50_000),
-            Self::Calendar => (20, 0),
+            Self::Calendar | Self::File => (20, 0),
+            Self::Custodian => (200, 0),
         };
         Defaults {
             inclusion: Span::from_seconds(inclusion),
@@ -235,6 +243,8 @@ fn ledger(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadLedger> {
             read_only: section.get_or("read_only", false, scalar::boolean),
             decides: section.get_or("decides", false, scalar::boolean),
         }),
+        Kind::File => Some(LedgerKind::File),
+        Kind::Custodian => custodian(&mut section),
     };
     section.finish();
     let ledger = Ledger { id: id?.value, kind: kind?, inclusion, finalises, poll, skew, fee_limit };
@@ -298,6 +308,13 @@ fn bitcoin_rpc(section: &mut Section<'_, '_>, folder: &Path) -> Option<LedgerKin
         since,
         depth: finality?.value,
     }))
+}
+
+fn custodian(section: &mut Section<'_, '_>) -> Option<LedgerKind> {
+    let url = section.require("url", "\"http://127.0.0.1:8600\"", |value| scalar::url(value, &["http"]));
+    let example = "\"8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394\"";
+    let key = section.require("key", example, scalar::parsed);
+    Some(LedgerKind::Custodian { url: RpcUrl::new(url?.value), key: key?.value })
 }
 
 /// A platform, and where its owner is named.

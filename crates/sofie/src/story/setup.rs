@@ -81,8 +81,8 @@ fn setup(config: Config) -> Result<Setup, Failure> {
     let find = |wanted: fn(&LedgerKind) -> bool| config.ledgers.iter().find(|ledger| wanted(&ledger.kind));
     let value = find(|kind| matches!(kind, LedgerKind::EvmEmbedded { .. } | LedgerKind::EvmRpc { .. }))
         .ok_or_else(|| lacks("the configuration has no [[ledger]] that holds money".into()))?;
-    let record = find(|kind| matches!(kind, LedgerKind::Calendar { .. }))
-        .ok_or_else(|| lacks("the configuration has no [[ledger]] of kind calendar".into()))?;
+    let record = find(|kind| matches!(kind, LedgerKind::Calendar { .. } | LedgerKind::File))
+        .ok_or_else(|| lacks("the configuration has no [[ledger]] of kind calendar or file".into()))?;
     // Short, but real: a ledger's own declared times fit in between.
     let slack = value.inclusion.as_seconds() + value.finalises.as_seconds();
     let times = match value.kind {
@@ -91,7 +91,7 @@ fn setup(config: Config) -> Result<Setup, Failure> {
     };
     let chain_id = match value.kind {
         LedgerKind::EvmEmbedded { chain_id, .. } | LedgerKind::EvmRpc { chain_id, .. } => chain_id,
-        LedgerKind::BitcoinRpc(_) | LedgerKind::Calendar { .. } => 0,
+        _ => 0,
     };
     let (value, record) = (value.id.to_string(), record.id.to_string());
     Ok(Setup { config, value, chain_id, record, times })
