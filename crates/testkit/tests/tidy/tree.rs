@@ -45,7 +45,7 @@ pub(crate) fn manifests() -> Vec<(String, toml::Table)> {
     let names = files_ending(&["Cargo.toml"]);
     names
         .into_iter()
-        .filter(|name| name.starts_with("crates/") || name.starts_with("xtask/"))
+        .filter(|name| ["crates/", "examples/", "xtask/"].iter().any(|folder| name.starts_with(folder)))
         .map(|name| {
             let table = read(&name).parse().unwrap_or_else(|error| panic!("{name}: {error}"));
             (name, table)
