@@ -285,7 +285,7 @@ impl Ledger for Escrow {
         let wanted = wanted(step, manifest.txid(), leg);
         let statements = self.history(manifest, leg).await?;
         let mut evidence = statements.into_iter().map(|one| one.statement.evidence);
-        let last = match evidence.clone().last() {
+        let last = match evidence.clone().next_back() {
             None => return Ok(Status::Absent),
             Some(last) => last.fact,
         };
