@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sofie_ledgers::{Intent, Ledger, LedgerError, Status};
-use sofie_model::{Digest, Evidence, LedgerId, Operation};
+use sofie_model::{Digest, Evidence, Finality, LedgerId, Operation, Step};
 
 use crate::clock::Clock;
 use crate::journal::{Entry, Intended, Journal, JournalError};
@@ -164,8 +164,7 @@ impl Executor {
             return Ok(ended);
         }
         let mut pace = Pace::of(ledger.as_ref(), self.journal.clock());
-        let earlier = self.earlier.lock().expect("no holder of this lock panics").remove(&key);
-        let mut intent = earlier;
+        let mut intent = self.intended(&key, ledger.as_ref(), operation)?;
         if intent.is_some()
             && let Some(ended) = self.ask(ledger.as_ref(), operation, intent.as_ref(), &mut pace).await
         {
@@ -186,6 +185,22 @@ impl Executor {
             }
             intent = Some(fixed);
         }
+    }
+
+    /// What was fixed for this operation before: by an earlier run, or before a reorganisation undid the prepare. What is
+    /// submitted again conflicts with it (P4), and leaves no gap in an account's nonces.
+    fn intended(
+        &self,
+        key: &Key,
+        ledger: &dyn Ledger,
+        operation: &Operation,
+    ) -> Result<Option<Intent>, JournalError> {
+        let earlier = self.earlier.lock().expect("no holder of this lock panics").remove(key);
+        let prepares = matches!(operation, Operation::Leg { step: Step::Prepare, .. });
+        if earlier.is_some() || !prepares || ledger.profile().finality == Finality::Instant {
+            return Ok(earlier);
+        }
+        Ok(self.journal.reader()?.intent(key.id, &key.task)?.map(Intent))
     }
 
     /// Makes a new intent and writes it ahead.

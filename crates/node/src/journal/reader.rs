@@ -62,8 +62,20 @@ impl Reader {
     /// # Errors
     /// [`JournalError::Read`], [`JournalError::Corrupt`].
     pub fn intents(&self) -> Result<Vec<Intended>, JournalError> {
-        let sql = "SELECT id, task, ledger, bytes FROM intents ORDER BY rowid";
-        let rows = self.rows(sql, [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?;
+        self.intended("SELECT id, task, ledger, bytes FROM intents ORDER BY rowid", [])
+    }
+
+    /// The bytes that were fixed for one operation of an unfinished machine.
+    ///
+    /// # Errors
+    /// [`JournalError::Read`], [`JournalError::Corrupt`].
+    pub fn intent(&self, id: Digest, task: &str) -> Result<Option<Vec<u8>>, JournalError> {
+        let sql = "SELECT id, task, ledger, bytes FROM intents WHERE id = ?1 AND task = ?2";
+        Ok(self.intended(sql, params![id.as_bytes(), task])?.pop().map(|intended| intended.bytes))
+    }
+
+    fn intended(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Intended>, JournalError> {
+        let rows = self.rows(sql, params, |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?;
         let intended = |(id, task, ledger, sealed): (Vec<u8>, String, String, Vec<u8>)| {
             let place: [&[u8]; 4] = [b"intent", &id, task.as_bytes(), ledger.as_bytes()];
             let bytes = self.unseal(&place, sealed)?;
