@@ -1,15 +1,15 @@
 //! How much time each leg of a transaction has left before it is too late for what must come next, and whether that is
 //! less than this node may need to notice and act, a restart included (docs/specs/inter-ledger.md, "Pivot").
 //!
-//! Undecided, a leg must be final and decided before T_D; decided, only the pivot rests on time: its claim must be
-//! recorded before T_p. Nothing that is only undone is in a hurry.
+//! Undecided, a leg must be final and decided before T_D; after that only the pivot rests on time, at the edges that
+//! [`State::slack`] knows. Nothing that is only undone is in a hurry.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use sofie_ledgers::Profile;
-use sofie_model::{Decision, LedgerId, LegId, Span, Terms, Timestamp, Txid};
-use sofie_transaction::{Leg, Phase, State};
+use sofie_model::{LedgerId, LegId, Span, Timestamp, Txid};
+use sofie_transaction::{Edge, Leg, Phase, Remaining, State};
 
 use crate::clock;
 use crate::runtime::Runtime;
@@ -26,6 +26,8 @@ pub(crate) enum Due {
     Decide,
     /// Its claim must be sent.
     Claim,
+    /// COMMIT must be sent, because its claim is seen.
+    Settle,
 }
 
 /// How much time a leg has.
@@ -46,6 +48,7 @@ impl Due {
             Self::Prepare => "prepare",
             Self::Decide => "decide",
             Self::Claim => "claim",
+            Self::Settle => "settle",
         }
     }
 }
@@ -61,22 +64,26 @@ pub(crate) fn of_leg<'p>(
     let (leg, known) = (state.manifest().leg(id)?, state.legs().get(usize::from(id.0))?);
     let ledger = profile(&leg.ledger)?;
     let decided_by = before(state.manifest().deadline, state.decision_time());
-    let (due, until) = match (state.phase(), known, &leg.terms) {
-        (Phase::Preparing, Leg::Open, _) => {
+    let (due, until) = match (state.phase(), known) {
+        (Phase::Preparing, Leg::Open) => {
             (Due::Prepare, before(decided_by, ledger.inclusion + ledger.finalises))
         }
-        (Phase::Preparing | Phase::Releasing | Phase::Committing, Leg::Open | Leg::Prepared(_), _) => {
+        (Phase::Preparing | Phase::Releasing | Phase::Committing, Leg::Open | Leg::Prepared(_)) => {
             (Due::Decide, decided_by)
         }
-        (
-            Phase::Closing(decision @ Decision::Commit { .. }),
-            Leg::Open | Leg::Prepared(_),
-            Terms::Hashlock(terms),
-        ) if decision.includes(id) => (Due::Claim, before(terms.timelock, ledger.inclusion)),
-        _ => return None,
+        _ => return state.slack(now).into_iter().find(|edge| edge.leg == Some(id)).and_then(of_pivot),
     };
     let left = until.since(now);
     Some(Slack { due, until, left, alarm: left < detection })
+}
+
+fn of_pivot(remaining: Remaining) -> Option<Slack> {
+    let due = match remaining.edge {
+        Edge::Claim => Due::Claim,
+        Edge::Settle => Due::Settle,
+        Edge::Release | Edge::Commit => return None,
+    };
+    Some(Slack { due, until: remaining.until, left: remaining.left, alarm: remaining.alarm })
 }
 
 const fn before(at: Timestamp, span: Span) -> Timestamp {
@@ -127,7 +134,8 @@ impl Runtime {
 mod tests {
     use sofie_model::manifest::{DecisionSite, HashlockTerms};
     use sofie_model::{
-        Account, Class, Digest, Evidence, Fact, Finality, LegId, Manifest, Position, PublicKey, Rule,
+        Account, Class, Decision, Digest, Evidence, Fact, Finality, LegId, Manifest, Position, PublicKey,
+        Rule, Terms,
     };
     use sofie_transaction::{Input, PivotClock, Plan};
 
@@ -188,14 +196,13 @@ mod tests {
             participants: vec![],
             nonce: Digest::ZERO,
         };
-        let none = Span::ZERO;
         let pivot = Some(PivotClock {
-            inclusion_d: none,
-            finality_d: none,
-            inclusion_p: none,
-            finality_p: none,
-            detection: none,
-            skew: none,
+            inclusion_d: SECOND,
+            finality_d: SECOND,
+            inclusion_p: SECOND * 3,
+            finality_p: SECOND * 6,
+            detection: SECOND * 4,
+            skew: SECOND,
         });
         State::begin(Plan { manifest, acts_for: vec![], decision_time: SECOND * 5, pivot })
     }
@@ -215,18 +222,18 @@ mod tests {
     #[test]
     fn each_phase_has_its_own_last_instant() {
         let state = begun();
-        // 100 − 5 − (3 + 6)
-        assert_eq!(seen(&state, 10), Some((Due::Prepare, 86, false)));
-        assert_eq!(seen(&state, 82), Some((Due::Prepare, 86, false)));
-        assert_eq!(seen(&state, 83), Some((Due::Prepare, 86, true)));
+        // 100 − (5 + 1) − (3 + 6): with a pivot the clocks' skew counts, too.
+        assert_eq!(seen(&state, 10), Some((Due::Prepare, 85, false)));
+        assert_eq!(seen(&state, 81), Some((Due::Prepare, 85, false)));
+        assert_eq!(seen(&state, 82), Some((Due::Prepare, 85, true)));
         let prepared = Input::Prepared(LegId(0), evidence(Fact::Prepared(state.txid(), LegId(0))));
         let state = state.next(&prepared, at(20)).unwrap();
-        assert_eq!(seen(&state, 96), Some((Due::Decide, 95, true)));
+        assert_eq!(seen(&state, 96), Some((Due::Decide, 94, true)));
         let decision = Decision::Commit { included: 1, evidence_root: Digest::ZERO, preimages: vec![] };
         let decided = Input::Decided(evidence(Fact::Decided(state.txid(), decision)));
         let state = state.next(&decided, at(50)).unwrap();
-        // 150 − 3
-        assert_eq!(seen(&state, 50), Some((Due::Claim, 147, false)));
+        // 150 − (3 + 6 + 2 · 1)
+        assert_eq!(seen(&state, 50), Some((Due::Claim, 139, false)));
         let closed = Input::Closed(LegId(0), evidence(Fact::Applied(state.txid(), LegId(0))));
         assert_eq!(seen(&state.next(&closed, at(60)).unwrap(), 60), None);
     }

@@ -69,7 +69,7 @@ pub struct LegStatus {
 /// How much time a leg has left before it is too late for what must come next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LegSlack {
-    /// What must be sent by then: `prepare`, `decide`, `claim`.
+    /// What must be sent by then: `prepare`, `decide`, `claim`, `settle`.
     pub due: String,
     /// The last instant at which it is still in time.
     pub until: At,

@@ -25,7 +25,9 @@ pub struct Remaining {
     pub leg: Option<LegId>,
     /// Which edge.
     pub edge: Edge,
-    /// How long until it is too late to begin; zero when it is.
+    /// The last instant at which it is not too late to begin.
+    pub until: Timestamp,
+    /// How long until then; zero when it is over.
     pub left: Span,
     /// Another restart of a node would not fit in any more.
     pub alarm: bool,
@@ -81,8 +83,9 @@ impl State {
         need: Span,
         now: Timestamp,
     ) -> Remaining {
-        let left = at.since(now + need);
+        let until = Timestamp::from_millis(at.as_millis().saturating_sub(need.as_millis()));
+        let left = until.since(now);
         let restart = self.plan.pivot.map_or(self.plan.decision_time, |clock| clock.detection);
-        Remaining { leg, edge, left, alarm: left < restart }
+        Remaining { leg, edge, until, left, alarm: left < restart }
     }
 }
