@@ -8,6 +8,7 @@ mod contract;
 mod draft;
 mod error;
 mod ledger;
+mod peer;
 mod platform;
 mod scalar;
 mod thing;
@@ -19,12 +20,15 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use sofie_model::{LedgerId, ThingId, Txid};
 
+use crate::peers::{Incoming, Outgoing};
+
 pub use contract::{BringEvidence, Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Step};
 pub use draft::{
     Draft, DraftEvidence, DraftLeg, DraftRule, For, LegKind, MAX_KEY, MAX_PAYLOAD, NotATime, When,
 };
 pub use error::{ApiError, ErrorKind, Problem, Violation};
 pub use ledger::{Balances, Fees, LedgerStatus, Status};
+pub use peer::{Neighbour, Neighbours, Own, Proposed};
 pub use platform::{JoinPlatform, Party, Platform, PlatformKind};
 pub use scalar::{Amount, At};
 pub use thing::{Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent};
@@ -171,6 +175,25 @@ pub trait Federation: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::Unavailable`].
     async fn resume(&self, id: Txid) -> Result<Transaction, ApiError>;
+
+    /// The nodes of others, this node as they must know it, and the proposals that have not begun.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    async fn peers(&self) -> Result<Neighbours, ApiError>;
+
+    /// Takes a signed message of another node and answers it, signed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthorized`], [`ErrorKind::Misdirected`], [`ErrorKind::Conflict`] for a replay,
+    /// [`ErrorKind::TooMany`], [`ErrorKind::Unavailable`]. Nothing has changed then.
+    async fn peer_message(&self, message: Incoming) -> Result<Outgoing, ApiError>;
+
+    /// The owner's word on a proposal of another node that waits for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Refused`] when it can no longer begin.
+    async fn decide_proposal(&self, id: Txid, agree: bool) -> Result<Neighbours, ApiError>;
 
     /// The Thing Description of the directory itself (WoT Discovery, section 7.3: a `ThingDirectory`).
     ///

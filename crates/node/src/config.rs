@@ -5,6 +5,7 @@
 //! folder. Nothing is opened or created while reading: key files are [`crate::keys`]'s business.
 
 mod fault;
+mod peer;
 mod scalar;
 mod section;
 mod tables;
@@ -22,6 +23,8 @@ use url::Url;
 use crate::api::PlatformKind;
 
 pub use fault::{ConfigError, Fault};
+pub use peer::Peer;
+pub(crate) use peer::authority;
 pub use scalar::{Name, RpcUrl};
 pub(crate) use scalar::{finality_of, nearest, span_of as span};
 
@@ -41,6 +44,8 @@ pub struct Config {
     pub ledgers: Vec<Ledger>,
     /// `[[platform]]`, in the order of the file.
     pub platforms: Vec<Platform>,
+    /// `[[peer]]`, in the order of the file.
+    pub peers: Vec<Peer>,
     /// `[limits]`
     pub limits: Limits,
 }
@@ -64,6 +69,8 @@ pub struct Node {
     pub token_file: Option<PathBuf>,
     /// Names besides the loopback ones that a Host header may have.
     pub hosts: Vec<String>,
+    /// Where other nodes reach this one, if that is not where it listens.
+    pub url: Option<Url>,
 }
 
 /// A party whose keys the node holds.

@@ -1,6 +1,7 @@
 //! The node's answers: [`Federation`], made of the rooms that run inside it.
 
 mod measures;
+mod peers;
 mod submit;
 mod things;
 pub(crate) mod view;
@@ -16,13 +17,14 @@ use sofie_model::{LedgerId, ThingId, Txid};
 
 use crate::api::{
     Amount, ApiError, At, Balances, BringEvidence, Contract, Description, Draft, ErrorKind, Federation, Fees,
-    JoinPlatform, LedgerStatus, OpenContract, Page, PageRequest, Party, Platform, Put, Status, Steps,
-    ThingEvents, Transaction,
+    JoinPlatform, LedgerStatus, Neighbours, OpenContract, Page, PageRequest, Party, Platform, Put, Status,
+    Steps, ThingEvents, Transaction,
 };
 use crate::clock;
 use crate::contracts::Refused;
 use crate::drive::Machine;
 use crate::journal::JournalError;
+use crate::peers::{Incoming, Outgoing};
 use crate::platforms::PlatformError;
 use crate::runtime::Runtime;
 
@@ -187,6 +189,19 @@ impl Federation for Runtime {
                 .next("ask the operator of its decision ledger what happened there")
         })?;
         Federation::transaction(self, id).await
+    }
+
+    async fn peers(&self) -> Result<Neighbours, ApiError> {
+        Ok(peers::shown(self))
+    }
+
+    async fn peer_message(&self, message: Incoming) -> Result<Outgoing, ApiError> {
+        self.peers().receive(message).await
+    }
+
+    async fn decide_proposal(&self, id: Txid, agree: bool) -> Result<Neighbours, ApiError> {
+        peers::decide(self.peers(), id, agree).await?;
+        Ok(peers::shown(self))
     }
 
     async fn directory(&self) -> Result<Description, ApiError> {

@@ -19,6 +19,7 @@ mod listen;
 pub mod metrics;
 mod node;
 mod openapi;
+mod peers;
 mod platforms;
 mod problem;
 mod routes;

@@ -19,6 +19,7 @@ pub mod keys;
 pub mod offline;
 pub mod opening;
 pub mod parties;
+pub mod peers;
 pub mod platforms;
 pub mod readings;
 mod receipts;

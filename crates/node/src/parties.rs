@@ -14,7 +14,11 @@ use crate::transactions::Secrets;
 
 /// All parties of a node. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Parties(Arc<BTreeMap<Name, PartyKeys>>);
+pub struct Parties {
+    keys: Arc<BTreeMap<Name, PartyKeys>>,
+    /// The keys of the other nodes that may enquire for a secret's hash.
+    peers: Arc<[[u8; 32]]>,
+}
 
 impl Parties {
     /// Reads or makes the keys of every party of the configuration.
@@ -24,19 +28,20 @@ impl Parties {
     pub fn load(config: &Config) -> Result<Self, KeyError> {
         let keys =
             config.parties.iter().map(|party| Ok((party.name.clone(), PartyKeys::load_or_create(party)?)));
-        Ok(Self(Arc::new(keys.collect::<Result<_, KeyError>>()?)))
+        let keys = Arc::new(keys.collect::<Result<_, KeyError>>()?);
+        Ok(Self { keys, peers: config.peers.iter().map(|peer| peer.key.to_bytes()).collect() })
     }
 
     /// The keys of the party called `name`.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&PartyKeys> {
-        self.0.iter().find(|(known, _)| known.as_str() == name).map(|(_, keys)| keys)
+        self.keys.iter().find(|(known, _)| known.as_str() == name).map(|(_, keys)| keys)
     }
 
     /// The party with this account.
     #[must_use]
     pub fn with_account(&self, account: Account) -> Option<&PartyKeys> {
-        self.0.values().find(|keys| keys.account() == account)
+        self.keys.values().find(|keys| keys.account() == account)
     }
 
     /// The name of an account's party, or the account itself for one that is not here.
@@ -47,7 +52,7 @@ impl Parties {
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &PartyKeys> {
-        self.0.values()
+        self.keys.values()
     }
 }
 
@@ -65,11 +70,23 @@ pub fn preimage(keys: &PartyKeys, nonce: Digest) -> Digest {
     Digest::of("sofie.preimage.v1", &[&*key, nonce.as_bytes()])
 }
 
+/// As [`preimage`], where the node of the key `peer` proposes the transaction: a nonce that another draws must not lead
+/// to a secret of this node's own transactions, or of those with a third.
+#[must_use]
+pub fn enquired(keys: &PartyKeys, peer: &[u8; 32], nonce: Digest) -> Digest {
+    let key = Zeroizing::new(<[u8; 32]>::from(keys.secp256k1().to_bytes()));
+    Digest::of("sofie.preimage.peer.v1", &[&*key, peer, nonce.as_bytes()])
+}
+
 impl Secrets for Parties {
     fn preimage(&self, state: &State, who: u16) -> Option<Digest> {
         let manifest: &Manifest = state.manifest();
-        let keys = self.with_account(manifest.participants.get(usize::from(who))?.account)?;
-        Some(preimage(keys, manifest.nonce))
+        let participant = manifest.participants.get(usize::from(who))?;
+        let keys = self.with_account(participant.account)?;
+        let opens = |secret: &Digest| Digest::sha256(secret.as_bytes()) == participant.hashlock;
+        let own = Some(preimage(keys, manifest.nonce));
+        let of_peers = self.peers.iter().map(|peer| enquired(keys, peer, manifest.nonce));
+        own.into_iter().chain(of_peers).find(opens)
     }
 
     fn sign(&self, account: Account, digest: Digest) -> Option<Signature> {

@@ -22,6 +22,7 @@ use crate::journal::{Journal, JournalError, Pause};
 use crate::keys::KeyError;
 use crate::opening::{self, OpenError, Opened};
 use crate::parties::Parties;
+use crate::peers::{Peers, Rooms};
 use crate::platforms::{Configured, PlatformError, Platforms};
 use crate::transactions::Transactions;
 
@@ -70,6 +71,7 @@ struct Inner {
     contracts: Contracts,
     desk: Desk,
     once: Once,
+    peers: Peers,
     started_at: Timestamp,
     base_url: OnceLock<String>,
 }
@@ -122,6 +124,13 @@ impl Runtime {
             Arc::new(deployments.clone()),
             config.node.operator.clone(),
         );
+        let rooms = Rooms {
+            parties: parties.clone(),
+            executor: executor.clone(),
+            auditor: auditor.clone(),
+            transactions: transactions.clone(),
+        };
+        let peers = Peers::open(&config, operator_key(&config, &parties), rooms)?;
         let (resumed, continued) = (transactions.recover()?, contracts.recover()?);
         tracing::info!(
             transactions = resumed,
@@ -129,6 +138,7 @@ impl Runtime {
             platforms = reopened,
             "recovered from the journal"
         );
+        peers.recover();
         platforms.join_configured(configured);
         let took = Span::from_millis(begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX));
         let took = last_written.map(|_| took);
@@ -145,6 +155,7 @@ impl Runtime {
             contracts,
             desk,
             once: Once::default(),
+            peers,
             started_at,
             base_url: OnceLock::new(),
         };
@@ -155,6 +166,9 @@ impl Runtime {
 
     /// Tells where the node is reached, once its door is open.
     pub fn set_base_url(&self, url: String) {
+        if let Ok(url) = url.parse() {
+            self.0.peers.set_authority(crate::config::authority(&url));
+        }
         // The first door's address stands.
         let _ = self.0.base_url.set(url);
     }
@@ -230,6 +244,12 @@ impl Runtime {
         &self.0.once
     }
 
+    /// The nodes of others.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.0.peers
+    }
+
     /// When it was opened.
     #[must_use]
     pub fn started_at(&self) -> Timestamp {
@@ -260,6 +280,12 @@ fn desk(
         sites,
         detection: budget.detection(slowest),
     }
+}
+
+/// The key that speaks for this node to others.
+fn operator_key(config: &Config, parties: &Parties) -> ed25519_dalek::SigningKey {
+    let keys = parties.named(config.node.operator.as_str());
+    keys.expect("the configuration was checked to name a party as operator").ed25519().clone()
 }
 
 /// The journal of the node whose data folder this is.

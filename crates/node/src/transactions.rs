@@ -104,6 +104,11 @@ impl Transactions {
         self.live.lock().expect("no holder of this lock panics").get(&id).cloned()
     }
 
+    /// All that have not ended.
+    pub(crate) fn all_live(&self) -> Vec<Handle<State>> {
+        self.live.lock().expect("no holder of this lock panics").values().cloned().collect()
+    }
+
     /// A transaction's state, also long after its end.
     ///
     /// # Errors
@@ -279,10 +284,43 @@ impl Transactions {
             let (Ended::Refused(_), Some(place)) = (&ended, self.executor.ledgers().get(ledger)) else {
                 return Ok(ended);
             };
-            if !closes_hashlock(state, task) || ruled_out(place.as_ref(), operation).await {
+            if !closes_hashlock(state, task) {
+                return Ok(self.outrun(state, task, place.as_ref(), operation, ended).await);
+            }
+            if ruled_out(place.as_ref(), operation).await {
                 return Ok(ended);
             }
             self.clock().sleep(place.profile().poll.into()).await;
+        }
+    }
+}
+
+impl Transactions {
+    /// Another node may do the same at the same time: what it has sent is refused to us before the ledger shows it. So
+    /// where another node takes part, a refusal is believed once nothing has come of that for as long as the ledger may
+    /// take.
+    async fn outrun(
+        &self,
+        state: &State,
+        task: Task,
+        ledger: &dyn sofie_ledgers::Ledger,
+        operation: &Operation,
+        ended: Ended,
+    ) -> Ended {
+        let alone = state.acts_for().len() == state.manifest().participants.len();
+        if alone || matches!(task, Task::Prepare(_)) {
+            return ended;
+        }
+        let profile = ledger.profile();
+        let until = self.clock().now() + profile.inclusion + profile.finalises;
+        loop {
+            match ledger.status(operation, None).await {
+                Ok(Status::Final(evidence)) => return Ended::Final(evidence),
+                Ok(Status::Pending) => {}
+                _ if self.clock().now() >= until => return ended,
+                _ => {}
+            }
+            self.clock().sleep(profile.poll.into()).await;
         }
     }
 }

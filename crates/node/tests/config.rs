@@ -90,7 +90,7 @@ fn one_fault_is_told_with_its_place() {
         (
             "name = \"story\"",
             "zzz = 1",
-            "3:1: [node] has no key \"zzz\"; known are console, data_dir, hosts, listen, log, name, operator, token_file",
+            "3:1: [node] has no key \"zzz\"; known are console, data_dir, hosts, listen, log, name, operator, token_file, url",
         ),
         ("[limits]", "[limit]", "41:2: no section or key \"limit\"; did you mean \"limits\"?"),
         (
@@ -251,7 +251,7 @@ sofie.toml:8:1: [[ledger]] lacks "id"; write for example id = "evm"
 sofie.toml:8:1: [[ledger]] lacks "url"; write for example url = "http://127.0.0.1:8545"
 sofie.toml:10:1: [[ledger]] has no key "chainid"; did you mean "chain_id"?
 sofie.toml:16:1: a second ledger "calendar"; each must be there once
-sofie.toml:20:2: no section or key "extra"; known are ledger, limits, node, party, platform"#
+sofie.toml:20:2: no section or key "extra"; known are ledger, limits, node, party, peer, platform"#
     );
 }
 
@@ -352,6 +352,7 @@ fn the_guide_is_complete_and_its_example_is_good() {
         ledger("evm-rpc"),
         ledger("calendar"),
         "[[platform]]\nzzzzzz = 1".to_owned(),
+        "[[peer]]\nzzzzzz = 1".to_owned(),
         "[limits]\nzzzzzz = 1".to_owned(),
     ] {
         let told = faults(&section);
@@ -361,4 +362,38 @@ fn the_guide_is_complete_and_its_example_is_good() {
             assert!(named, "the guide does not name {key} of {section}");
         }
     }
+}
+
+const PEER: &str = r#"
+[[peer]]
+name = "mill"
+url = "http://Mill.Example:8421/"
+key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+parties = { miller = "0x00000000000000000000000000000000000000aa" }
+automatic = { evm = "1000" }
+"#;
+
+#[test]
+fn a_peer_is_read_and_its_key_and_parties_are_its_own() {
+    let text = format!("{GOOD}{PEER}");
+    let config = Config::parse(&text, Path::new("sofie.toml")).expect("good");
+    let [peer] = &config.peers[..] else { panic!("{:?}", config.peers) };
+    assert_eq!((peer.authority().as_str(), peer.parties.len()), ("mill.example:8421", 1));
+    assert_eq!(peer.automatic[&"evm".parse().unwrap()], 1_000);
+    // The point of order 8 would accept signatures of everything.
+    let weak = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a";
+    for (from, to, why) in [
+        ("d75a98", "d75a9", "[[peer]] key: is not an Ed25519 key of 64 hexadecimal digits"),
+        ("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", weak, "is not an Ed25519 key"),
+        ("8421/", "8421/path", "[[peer]] url: names more than scheme, host and port"),
+        ("http://Mill", "https://Mill", "[[peer]] url: the scheme is \"https\"; expected \"http\""),
+        ("miller =", "renter =", "[peer.parties] renter: its name or its account is another party's already"),
+        ("evm = \"1000\"", "evm = -1", "[peer.automatic] evm: "),
+        ("key =", "kex =", "[[peer]] lacks \"key\""),
+    ] {
+        let told = faults(&text.replace(from, to));
+        assert!(told.contains(why), "{told}");
+    }
+    let twice = faults(&format!("{text}{PEER}"));
+    assert!(twice.contains("a second peer \"mill\"") && twice.contains("a second peer key"), "{twice}");
 }

@@ -12,8 +12,9 @@ use toml::de::DeTable;
 
 use super::{
     Bitcoin, Config, ConfigError, DEFAULT_LISTEN, Ledger, LedgerKind, Limits, MAX_ENTRIES, Name, Node, Party,
-    Platform, Policy, RpcUrl,
+    Peer, Platform, Policy, RpcUrl,
     fault::Fault,
+    peer,
     scalar::{self, nearest},
     section::{Faults, Placed, Section},
 };
@@ -45,6 +46,7 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
     let told_ledgers = ledger_tables.len();
     let ledgers = each(ledger_tables, |section| ledger(section, folder));
     let platforms = each(root.tables("platform"), |section| platform(section, folder));
+    let peers = each(root.tables("peer"), peer::read);
     let limits = limits(root.table("limits", "[limits]"));
     let names: BTreeSet<&str> = parties.iter().map(|party| party.value.name.as_str()).collect();
 
@@ -58,6 +60,9 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
     unique(&root, &parties, "party key_file", |party| party.key_file.display().to_string());
     unique(&root, &ledgers, "ledger", |(ledger, _)| ledger.id.to_string());
     unique(&root, &platforms, "platform", |(platform, _)| platform.url.to_string());
+    unique(&root, &peers, "peer", |peer| peer.name.to_string());
+    unique(&root, &peers, "peer key", |peer| hex::encode(peer.key.as_bytes()));
+    foreign_parties(&root, &peers, &names);
     // Under a party whose name was not read, "no such party" would be a second fault for the same mistake.
     if told_parties > 0 && told_parties == parties.len() {
         known_party(&root, &node.operator, "[node] operator", &names);
@@ -74,7 +79,22 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
         parties: parties.into_iter().map(|party| party.value).collect(),
         ledgers: ledgers.into_iter().map(|ledger| ledger.value.0).collect(),
         platforms: platforms.into_iter().map(|platform| platform.value.0).collect(),
+        peers: peers.into_iter().map(|peer| peer.value).collect(),
         limits,
+    }
+}
+
+/// A party's name and its account stand for one party, here or at one peer.
+fn foreign_parties(root: &Section<'_, '_>, peers: &[Placed<Peer>], own: &BTreeSet<&str>) {
+    let (mut names, mut accounts) = (own.clone(), BTreeSet::new());
+    for peer in peers {
+        for (name, account) in &peer.value.parties {
+            if !names.insert(name.as_str()) || !accounts.insert(account) {
+                let what =
+                    format!("[peer.parties] {name}: its name or its account is another party's already");
+                root.fault(&peer.place, &what);
+            }
+        }
     }
 }
 
@@ -98,6 +118,7 @@ fn node(mut section: Section<'_, '_>, folder: &Path) -> ReadNode {
     let log = section.get_or("log", "info".to_owned(), log_filter);
     let token_file: Option<Placed<PathBuf>> = section.get("token_file", scalar::parsed);
     let hosts = section.get_or("hosts", Vec::new(), |value| scalar::list(value, MAX_ENTRIES, host));
+    let url = section.get("url", |value| peer::door(value, &["http", "https"]));
     open_to_others(&section, &listen, token_file.is_some());
     section.finish();
     let node = Node {
@@ -109,6 +130,7 @@ fn node(mut section: Section<'_, '_>, folder: &Path) -> ReadNode {
         log,
         token_file: token_file.map(|file| folder.join(file.value)),
         hosts,
+        url: url.map(|url| url.value),
     };
     ReadNode { node, operator }
 }

@@ -23,16 +23,27 @@ const DRAIN: usize = 16;
 /// A body as text, within [`crate::config::Limits::body_bytes`].
 pub(super) struct Text(pub(super) String);
 
+/// A body as it is, within the same limit.
+pub(super) struct Raw(pub(super) Vec<u8>);
+
 /// A body as JSON, within the same limit.
 pub(super) struct Json<T>(pub(super) T);
 
-impl FromRequest<Shared> for Text {
+impl FromRequest<Shared> for Raw {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, door: &Shared) -> Result<Self, ApiError> {
         let declared = request.headers().get(header::CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
-        let bytes = read(request.into_body(), declared, door).await?;
+        read(request.into_body(), declared, door).await.map(Self)
+    }
+}
+
+impl FromRequest<Shared> for Text {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, door: &Shared) -> Result<Self, ApiError> {
+        let Raw(bytes) = Raw::from_request(request, door).await?;
         String::from_utf8(bytes)
             .map(Self)
             .map_err(|error| unreadable("the body is not UTF-8", error.utf8_error()))

@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use super::state::{Door, Shared, Slot};
 use crate::api::{ApiError, ErrorKind};
+use crate::peers::envelope;
 
 /// Names a request in logs and answers.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -100,6 +101,10 @@ fn admitted(door: &Door, request: &Request) -> Result<(), ApiError> {
         return Ok(());
     }
     same_origin(request.headers(), &host)?;
+    // Another node shows its signature instead of the token, and its media type needs a preflight as JSON does.
+    if request.uri().path() == envelope::PATH && request.method() == Method::POST {
+        return message_body(request.headers());
+    }
     json_body(request.method(), request.headers())?;
     bearer(door, request.headers())
 }
@@ -171,6 +176,16 @@ fn json_body(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
     let detail = format!("the content type is {essence:?}; expected {}", BODY_TYPES.join(", "));
     Err(ApiError::new(ErrorKind::UnsupportedType, "the body is not JSON", detail)
         .next("send the header content-type: application/json, also with an empty body"))
+}
+
+/// A message of another node.
+fn message_body(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.get(header::CONTENT_TYPE).is_some_and(|given| given == envelope::MEDIA_TYPE) {
+        return Ok(());
+    }
+    let detail = format!("the content type is not {}", envelope::MEDIA_TYPE);
+    Err(ApiError::new(ErrorKind::UnsupportedType, "the body is no message", detail)
+        .next("see docs/specs/node-messages.md"))
 }
 
 /// RFC 6750, section 2.1

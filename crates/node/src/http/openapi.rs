@@ -11,7 +11,7 @@ use utoipa::{
     },
 };
 
-use super::{console, contracts, directory, ledgers, metrics, node, platforms, problem, transactions};
+use super::{console, contracts, directory, ledgers, metrics, node, peers, platforms, problem, transactions};
 use crate::api::{Problem, Step, ThingEvent};
 
 #[derive(OpenApi)]
@@ -55,6 +55,10 @@ use crate::api::{Problem, Step, ThingEvent};
         transactions::transaction,
         transactions::receipt,
         transactions::resume,
+        peers::agree,
+        peers::decline,
+        peers::peers,
+        peers::message,
         ledgers::ledgers,
         ledgers::balances,
         ledgers::fees,
@@ -66,6 +70,7 @@ use crate::api::{Problem, Step, ThingEvent};
         (name = "platforms", description = "Parties and the platforms that they own"),
         (name = "contracts", description = "Paid actuations"),
         (name = "transactions", description = "Transactions on several ledgers"),
+        (name = "peers", description = "Other companies' nodes"),
         (name = "ledgers", description = "Ledgers and the money on them"),
         (name = "console", description = "The page for people"),
     ),

@@ -10,7 +10,7 @@ use axum::{
 };
 
 use super::{
-    console, contracts, directory, guard, ledgers, metrics, node, platforms, problem::no_such_path,
+    console, contracts, directory, guard, ledgers, metrics, node, peers, platforms, problem::no_such_path,
     state::Shared, transactions,
 };
 use crate::api::{ApiError, ErrorKind};
@@ -77,6 +77,10 @@ pub(super) fn table() -> Vec<Route> {
         read("/api/v1/transactions/{txid}", transactions::transaction),
         read("/api/v1/transactions/{txid}/receipt", transactions::receipt),
         change(MethodFilter::POST, "/api/v1/transactions/{txid}/resume", transactions::resume),
+        change(MethodFilter::POST, "/api/v1/transactions/{txid}/agree", peers::agree),
+        change(MethodFilter::POST, "/api/v1/transactions/{txid}/decline", peers::decline),
+        read("/api/v1/peers", peers::peers),
+        change(MethodFilter::POST, peers::PATH, peers::message),
         read("/api/v1/ledgers", ledgers::ledgers),
         read("/api/v1/ledgers/{id}/balances", ledgers::balances),
         read("/api/v1/ledgers/{id}/fees", ledgers::fees),

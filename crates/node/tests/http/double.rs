@@ -17,6 +17,7 @@ use sofie_model::{Account, Digest, LedgerId, ThingId, Timestamp, Txid};
 use sofie_node::{
     api::*,
     http::metrics::{Kind, family, sample},
+    peers::{Incoming, Outgoing, envelope::Fields},
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -251,6 +252,25 @@ impl Federation for Double {
 
     async fn resume(&self, id: Txid) -> Result<Transaction, ApiError> {
         self.transaction(id).await
+    }
+
+    async fn peers(&self) -> Result<Neighbours, ApiError> {
+        let own = Own {
+            name: "double".into(),
+            authority: "127.0.0.1:1".into(),
+            key: "00".repeat(32),
+            parties: BTreeMap::from([("renter".into(), Account([1; 20]))]),
+        };
+        Ok(Neighbours { own, peers: Vec::new(), proposals: Vec::new() })
+    }
+
+    async fn peer_message(&self, message: Incoming) -> Result<Outgoing, ApiError> {
+        let fields = Fields { digest: message.path, input: message.authority, signature: message.method };
+        Ok(Outgoing { fields, body: message.body })
+    }
+
+    async fn decide_proposal(&self, id: Txid, _: bool) -> Result<Neighbours, ApiError> {
+        Err(ApiError::new(ErrorKind::NotFound, "no such transaction", id.to_string()))
     }
 
     async fn directory(&self) -> Result<Description, ApiError> {

@@ -1,0 +1,353 @@
+//! Other companies' nodes: one transaction whose participants' keys are on several nodes that do not trust each other.
+//! Messages are signed ([`envelope`]), each from a key that the configuration pins; what they say is [`message`]
+//! (docs/specs/node-messages.md, docs/adr/0021-signed-messages-between-nodes.md).
+//!
+//! A node believes no other about a ledger: it asks the ledgers itself, and releases its parties' secrets only after it
+//! has seen every prepare there. What a peer can do at most is to make a transaction abort, or wait for its deadline.
+//!
+//! Left out: TLS (a proxy's), finding peers, rotating their keys, and hashlock legs between nodes.
+
+pub mod digest;
+pub mod envelope;
+mod follow;
+mod judge;
+pub mod message;
+mod negotiate;
+mod proposals;
+pub mod seen;
+mod send;
+pub mod signature;
+
+use std::sync::{Arc, OnceLock};
+
+use ed25519_dalek::SigningKey;
+use sofie_model::{Account, Digest, Manifest, Txid};
+use sofie_transaction::{Input, State};
+
+use crate::api::{ApiError, ErrorKind};
+use crate::auditor::{Auditor, Note};
+use crate::clock;
+use crate::config::{Config, Peer, authority};
+use crate::executor::Executor;
+use crate::journal::JournalError;
+use crate::keys::PartyKeys;
+use crate::parties::{Parties, enquired};
+use crate::transactions::Transactions;
+
+use envelope::{Fields, Refused};
+use message::{Message, Reply, shortened};
+use proposals::{Proposal, Proposals, Stand};
+use seen::{Known, Seen};
+use signature::Head;
+
+pub use send::PeerError;
+
+/// The peers of a node. Clones share them.
+#[derive(Clone)]
+pub struct Peers(Arc<Inner>);
+
+struct Inner {
+    peers: Vec<Peer>,
+    key: SigningKey,
+    parties: Parties,
+    executor: Executor,
+    auditor: Auditor,
+    transactions: Transactions,
+    seen: Seen,
+    proposals: Proposals,
+    client: reqwest::Client,
+    /// Where this node is reached, if the configuration says it.
+    configured: Option<String>,
+    own: OnceLock<String>,
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peers").field("peers", &self.0.peers).finish_non_exhaustive()
+    }
+}
+
+/// A request as it came in by HTTP, not yet believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// Its method.
+    pub method: String,
+    /// Its Host field, in lower case.
+    pub authority: String,
+    /// Its path; a query makes it another one.
+    pub path: String,
+    /// The fields that a signature may cover, in lower case.
+    pub fields: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// The signed answer, whose status is 200.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its signature.
+    pub fields: Fields,
+    /// A [`Reply`].
+    pub body: Vec<u8>,
+}
+
+/// A proposal that has not begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The transaction.
+    pub txid: Txid,
+    /// The peer who proposes it; `None` for this node.
+    pub peer: Option<String>,
+    /// Why it waits.
+    pub why: String,
+    /// What is proposed.
+    pub manifest: Manifest,
+}
+
+impl Pending {
+    fn own(txid: Txid, manifest: Manifest) -> Self {
+        Self { txid, peer: None, why: "not every peer has agreed".into(), manifest }
+    }
+}
+
+/// What peers need of the node.
+pub(crate) struct Rooms {
+    pub(crate) parties: Parties,
+    pub(crate) executor: Executor,
+    pub(crate) auditor: Auditor,
+    pub(crate) transactions: Transactions,
+}
+
+impl Peers {
+    /// Opens what the journal remembers of peers. `key` is the operator's.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) fn open(config: &Config, key: SigningKey, rooms: Rooms) -> Result<Self, JournalError> {
+        let journal = rooms.executor.journal().clone();
+        Ok(Self(Arc::new(Inner {
+            peers: config.peers.clone(),
+            key,
+            seen: Seen::open(journal.clone())?,
+            proposals: Proposals::open(journal)?,
+            client: send::client(),
+            configured: config.node.url.as_ref().map(authority),
+            own: OnceLock::new(),
+            parties: rooms.parties,
+            executor: rooms.executor,
+            auditor: rooms.auditor,
+            transactions: rooms.transactions,
+        })))
+    }
+
+    /// Tells under which host and port the node is reached, unless the configuration says it.
+    pub(crate) fn set_authority(&self, authority: String) {
+        // The first door's stands.
+        let _ = self.0.own.set(authority);
+    }
+
+    /// Host and port for which a message must be made to be taken here.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let own = self.0.configured.as_ref().or_else(|| self.0.own.get());
+        own.cloned().unwrap_or_default()
+    }
+
+    /// All of them, in the order of the configuration.
+    #[must_use]
+    pub fn all(&self) -> &[Peer] {
+        &self.0.peers
+    }
+
+    /// The key that signs this node's messages, in hexadecimal digits.
+    #[must_use]
+    pub fn own_key(&self) -> String {
+        envelope::keyid(&self.0.key.verifying_key())
+    }
+
+    /// The peer where this account's key is.
+    #[must_use]
+    pub fn with_account(&self, account: Account) -> Option<&Peer> {
+        self.0.peers.iter().find(|peer| peer.parties.values().any(|known| *known == account))
+    }
+
+    /// The account of a party of a peer.
+    #[must_use]
+    pub fn account_of(&self, party: &str) -> Option<Account> {
+        let found = |peer: &Peer| {
+            let party = peer.parties.iter().find(|(name, _)| name.as_str() == party);
+            party.map(|(_, account)| *account)
+        };
+        self.0.peers.iter().find_map(found)
+    }
+
+    /// The name of a peer's party.
+    #[must_use]
+    pub fn name_of(&self, account: Account) -> Option<String> {
+        let peer = self.with_account(account)?;
+        let party = peer.parties.iter().find(|(_, known)| **known == account);
+        party.map(|(name, _)| name.to_string())
+    }
+
+    /// The proposals that have not begun.
+    #[must_use]
+    pub fn pending(&self) -> Vec<Pending> {
+        let pending = |(txid, proposal): (Txid, Proposal)| {
+            let (peer, why) = match proposal.stand {
+                Stand::Theirs { peer, why } => (self.with_key(peer.as_bytes())?.name.to_string(), why),
+                Stand::Ours => return Some(Pending::own(txid, proposal.plan.manifest)),
+                Stand::DeclinedHere => return None,
+            };
+            Some(Pending { txid, peer: Some(peer), why, manifest: proposal.plan.manifest })
+        };
+        self.0.proposals.all().into_iter().filter_map(pending).collect()
+    }
+
+    fn with_key(&self, key: &[u8; 32]) -> Option<&Peer> {
+        self.0.peers.iter().find(|peer| peer.key.as_bytes() == key)
+    }
+
+    /// Takes a message, and answers it. Nothing has changed when this fails.
+    ///
+    /// # Errors
+    /// [`ApiError`], unsigned: to one who has not shown who it is there is nothing to say.
+    pub async fn receive(&self, incoming: Incoming) -> Result<Outgoing, ApiError> {
+        let fields: Vec<_> =
+            incoming.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let head = Head {
+            method: &incoming.method,
+            authority: &incoming.authority,
+            path: &incoming.path,
+            fields: &fields,
+        };
+        let peer = self.admit(&head, &incoming.body).await?;
+        let reply = self.answer(peer, &incoming.body).await?;
+        let body = reply.to_bytes();
+        let sealed = envelope::seal_response(&head, 200, &body, clock::now(), &self.0.key);
+        let fields = sealed.map_err(|fault| unheard(&Refused::Signature(fault)))?;
+        Ok(Outgoing { fields, body })
+    }
+
+    /// Whose message it is, after its nonce is remembered.
+    async fn admit(&self, head: &Head<'_>, body: &[u8]) -> Result<&Peer, ApiError> {
+        let now = clock::now();
+        let of = |name: &str| self.0.peers.iter().find(|peer| envelope::keyid(&peer.key) == name);
+        let key_of = |name: &str| of(name).map(|peer| peer.key);
+        let opened = envelope::open_request(head, body, &self.authority(), now, key_of);
+        let genuine = opened.map_err(|refused| {
+            // Not in the audit log: a stranger could fill it.
+            tracing::warn!(%refused, "a message of another node is not taken");
+            unheard(&refused)
+        })?;
+        let peer =
+            of(&genuine.keyid).ok_or_else(|| unheard(&Refused::Stranger { keyid: genuine.keyid.clone() }))?;
+        self.0.seen.take(&genuine, now).await.map_err(|known| not_new(peer, &known))?;
+        Ok(peer)
+    }
+
+    async fn answer(&self, peer: &Peer, body: &[u8]) -> Result<Reply, JournalError> {
+        let message = match Message::read(body) {
+            Ok(message) => message,
+            Err(why) => return self.refuse(peer, "message", Digest::ZERO, why.to_string()).await,
+        };
+        let verb = message.verb();
+        match message {
+            Message::Enquire { nonce, party } => match self.0.parties.with_account(party) {
+                Some(keys) => Ok(answer_of(keys, peer, nonce)),
+                None => {
+                    self.refuse(peer, verb, nonce, format!("no party with account {party} lives here")).await
+                }
+            },
+            Message::Propose { manifest, openings } => self.proposed(peer, *manifest, openings).await,
+            Message::Released { txid, who, preimage } => {
+                self.told(peer, txid, who, verb, Input::Released(who, preimage)).await
+            }
+            Message::Withheld { txid, who, reason } => {
+                let reason = format!("peer {} says: {}", peer.name, shortened(&reason));
+                self.told(peer, txid, who, verb, Input::Withheld(who, reason)).await
+            }
+        }
+    }
+
+    /// A participant's word, which only its own node may bring. A transaction that has ended takes it and stays as it is.
+    async fn told(
+        &self,
+        peer: &Peer,
+        txid: Txid,
+        who: u16,
+        verb: &'static str,
+        input: Input,
+    ) -> Result<Reply, JournalError> {
+        let Some(state) = self.0.transactions.state(txid)? else {
+            return self.refuse(peer, verb, txid.0, "this node knows no such transaction".into()).await;
+        };
+        if let Err(why) = speaks_for(peer, &state, who, &input) {
+            return self.refuse(peer, verb, txid.0, why).await;
+        }
+        let Some(handle) = self.0.transactions.live(txid) else { return Ok(Reply::Taken) };
+        match handle.give(input).await {
+            Ok(()) => Ok(Reply::Taken),
+            Err(why) => self.refuse(peer, verb, txid.0, why).await,
+        }
+    }
+
+    /// Refuses, and keeps that it did.
+    async fn refuse(
+        &self,
+        peer: &Peer,
+        verb: &str,
+        about: Digest,
+        reason: String,
+    ) -> Result<Reply, JournalError> {
+        let reason = shortened(&reason);
+        let note =
+            Note::about(about, "peer-refused", false, format!("{verb} of peer {}: {reason}", peer.name));
+        self.0.auditor.keep(Vec::new(), vec![note], clock::now()).await?;
+        Ok(Reply::Refused { reason })
+    }
+}
+
+/// What the party says of itself for a manifest of this nonce. It follows from its keys: nothing need be remembered.
+fn answer_of(keys: &PartyKeys, peer: &Peer, nonce: Digest) -> Reply {
+    let secret = enquired(keys, peer.key.as_bytes(), nonce);
+    let point = keys.secp256k1().verifying_key().to_encoded_point(true);
+    Reply::Answer {
+        account: keys.account(),
+        hashlock: Digest::sha256(secret.as_bytes()),
+        key: point.as_bytes().try_into().expect("a compressed point has 33 bytes"),
+    }
+}
+
+/// Whether `peer` may say this of participant `who`, and whether a secret opens its hashlock.
+fn speaks_for(peer: &Peer, state: &State, who: u16, input: &Input) -> Result<(), String> {
+    let participant = state.manifest().participants.get(usize::from(who));
+    let participant = participant.ok_or_else(|| format!("there is no participant {who}"))?;
+    if !peer.parties.values().any(|account| *account == participant.account) {
+        return Err(format!("participant {who} is no party of peer {}", peer.name));
+    }
+    match input {
+        Input::Released(_, preimage) if Digest::sha256(preimage.as_bytes()) != participant.hashlock => {
+            Err(format!("the secret does not open the hashlock of participant {who}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unheard(refused: &Refused) -> ApiError {
+    let kind = match refused {
+        Refused::Audience { .. } => ErrorKind::Misdirected,
+        _ => ErrorKind::Unauthorized,
+    };
+    ApiError::new(kind, "the message is not taken", refused.to_string())
+        .next("see docs/specs/node-messages.md; both nodes need the other's url and key as a [[peer]], and the time")
+}
+
+fn not_new(peer: &Peer, known: &Known) -> ApiError {
+    let detail = format!("of peer {}: {known}", peer.name);
+    let (kind, next) = match known {
+        Known::Replayed => (ErrorKind::Conflict, "sign a new message: each needs a nonce of its own"),
+        Known::TooMany => (ErrorKind::TooMany, "say it again later"),
+        Known::Journal(_) => (ErrorKind::Unavailable, "see the node's log"),
+    };
+    ApiError::new(kind, "the message is not taken", detail).next(next)
+}

@@ -1,0 +1,87 @@
+//! Accompanies a transaction of several nodes until it is decided: tells the peers what this node's participants have
+//! released, or that they will not. Begun again after a restart, it says everything again. What the others lock and
+//! decide is not heard from them: the transaction itself looks at the ledgers (`crate::transactions`).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sofie_transaction::{Phase, State};
+
+use super::Peers;
+use super::message::{Message, Reply, shortened};
+use crate::config::Peer;
+use crate::drive::Handle;
+
+/// The first wait before a message is said again.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+impl Peers {
+    /// Begins to accompany `handle`, if participants of it live elsewhere.
+    pub(super) fn follow(&self, handle: Handle<State>) {
+        let state = handle.state();
+        let theirs = |peer: &&Peer| {
+            let lives_there = |account| peer.parties.values().any(|known| *known == account);
+            state.manifest().participants.iter().any(|one| lives_there(one.account))
+        };
+        for peer in self.0.peers.iter().filter(theirs) {
+            tokio::spawn(self.clone().tell(peer.clone(), handle.clone()));
+        }
+    }
+
+    /// Tells `peer` what it must know, each thing until it is heard, until D has decided.
+    async fn tell(self, peer: Peer, mut handle: Handle<State>) {
+        let mut heard = BTreeSet::new();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let is_news = |state: &State| over(state) || !news(state, &heard).is_empty();
+            let Some(state) = handle.until(is_news).await else { return };
+            if over(&state) {
+                return;
+            }
+            for (what, message) in news(&state, &heard) {
+                match self.ask(&peer, &message).await {
+                    Ok(Reply::Taken) => {
+                        heard.insert(what);
+                    }
+                    // It may not have begun yet.
+                    Ok(reply) => {
+                        tracing::warn!(peer = %peer.name, ?reply, verb = message.verb(), "not taken")
+                    }
+                    Err(error) => tracing::warn!(%error, "not heard"),
+                }
+            }
+            if !news(&handle.state(), &heard).is_empty() {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Nothing need be said any more.
+fn over(state: &State) -> bool {
+    state.decided().is_some() || matches!(state.phase(), Phase::Halted { .. } | Phase::Done(_))
+}
+
+/// What is to be said and was not heard, by participant and whether it releases.
+fn news(state: &State, heard: &BTreeSet<(u16, bool)>) -> Vec<((u16, bool), Message)> {
+    let txid = state.txid();
+    let aborts = match state.phase() {
+        Phase::Aborting { reason, .. } => Some(reason),
+        _ => None,
+    };
+    let said = state.acts_for().iter().filter_map(|who| match (aborts, state.preimage(*who)) {
+        (Some(reason), _) => {
+            let reason = shortened(reason);
+            Some(((*who, false), Message::Withheld { txid, who: *who, reason }))
+        }
+        // The pivot's claimant releases by publishing: COMMIT on D, or the claim (design: "Secrets").
+        (None, Some(preimage)) if state.claimant() != Some(*who) => {
+            Some(((*who, true), Message::Released { txid, who: *who, preimage }))
+        }
+        (None, _) => None,
+    });
+    said.filter(|(name, _)| !heard.contains(name)).collect()
+}

@@ -1,0 +1,200 @@
+//! Whether this node's parties take part in what a peer proposes: first what no owner would want, which is declined;
+//! then the owner's rule, which says what needs a person.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sofie_ledgers::{LedgerError, Status};
+use sofie_model::{
+    Account, Decide, Digest, LedgerId, Manifest, Operation, Rule, Span, Step, Terms, Timestamp, commitment,
+};
+use sofie_transaction::Plan;
+
+use super::message::Opening;
+use crate::config::Peer;
+use crate::executor::Ledgers;
+use crate::parties::{Parties, enquired};
+
+/// A deadline further away needs a person: value would be locked for so long.
+pub(super) const AUTOMATIC_WITHIN: Span = Span::from_seconds(3_600);
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub(super) struct Judged {
+    /// What this node would begin with.
+    pub(super) plan: Plan,
+    /// Why a person must decide; `None` when the owner's rule allows it.
+    pub(super) person: Option<String>,
+}
+
+/// Who looks at the proposal.
+pub(super) struct Bench<'a> {
+    pub(super) peer: &'a Peer,
+    /// Whether the account's key is at this peer or at another one.
+    pub(super) known: &'a (dyn Fn(Account) -> bool + Sync),
+    pub(super) parties: &'a Parties,
+    pub(super) ledgers: &'a Ledgers,
+    /// What this node's parties already pay in transactions with this peer that have not ended.
+    pub(super) outstanding: BTreeMap<LedgerId, u128>,
+    pub(super) now: Timestamp,
+}
+
+impl Bench<'_> {
+    /// Judges `manifest`.
+    ///
+    /// # Errors
+    /// Why it is declined.
+    pub(super) async fn judge(&self, manifest: &Manifest, openings: &[Opening]) -> Result<Judged, String> {
+        manifest.check(self.now).map_err(|fault| fault.to_string())?;
+        if manifest.pivot().is_some() {
+            return Err("a hashlock leg between two nodes is not carried yet".into());
+        }
+        let acts_for = self.ours(manifest)?;
+        self.pays_only_as_participant(manifest)?;
+        self.opens(manifest, openings)?;
+        self.ledgers_agree(manifest).await?;
+        let decision = self.ledger(&manifest.decision.ledger)?.profile();
+        let decision_time = decision.inclusion + decision.finalises;
+        if self.now + decision_time > manifest.deadline {
+            return Err(format!(
+                "the deadline leaves less than the {decision_time} that a decision may take"
+            ));
+        }
+        let person = self.person(manifest);
+        Ok(Judged { plan: Plan { manifest: manifest.clone(), acts_for, decision_time, pivot: None }, person })
+    }
+
+    /// The participants whose keys are here. Each has the hashlock that this peer was told when it enquired.
+    fn ours(&self, manifest: &Manifest) -> Result<Vec<u16>, String> {
+        let mut ours = Vec::new();
+        for (who, participant) in (0..).zip(&manifest.participants) {
+            match self.parties.with_account(participant.account) {
+                Some(keys) => {
+                    let secret = enquired(keys, self.peer.key.as_bytes(), manifest.nonce);
+                    if Digest::sha256(secret.as_bytes()) != participant.hashlock {
+                        return Err(format!(
+                            "the hashlock of {} is not the one that was enquired",
+                            keys.name()
+                        ));
+                    }
+                    ours.push(who);
+                }
+                None if (self.known)(participant.account) => {}
+                None => return Err(format!("participant {who} is of no node that is known here")),
+            }
+        }
+        let theirs = |account: &Account| self.peer.parties.values().any(|known| known == account);
+        match ours.is_empty() {
+            true => Err("no participant lives here".into()),
+            false if !manifest.participants.iter().any(|one| theirs(&one.account)) => {
+                Err(format!("no party of peer {} takes part", self.peer.name))
+            }
+            false => Ok(ours),
+        }
+    }
+
+    /// Who pays must be asked before COMMIT.
+    fn pays_only_as_participant(&self, manifest: &Manifest) -> Result<(), String> {
+        for (id, leg) in manifest.legs() {
+            let Some((payer, _)) = payment(&leg.terms) else { continue };
+            let asked = manifest.participants.iter().any(|one| one.account == payer);
+            if self.parties.with_account(payer).is_some() && !asked {
+                return Err(format!(
+                    "{id} is paid by {}, who is no participant",
+                    self.parties.name_of(payer)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn opens(&self, manifest: &Manifest, openings: &[Opening]) -> Result<(), String> {
+        for opening in openings {
+            let commitment = commitment::commit(&opening.salt, &opening.payload);
+            let opened = manifest.leg(opening.leg).map(|leg| &leg.terms);
+            if opened != Some(&Terms::Record(commitment)) {
+                return Err(format!("what is said to open {} does not", opening.leg));
+            }
+        }
+        Ok(())
+    }
+
+    /// Each ledger must itself know the contracts that the manifest names, as final as this node takes it to be, and
+    /// hold nothing of the transaction yet that would rule it out.
+    async fn ledgers_agree(&self, manifest: &Manifest) -> Result<(), String> {
+        let shared = Arc::new(manifest.clone());
+        for (id, leg) in manifest.legs() {
+            let profile = self.ledger(&leg.ledger)?.profile();
+            if !profile.classes.contains(&leg.class) || profile.finality != leg.finality {
+                return Err(format!("{id}: {} is another ledger here, by class or finality", leg.ledger));
+            }
+            let operation = Operation::Leg { manifest: shared.clone(), leg: id, step: Step::Prepare };
+            self.fits(&leg.ledger, &operation).await?;
+        }
+        let site = &manifest.decision;
+        let profile = self.ledger(&site.ledger)?.profile();
+        if !profile.decides || profile.finality != site.finality {
+            return Err(format!("{} does not decide here, or is final otherwise", site.ledger));
+        }
+        let decide = Decide::Abort { by: Account::ZERO, signatures: Vec::new() };
+        match self.fits(&site.ledger, &Operation::Decide { manifest: shared, decide }).await? {
+            Status::Absent => Ok(()),
+            _ => Err(format!("{} has decided it already", site.ledger)),
+        }
+    }
+
+    async fn fits(&self, ledger: &LedgerId, operation: &Operation) -> Result<Status, String> {
+        let found: Result<Status, LedgerError> = self.ledger(ledger)?.status(operation, None).await;
+        match found.map_err(|error| error.to_string())? {
+            Status::Refused { reason } => Err(format!("{ledger}: {reason}")),
+            status => Ok(status),
+        }
+    }
+
+    fn ledger(&self, id: &LedgerId) -> Result<&Arc<dyn sofie_ledgers::Ledger>, String> {
+        self.ledgers.get(id).ok_or_else(|| format!("this node has no ledger {id}"))
+    }
+
+    /// The owner's rule ([`Peer::automatic`]).
+    fn person(&self, manifest: &Manifest) -> Option<String> {
+        if manifest.rule != Rule::All {
+            return Some("not every leg must take effect".into());
+        }
+        if manifest.deadline > self.now + AUTOMATIC_WITHIN {
+            return Some(format!("its deadline is more than {AUTOMATIC_WITHIN} away"));
+        }
+        let mut paid = payments(manifest, self.parties);
+        for (ledger, sum) in &mut paid {
+            *sum = sum.saturating_add(self.outstanding.get(ledger).copied().unwrap_or_default());
+        }
+        paid.into_iter().find_map(|(ledger, sum)| match self.peer.automatic.get(&ledger) {
+            Some(limit) if sum <= *limit => None,
+            Some(limit) => Some(format!("with it {sum} is paid on {ledger}, and {limit} is automatic")),
+            None => Some(format!("with it {sum} is paid on {ledger}, where nothing is automatic")),
+        })
+    }
+}
+
+/// What `parties` pay, by ledger.
+pub(super) fn payments(manifest: &Manifest, parties: &Parties) -> BTreeMap<LedgerId, u128> {
+    let mut paid: BTreeMap<LedgerId, u128> = BTreeMap::new();
+    for leg in &manifest.legs {
+        if let Some((payer, amount)) = payment(&leg.terms)
+            && parties.with_account(payer).is_some()
+        {
+            let sum = paid.entry(leg.ledger.clone()).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+    }
+    paid
+}
+
+/// Who pays how much.
+fn payment(terms: &Terms) -> Option<(Account, u128)> {
+    match terms {
+        Terms::Escrow(terms) => Some((terms.payer, terms.amount)),
+        Terms::Transfer(terms) => Some((terms.payer, terms.amount)),
+        Terms::Hashlock(terms) => Some((terms.payer, terms.amount)),
+        Terms::Record(_) => None,
+    }
+}

@@ -1,0 +1,10 @@
+//! Several nodes that do not trust each other: real doors, real signatures, one real Ethereum node (anvil) that all of
+//! them reach. Where no anvil is, the tests say so and end.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::print_stderr, reason = "what was skipped must be seen")]
+
+mod honest;
+mod hostile;
+mod liar;
+mod messages;
+mod world;
