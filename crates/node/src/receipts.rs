@@ -7,7 +7,9 @@ use sofie_audit::receipt::{self, Actuation, Capability, LedgerProof, Party, Seal
 use sofie_audit::{Body, Extract, topic};
 use sofie_ledgers::Status;
 use sofie_market::Input;
-use sofie_model::{Digest, Evidence, LedgerId, Manifest, Operation, ThingId, Timestamp, Txid, canonical};
+use sofie_model::{
+    Digest, Evidence, Fact, LedgerId, Manifest, Operation, ThingId, Timestamp, Txid, canonical,
+};
 use sofie_transaction::State;
 
 use crate::auditor;
@@ -112,6 +114,9 @@ fn transaction_facts(reader: &Reader, id: Digest) -> Result<Vec<Evidence>, Journ
             sofie_transaction::Input::Prepared(_, evidence)
             | sofie_transaction::Input::Decided(evidence)
             | sofie_transaction::Input::Closed(_, evidence) => facts.push(evidence),
+            // A reorganisation took it back; it was prepared again, elsewhere.
+            sofie_transaction::Input::Undone(leg, _) => facts
+                .retain(|evidence| !matches!(&evidence.fact, Fact::Prepared(_, undone) if *undone == leg)),
             _ => {}
         }
     }

@@ -90,6 +90,10 @@ fn without_bitcoin_nothing_has_moved() {
 }
 
 #[test]
-fn a_reorganisation_of_bitcoin_leaves_all_or_none() {
-    assert!(swap(&["--fault", "reorg-bitcoin"]).has("reorganised"));
+fn a_reorganisation_of_either_chain_leaves_all_or_none() {
+    std::thread::scope(|scope| {
+        for fault in ["reorg-bitcoin", "reorg-evm"] {
+            scope.spawn(move || assert!(swap(&["--fault", fault]).has("reorganised"), "{fault}"));
+        }
+    });
 }
