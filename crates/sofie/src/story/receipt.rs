@@ -24,8 +24,16 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    /// The node could not make one.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.receipt.as_os_str().is_empty()
+    }
+
     /// The line that verifies it.
     pub(crate) fn command(&self) -> String {
+        if self.is_missing() {
+            return String::new();
+        }
         format!("sofie verify {} --anchors {}", self.receipt.display(), self.anchors.display())
     }
 }
@@ -39,7 +47,11 @@ pub(crate) async fn take(
     config: &Config,
     teller: &mut Teller,
 ) -> Result<Files, Failure> {
-    let bytes = node.ask(async |client: Client| client.bytes(path).await).await?;
+    let bytes = match node.ask(async |client: Client| client.bytes(path).await).await {
+        Ok(bytes) => bytes,
+        Err(why) if why.code() == 1 => return Ok(none(&why, teller)),
+        Err(why) => return Err(why),
+    };
     let parties: Vec<Party> = node.ask(async |client: Client| client.get("/api/v1/parties").await).await?;
     let anchors = anchors(&bytes, &parties, config)?;
     let receipt = folder.join(format!("receipt-{}.cbor", &id[..8]));
@@ -56,6 +68,13 @@ pub(crate) async fn take(
     let step = ReportStep::own("verified", format!("{verdict}, {passed} checks passed"));
     teller.step(ReportStep { ok: good, ..step });
     Ok(Files { receipt, anchors: pinned, verdict, good })
+}
+
+/// A ledger cannot prove its part: the story says so.
+fn none(why: &Failure, teller: &mut Teller) -> Files {
+    let verdict = format!("no receipt: {}", why.text);
+    teller.step(ReportStep { ok: false, ..ReportStep::own("receipt", verdict.clone()) });
+    Files { receipt: PathBuf::new(), anchors: PathBuf::new(), verdict, good: false }
 }
 
 /// What this node vouches for: the blocks and checkpoints that the receipt rests on, and the parties' keys.

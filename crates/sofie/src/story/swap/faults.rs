@@ -47,6 +47,12 @@ pub(super) const fn keeps(fault: Option<Fault>, outcome: Outcome) -> bool {
     }
 }
 
+/// A chain that undid a final lock after the secrets were out holds it again in another block than the one that COMMIT's
+/// evidence root names: nothing is lost, but that root cannot be proven.
+pub(super) const fn may_lack_proof(fault: Option<Fault>) -> bool {
+    matches!(fault, Some(Fault::ReorgEvm | Fault::ReorgBitcoin))
+}
+
 impl Faults {
     pub(super) const fn new(fault: Option<Fault>) -> Self {
         Self { fault, acted: false }
