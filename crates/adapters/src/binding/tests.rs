@@ -1,3 +1,5 @@
+//! What a binding reads and refuses, and what it makes of a value.
+
 use super::*;
 
 fn door(kind: Kind, pointer: &str) -> PropertyBinding {

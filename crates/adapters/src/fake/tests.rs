@@ -1,3 +1,5 @@
+//! The fake platform keeps the promises of the adapter port.
+
 use sofie_model::Timestamp;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The calendar: damage, restarts, proofs, and which decision stands.
+
 use std::sync::{Mutex, atomic::AtomicU64};
 
 use sofie_model::{

@@ -1,3 +1,5 @@
+//! The fake ledger keeps the port's promises, and its scripted faults do what they say.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use k256::ecdsa::SigningKey;

@@ -1,3 +1,5 @@
+//! The record file keeps the port's promises; torn, changed and foreign files are told by name.
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 

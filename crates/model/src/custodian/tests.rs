@@ -1,3 +1,5 @@
+//! What a custodian takes and refuses by the manifest alone.
+
 use k256::ecdsa::SigningKey;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The CoAP codec (RFC 7252): both ways, its limits, and bytes that are no message.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The link format (RFC 6690): what is read, what is refused, and where.
+
 use super::*;
 
 /// RFC 6690, section 5.

@@ -1,3 +1,5 @@
+//! Proofs of a calendar: what holds, and each way in which one does not.
+
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! An operator's signed statements: what they prove, and each way in which they do not.
+
 use super::*;
 use crate::manifest::{DecisionSite, EscrowTerms, Participant, TransferTerms};
 use crate::{Account, Finality, Leg, Position, Proof, Rule, Span, Timestamp, Txid};
