@@ -11,7 +11,7 @@ mod token;
 use std::{fmt, path::Path};
 
 use k256::ecdsa;
-use sofie_model::Account;
+use sofie_model::{Account, Digest};
 use zeroize::Zeroizing;
 
 use crate::config::{Name, Party};
@@ -24,6 +24,7 @@ pub struct PartyKeys {
     name: Name,
     secp256k1: ecdsa::SigningKey,
     ed25519: ed25519_dalek::SigningKey,
+    epoch: Option<Digest>,
 }
 
 /// Why a party has no keys.
@@ -95,7 +96,20 @@ impl PartyKeys {
         };
         getrandom::fill(&mut *bytes).map_err(failed)?;
         let ed25519 = ed25519_dalek::SigningKey::from_bytes(&bytes);
-        Ok(Self { name: name.clone(), secp256k1, ed25519 })
+        Ok(Self { name: name.clone(), secp256k1, ed25519, epoch: None })
+    }
+
+    /// The same keys, with the secrets of another epoch.
+    pub(crate) fn in_epoch(self, epoch: Option<Digest>) -> Self {
+        Self { epoch, ..self }
+    }
+
+    /// A secret that this key alone can derive again, in this epoch.
+    pub(crate) fn secret(&self, domain: &str, parts: &[&[u8]]) -> Digest {
+        let key = Zeroizing::new(<[u8; 32]>::from(self.secp256k1.to_bytes()));
+        let epoch = self.epoch.iter().map(|epoch| &epoch.as_bytes()[..]);
+        let all: Vec<&[u8]> = [&key[..]].into_iter().chain(epoch).chain(parts.iter().copied()).collect();
+        Digest::of(domain, &all)
     }
 
     /// Whose keys they are.
@@ -151,7 +165,7 @@ impl PartyKeys {
         let secp256k1 = ecdsa::SigningKey::from_slice(&*secret("secp256k1")?)
             .map_err(|_| wrong("secp256k1 is not a number of that curve".to_owned()))?;
         let ed25519 = ed25519_dalek::SigningKey::from_bytes(&*secret("ed25519")?);
-        Ok(Self { name: name.clone(), secp256k1, ed25519 })
+        Ok(Self { name: name.clone(), secp256k1, ed25519, epoch: None })
     }
 
     fn to_text(&self) -> Zeroizing<String> {

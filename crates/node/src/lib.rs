@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod auditor;
+pub mod backup;
 mod budget;
 pub mod clock;
 pub mod config;
@@ -23,6 +24,7 @@ pub mod peers;
 pub mod platforms;
 pub mod readings;
 mod receipts;
+mod restored;
 pub mod runtime;
 mod slack;
 pub mod telemetry;

@@ -26,8 +26,16 @@ impl Parties {
     /// # Errors
     /// [`KeyError`] names the party and its file.
     pub fn load(config: &Config) -> Result<Self, KeyError> {
-        let keys =
-            config.parties.iter().map(|party| Ok((party.name.clone(), PartyKeys::load_or_create(party)?)));
+        Self::load_in(config, None)
+    }
+
+    /// As [`Parties::load`], for a node that was put back from a backup: its secrets are those of another epoch.
+    ///
+    /// # Errors
+    /// As [`Parties::load`].
+    pub(crate) fn load_in(config: &Config, epoch: Option<Digest>) -> Result<Self, KeyError> {
+        let loaded = |party| Ok(PartyKeys::load_or_create(party)?.in_epoch(epoch));
+        let keys = config.parties.iter().map(|party| Ok((party.name.clone(), loaded(party)?)));
         let keys = Arc::new(keys.collect::<Result<_, KeyError>>()?);
         Ok(Self { keys, peers: config.peers.iter().map(|peer| peer.key.to_bytes()).collect() })
     }
@@ -66,16 +74,14 @@ pub fn capability_key(keys: &PartyKeys) -> SecretKey {
 /// nothing need be stored.
 #[must_use]
 pub fn preimage(keys: &PartyKeys, nonce: Digest) -> Digest {
-    let key = Zeroizing::new(<[u8; 32]>::from(keys.secp256k1().to_bytes()));
-    Digest::of("sofie.preimage.v1", &[&*key, nonce.as_bytes()])
+    keys.secret("sofie.preimage.v1", &[nonce.as_bytes()])
 }
 
 /// As [`preimage`], where the node of the key `peer` proposes the transaction: a nonce that another draws must not lead
 /// to a secret of this node's own transactions, or of those with a third.
 #[must_use]
 pub fn enquired(keys: &PartyKeys, peer: &[u8; 32], nonce: Digest) -> Digest {
-    let key = Zeroizing::new(<[u8; 32]>::from(keys.secp256k1().to_bytes()));
-    Digest::of("sofie.preimage.peer.v1", &[&*key, peer, nonce.as_bytes()])
+    keys.secret("sofie.preimage.peer.v1", &[peer, nonce.as_bytes()])
 }
 
 impl Secrets for Parties {

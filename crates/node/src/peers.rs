@@ -36,6 +36,7 @@ use crate::transactions::Transactions;
 
 use envelope::{Fields, Refused};
 use message::{Message, Reply, shortened};
+pub(crate) use proposals::GROUP as PROPOSALS;
 use proposals::{Proposal, Proposals, Stand};
 use seen::{Known, Seen};
 use signature::Head;

@@ -24,6 +24,7 @@ use crate::opening::{self, OpenError, Opened};
 use crate::parties::Parties;
 use crate::peers::{Peers, Rooms};
 use crate::platforms::{Configured, PlatformError, Platforms};
+use crate::restored::Restored;
 use crate::transactions::Transactions;
 
 /// Why a node does not start. Nothing is half-started.
@@ -104,7 +105,8 @@ impl Runtime {
         if let Some(last) = last_written {
             clock::check(started_at, last)?;
         }
-        let parties = Parties::load(&config)?;
+        let restored = Restored::read(&journal.reader()?)?;
+        let parties = Parties::load_in(&config, restored.epoch())?;
         let Opened { ledgers, deployments } = opening::open(&config, &parties).await?;
         let anchor = record_ledger(&config, &ledgers);
         continuity::check(continuity::seen(&journal.reader()?)?, &ledgers).await?;
@@ -113,6 +115,7 @@ impl Runtime {
         let keeper = Keeper { auditor: auditor.clone(), fatal };
         let executor = Executor::new(Arc::new(ledgers), journal).adopt().await?;
         let transactions = Transactions::new(executor.clone(), keeper.clone(), Arc::new(parties.clone()));
+        let transactions = transactions.after(restored);
         let platforms = Platforms::load(executor.clone(), keeper.clone(), parties.clone(), anchor)?;
         let reopened = platforms.reopen(&configured).await?;
         let contracts = Contracts::new(

@@ -16,8 +16,10 @@ use crate::clock::Clock;
 use crate::drive::{self, Actor, Asked, Handle, Keeper, Machine};
 use crate::executor::{Ended, Executor, Key};
 use crate::journal::{self, Entry, JournalError, Record};
+use crate::restored::Restored;
 
 mod asking;
+mod forgetful;
 
 /// Gives away the secrets of the participants whose keys this node holds.
 pub trait Secrets: Send + Sync {
@@ -38,6 +40,7 @@ pub struct Transactions {
     keeper: Keeper,
     secrets: Arc<dyn Secrets>,
     live: Arc<Mutex<HashMap<Txid, Handle<State>>>>,
+    restored: Arc<Restored>,
 }
 
 impl std::fmt::Debug for Transactions {
@@ -50,7 +53,17 @@ impl Transactions {
     /// No transaction runs yet: [`Transactions::recover`] continues what the journal holds.
     #[must_use]
     pub fn new(executor: Executor, keeper: Keeper, secrets: Arc<dyn Secrets>) -> Self {
-        Self { executor, keeper, secrets, live: Arc::default() }
+        Self { executor, keeper, secrets, live: Arc::default(), restored: Arc::default() }
+    }
+
+    /// Those of a node that was put back from a backup.
+    pub(crate) fn after(self, restored: Restored) -> Self {
+        Self { restored: Arc::new(restored), ..self }
+    }
+
+    /// Whether this began before the node was put back from a backup, and must only be followed and closed.
+    pub(crate) fn is_restored(&self, id: Digest) -> bool {
+        self.restored.holds(id)
     }
 
     /// Begins a transaction. `with` is journaled in the same write: what belongs together begins together.
@@ -246,6 +259,11 @@ impl Actor<State> for Transactions {
         effect: Effect,
         _: mpsc::Sender<Asked<Input>>,
     ) -> Result<Input, JournalError> {
+        if self.is_restored(state.id())
+            && let Some(input) = forgetful::answer(self, &effect).await
+        {
+            return Ok(input);
+        }
         match effect {
             Effect::Operate { task, ledger, operation } => {
                 let ended = self.operate(&state, task, &ledger, &operation).await?;

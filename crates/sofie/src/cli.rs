@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::output::Format;
+use sofie_node::config::Name;
 use sofie_testkit::simulation::Mutant;
 
 /// A configuration that is enough, for the help.
@@ -100,11 +101,26 @@ pub(crate) enum Command {
     /// Example: sofie try locker --fault crash
     #[command(verbatim_doc_comment)]
     Try(Try),
+    /// Make a node's configuration and the keys of its parties
+    ///
+    /// Example: sofie init alice --name alice-node --party alice
+    #[command(verbatim_doc_comment)]
+    Init(Init),
     /// Run a node
     ///
     /// Example: sofie up -c sofie.toml
     #[command(verbatim_doc_comment, after_long_help = MINIMAL)]
     Up(Up),
+    /// Copy a node's whole state into a folder, also while it runs; the folder holds its keys
+    ///
+    /// Example: sofie backup -c sofie.toml backup-2026-11-25
+    #[command(verbatim_doc_comment)]
+    Backup(Backup),
+    /// Put a backup back in place of a node that was lost
+    ///
+    /// Example: sofie restore -c sofie.toml backup-2026-11-25
+    #[command(verbatim_doc_comment)]
+    Restore(Backup),
     /// Join platforms and see them
     ///
     /// Example: sofie platform add --owner locker-co --kind coap coap://127.0.0.1:5683 --allow lock
@@ -254,6 +270,36 @@ pub(crate) enum Fault {
     Sleep,
     /// Swap: the node is down until after the timelock; nobody was faster, so it still claims: committed
     LateClaim,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The folder, made when it is not there
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// How the node calls itself
+    #[arg(long, default_value = "sofie")]
+    pub(crate) name: Name,
+    /// A party whose keys the node holds; may be repeated, the first runs the node [default: operator]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) party: Vec<Name>,
+    /// Where the node listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8420")]
+    pub(crate) listen: std::net::SocketAddr,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The backup's folder
+    #[arg(value_name = "BACKUP")]
+    pub(crate) folder: PathBuf,
+    /// The node's configuration; one that is not there is put back, too
+    #[arg(short, long, value_name = "FILE", default_value = "sofie.toml")]
+    pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

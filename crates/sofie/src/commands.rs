@@ -1,8 +1,10 @@
 //! One file a noun.
 
+mod backup;
 mod bench;
 mod device;
 pub(crate) mod doctor;
+mod init;
 mod nouns;
 mod simulate;
 mod thing;
@@ -32,6 +34,9 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             }
             story::run(args).await
         }
+        Command::Init(args) => init::run(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
         Command::Up(args) => up::run(args).await,
         Command::Platform { verb, node } => nouns::platform(verb, &node).await,
         Command::Thing { verb, node } => thing::run(verb, &node).await,

@@ -14,6 +14,7 @@ use crate::gate::{self, Shown};
 use crate::journal::JournalError;
 use crate::parties::capability_key;
 use crate::readings::Reading;
+use crate::restored::WHY;
 
 /// How long to wait before a device that is away is asked again, while nothing was sent.
 const RETRY: Span = Span::from_millis(500);
@@ -42,6 +43,10 @@ impl Contracts {
         if !written {
             // The node stops, or the contract moved on: the device is not told.
             return std::future::pending().await;
+        }
+        if self.transactions.is_restored(driven.id()) {
+            // It may have been told after the backup was made: never a second time.
+            return Ok(Input::FateUnknown(WHY.into()));
         }
         Ok(self.tell(driven, &token).await)
     }

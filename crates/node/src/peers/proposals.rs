@@ -16,7 +16,7 @@ pub(super) const MAX_WAITING: usize = 256;
 const MAX_BYTES: usize = 128 * 1024;
 
 /// Facts of this group: txid, with a [`Proposal`].
-const GROUP: &str = "peer-proposal";
+pub(crate) const GROUP: &str = "peer-proposal";
 /// Facts of this group: a peer's key and a nonce, with the one txid that was agreed to under it.
 const AGREED: &str = "peer-agreed";
 

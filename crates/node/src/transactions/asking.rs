@@ -128,7 +128,7 @@ async fn decision(all: &Transactions, state: &State) -> Option<Status> {
 }
 
 /// `None`: it does not answer now.
-async fn ask(all: &Transactions, ledger: &LedgerId, operation: &Operation) -> Option<Status> {
+pub(super) async fn ask(all: &Transactions, ledger: &LedgerId, operation: &Operation) -> Option<Status> {
     match all.executor.ledgers().get(ledger)?.status(operation, None).await {
         Ok(status) => Some(status),
         Err(error) => {
@@ -151,6 +151,11 @@ impl Pace {
         all.clock().sleep(self.0.min(LONGEST_LOOK)).await;
         self.0 = self.0.saturating_mul(2).min(LONGEST_LOOK);
     }
+}
+
+/// One wait between two looks at this ledger.
+pub(super) async fn rest(all: &Transactions, ledger: &LedgerId) {
+    Pace::of(all, ledger).rest(all).await;
 }
 
 fn any_decision(state: &State) -> Operation {
