@@ -3,7 +3,7 @@
 //! A backup is made of a node that runs or is down, without stopping it: first the journal, then the embedded ledgers,
 //! so that no ledger is behind what the journal saw of it. It holds the keys as they are, and is kept like them. A node
 //! that is put back has forgotten what it did since: what had not ended then is only followed and closed
-//! ([`crate::restored`]). The bearer token is left out; another is made.
+//! (`restored.rs`). The bearer token is left out; another is made.
 
 mod error;
 #[cfg(test)]
@@ -114,7 +114,7 @@ pub fn backup(
 }
 
 /// Puts the backup `from` back as the node of `config`. Its `data_dir` must be empty; keys that are there already must
-/// be the same. What had not ended is marked: [`crate::restored`].
+/// be the same. What had not ended is marked: `restored.rs`.
 ///
 /// # Errors
 /// [`BackupError`]; then nothing of the node is there but keys outside its `data_dir`.
