@@ -3,8 +3,9 @@
 //!
 //! With [`Finality::Instant`] each transaction is a block of its own. Otherwise transactions wait until [`Fake::mine`],
 //! [`Fake::reorg`] takes blocks back and [`Fake::fork`] puts others in their place. It has no proofs: [`Ledger::prove`] is
-//! unsupported. It takes no fees. Anyone's signature is assumed, save those of evidence, of the guard and of an early
-//! ABORT, which are checked.
+//! unsupported. It takes no fees. A handle holds everyone's keys, or those of some ([`Fake::held_by`]), and makes no
+//! intent that another's key would have to sign. Signatures under evidence, of the guard and under an early ABORT are
+//! checked.
 
 use std::{
     collections::VecDeque,
@@ -21,6 +22,7 @@ use crate::{Clock, Hashlocks, Head, Intent, Ledger, LedgerError, Profile, Status
 
 mod hashlock;
 mod intent;
+mod keys;
 mod rules;
 mod view;
 
@@ -52,6 +54,7 @@ pub struct Fake {
     profile: Profile,
     clock: Clock,
     chain: Arc<Mutex<Chain>>,
+    keys: keys::Keys,
 }
 
 #[derive(Default)]
@@ -79,7 +82,7 @@ impl Fake {
     pub fn new(profile: Profile, chain_id: u64, clock: Clock) -> Self {
         let genesis = Rules::new(chain_id);
         let chain = Chain { rules: genesis.clone(), genesis, ..Chain::default() };
-        Self { profile, clock, chain: Arc::new(Mutex::new(chain)) }
+        Self { profile, clock, chain: Arc::new(Mutex::new(chain)), keys: keys::Keys::default() }
     }
 
     /// Gives `account` money, before the first block.
@@ -100,8 +103,14 @@ impl Fake {
 
     /// Makes a block of what waits, an empty one if nothing does.
     pub fn mine(&self) {
+        self.mine_some(|_| Some(true));
+    }
+
+    /// Makes a block of what is `Some(true)`; the rest goes on waiting, or is forgotten for `None`, as by a node whose
+    /// memory is full.
+    pub fn mine_some(&self, choose: impl FnMut(&Intent) -> Option<bool>) {
         let now = (self.clock)();
-        self.chain().mine(&self.profile, now);
+        self.chain().mine(&self.profile, now, choose);
     }
 
     /// Takes the last `blocks` blocks back; their transactions wait again. Past the declared depth it breaks the
@@ -211,6 +220,7 @@ impl Ledger for Fake {
     async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
         self.check_carries(operation)?;
         let mut chain = self.chain();
+        self.may_intend(&chain, operation)?;
         chain.tries += 1;
         Ok(intent::encode(chain.tries, operation))
     }
@@ -224,6 +234,9 @@ impl Ledger for Fake {
         self.check_carries(&operation)?;
         let now = (self.clock)();
         let mut chain = self.chain();
+        if chain.rules.is_too_early(&operation, now) {
+            return Err(self.transient("the timelock has not passed: nothing that waits for it is taken"));
+        }
         match chain.next_fault(operation.verb()) {
             Some(Fault::Refuse(reason)) => {
                 return Err(LedgerError::Refused { ledger: self.profile.id.clone(), reason });
@@ -303,7 +316,7 @@ impl Chain {
         }
         self.mempool.push(intent.clone());
         if profile.finality == Finality::Instant {
-            self.mine(profile, now);
+            self.mine(profile, now, |_| Some(true));
         }
     }
 
@@ -318,10 +331,17 @@ impl Chain {
         self.late = still_late;
     }
 
-    fn mine(&mut self, profile: &Profile, now: Timestamp) {
+    fn mine(&mut self, profile: &Profile, now: Timestamp, mut choose: impl FnMut(&Intent) -> Option<bool>) {
         let time = self.blocks.last().map_or(now, |block| block.time.max(now));
-        let transactions = std::mem::take(&mut self.mempool);
-        self.seal(profile, time, transactions);
+        let mut mined = Vec::new();
+        for intent in std::mem::take(&mut self.mempool) {
+            match choose(&intent) {
+                Some(true) => mined.push(intent),
+                Some(false) => self.mempool.push(intent),
+                None => {}
+            }
+        }
+        self.seal(profile, time, mined);
     }
 
     fn seal(&mut self, profile: &Profile, time: Timestamp, intents: Vec<Intent>) {
@@ -387,6 +407,9 @@ impl Chain {
                 true => Status::Final(evidence.clone()),
                 false => Status::Pending,
             };
+        }
+        if let Some(reason) = self.closed_otherwise(profile, operation) {
+            return Status::Refused { reason };
         }
         match intent.and_then(|intent| self.outcome(intent)) {
             Some((height, Err(reason))) if self.is_final(profile, height) => {

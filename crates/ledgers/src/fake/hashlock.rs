@@ -1,11 +1,11 @@
-//! The fake ledger's hashlock legs: a claim is seen as soon as it waits for a block. Its keys sign nothing: what a real
-//! ledger's key would sign is assumed.
+//! The fake ledger's hashlock legs: a claim is seen as soon as it waits for a block, and what one handle's keys have
+//! signed ahead lets another finish.
 
 use async_trait::async_trait;
-use sofie_model::{Digest, LegId, Manifest, Operation, Step};
+use sofie_model::{Class, Digest, Fact, LegId, Manifest, Operation, Step};
 
 use super::{Chain, Fake, intent};
-use crate::{Hashlocks, Intent, LedgerError, Presigned, Revealed, Spend};
+use crate::{Hashlocks, Intent, LedgerError, Presigned, Profile, Revealed, Spend};
 
 #[async_trait]
 impl Hashlocks for Fake {
@@ -23,12 +23,17 @@ impl Hashlocks for Fake {
         Ok(in_blocks.chain(waiting).find_map(claim))
     }
 
-    async fn presign(&self, _: &Manifest, _: LegId, spend: Spend) -> Result<Presigned, LedgerError> {
-        Ok(Presigned { spend, bytes: Vec::new() })
+    async fn presign(&self, manifest: &Manifest, leg: LegId, spend: Spend) -> Result<Presigned, LedgerError> {
+        self.presigned(&self.chain(), manifest, leg, spend)
     }
 
-    async fn accept(&self, _: &Manifest, _: LegId, _: &Presigned) -> Result<(), LedgerError> {
-        Ok(())
+    async fn accept(
+        &self,
+        manifest: &Manifest,
+        leg: LegId,
+        presigned: &Presigned,
+    ) -> Result<(), LedgerError> {
+        self.accepted(&self.chain(), manifest, leg, presigned)
     }
 }
 
@@ -46,5 +51,21 @@ impl Chain {
         let all = preimages.len() == manifest.participants.len()
             && manifest.participants.iter().zip(&preimages).all(fits);
         (all && which == leg && of.txid() == manifest.txid()).then_some(preimages)
+    }
+
+    /// Why neither a claim nor a refund is possible any more: the lock has ended in the other way, finally.
+    pub(super) fn closed_otherwise(&self, profile: &Profile, operation: &Operation) -> Option<String> {
+        let Operation::Leg { manifest, leg, step } = operation else { return None };
+        let txid = manifest.txid();
+        let (other, how) = match step {
+            Step::Claim(_) => (Fact::Reverted(txid, *leg), "was paid back, after its time"),
+            Step::Revert => (Fact::Applied(txid, *leg), "was claimed, with every preimage"),
+            _ => return None,
+        };
+        if manifest.leg(*leg)?.class != Class::Hashlock {
+            return None;
+        }
+        let found = self.facts.iter().find(|one| one.fact == other)?;
+        self.is_final(profile, found.position.height).then(|| format!("{leg} {how}"))
     }
 }

@@ -16,6 +16,7 @@ struct Surroundings {
     now: Arc<AtomicU64>,
     current: Mutex<Option<Fake>>,
     broken: Option<Broken>,
+    breach: Option<Breach>,
 }
 
 /// A promise that is not kept.
@@ -36,8 +37,8 @@ const BLOCK_TIME: u64 = 100;
 impl Surroundings {
     fn new(classes: &[Class], decides: bool, finality: Finality) -> Self {
         let now = Arc::new(AtomicU64::new(1_800_000_000_000));
-        let (current, broken) = (Mutex::new(None), None);
-        Self { classes: classes.to_vec(), decides, finality, now, current, broken }
+        let current = Mutex::new(None);
+        Self { classes: classes.to_vec(), decides, finality, now, current, broken: None, breach: None }
     }
 
     fn fake(&self) -> Fake {
@@ -55,6 +56,9 @@ impl Surroundings {
         let clock: Clock = Arc::new(move || Timestamp::from_millis(now.load(Ordering::Relaxed)));
         let fake = Fake::new(profile, 7, clock);
         fake.endow(self.site().payer, 1_000_000);
+        if let Some(breach) = self.breach {
+            fake.breach(breach);
+        }
         fake.mine();
         for _ in 0..200 {
             match self.broken {
@@ -111,6 +115,11 @@ impl Harness for Surroundings {
         false
     }
 
+    async fn stranger(&self) -> Result<Option<Arc<dyn Ledger>>, Failure> {
+        let current = self.current.lock().unwrap();
+        Ok(current.as_ref().map(|fake| Arc::new(fake.held_by([])) as Arc<dyn Ledger>))
+    }
+
     async fn step(&self) -> Result<(), Failure> {
         self.now.fetch_add(BLOCK_TIME, Ordering::Relaxed);
         self.current.lock().unwrap().as_ref().unwrap().mine();
@@ -125,9 +134,12 @@ impl Harness for Surroundings {
 
 #[tokio::test]
 async fn it_conforms_in_every_class_and_finality() {
-    for (classes, decides, at_least) in
-        [(&[Class::Record][..], false, 16), (&[Class::Verifying][..], true, 27), (&[][..], true, 9)]
-    {
+    for (classes, decides, at_least) in [
+        (&[Class::Record][..], false, 16),
+        (&[Class::Verifying][..], true, 27),
+        (&[][..], true, 9),
+        (&[Class::Hashlock][..], false, 20),
+    ] {
         for finality in [Finality::Instant, Finality::Depth(0), Finality::Depth(3), Finality::Tag] {
             let outcomes =
                 conformance::run_all(&Surroundings::new(classes, decides, finality)).await.unwrap();
@@ -154,6 +166,36 @@ async fn a_ledger_that_breaks_a_promise_does_not_conform() {
             assert!(failures.contains(name), "{broken:?} should fail {name:?}, and failed only:\n{failures}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_hashlock_that_breaks_a_rule_does_not_conform() {
+    for (breach, expected) in [
+        (Breach::EarlyRefund, "hashlock: a refund waits until T_p"),
+        (Breach::Preimages, "hashlock: a claim with a preimage missing"),
+    ] {
+        let surroundings = Surroundings::new(&[Class::Hashlock], false, Finality::Depth(1));
+        let surroundings = Surroundings { breach: Some(breach), ..surroundings };
+        let outcomes = conformance::run_all(&surroundings).await.unwrap();
+        assert!(conformance::failures(&outcomes).contains(expected), "{breach:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_miner_chooses_what_waits_and_what_is_forgotten() {
+    let fake = log(Finality::Depth(0));
+    let mut intents = Vec::new();
+    for text in [b"a", b"b", b"c"] {
+        let intent = fake.intend(&note(text)).await.unwrap();
+        fake.submit(&intent).await.unwrap();
+        intents.push(intent);
+    }
+    let fate =
+        |one: &Intent| [Some(true), Some(false), None][intents.iter().position(|of| of == one).unwrap()];
+    fake.mine_some(fate);
+    assert_eq!(fake.facts().len(), 1, "one is mined");
+    fake.mine();
+    assert_eq!(fake.facts().len(), 2, "one had waited, one is forgotten");
 }
 
 fn note(text: &[u8]) -> Operation {
