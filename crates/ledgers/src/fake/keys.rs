@@ -9,13 +9,16 @@ use sofie_model::{Account, Class, Decide, Digest, Fact, LegId, Manifest, Operati
 use super::{Chain, Fake};
 use crate::{LedgerError, Presigned, Spend};
 
+/// What another's key signed, by the spend: the lock that it was signed for.
+type Accepted = BTreeMap<(Txid, LegId, Spend), Digest>;
+
 /// The keys of a handle.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Keys {
     /// `None`: everyone's.
     of: Option<Arc<BTreeSet<Account>>>,
     /// The lock for which another's word was taken.
-    accepted: Arc<Mutex<BTreeMap<(Txid, LegId, Spend), Digest>>>,
+    accepted: Arc<Mutex<Accepted>>,
 }
 
 impl Keys {
