@@ -199,7 +199,7 @@ impl Journal {
     pub async fn reserve(&self) -> Result<Place<'_>, JournalError> {
         let closed = |_| JournalError::Closed { path: self.path.as_ref().clone() };
         let permit = self.queue.reserve().await.map_err(closed)?;
-        Ok(Place { permit, path: &self.path })
+        Ok(Place { permit, journal: self })
     }
 
     /// The file.
@@ -221,7 +221,7 @@ impl Journal {
 #[derive(Debug)]
 pub struct Place<'a> {
     permit: mpsc::Permit<'a, writer::Job>,
-    path: &'a Arc<PathBuf>,
+    journal: &'a Journal,
 }
 
 impl Place<'_> {
@@ -230,7 +230,7 @@ impl Place<'_> {
     pub fn queue(self, entries: Vec<Entry>, now: Timestamp) -> Queued {
         let (answer, kept) = oneshot::channel();
         self.permit.send(writer::Job { list: List { entries, now }, answer });
-        Queued { kept, path: self.path.clone() }
+        Queued { kept, queue: self.journal.queue.clone(), path: self.journal.path.clone() }
     }
 }
 
@@ -238,6 +238,7 @@ impl Place<'_> {
 #[derive(Debug)]
 pub struct Queued {
     kept: oneshot::Receiver<Result<(), JournalError>>,
+    queue: mpsc::Sender<writer::Job>,
     path: Arc<PathBuf>,
 }
 
@@ -246,7 +247,13 @@ impl Queued {
     ///
     /// # Errors
     /// [`JournalError::Write`]: none of them is kept. [`JournalError::Closed`].
-    pub async fn kept(self) -> Result<(), JournalError> {
-        self.kept.await.map_err(|_| JournalError::Closed { path: self.path.as_ref().clone() })?
+    pub async fn kept(mut self) -> Result<(), JournalError> {
+        let answer = tokio::select! {
+            biased;
+            answer = &mut self.kept => answer.ok(),
+            // A place that was reserved before the writer ended takes entries which nobody will ever answer.
+            () = self.queue.closed() => self.kept.try_recv().ok(),
+        };
+        answer.unwrap_or_else(|| Err(JournalError::Closed { path: self.path.as_ref().clone() }))
     }
 }

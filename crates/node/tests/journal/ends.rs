@@ -118,3 +118,20 @@ fn a_full_disk_is_told_with_the_file_and_the_next_step_and_loses_nothing() {
     }
     check(&path, &lines);
 }
+
+#[tokio::test]
+async fn a_place_that_outlives_the_writer_is_told_that_the_journal_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let death = Box::new(|| std::panic::resume_unwind(Box::new("the end of the writer")));
+    let pause = Pause { at: PauseAt::Write(1), reached: death };
+    let journal = Journal::open(&folder.path().join("journal.sqlite"), Some(pause)).unwrap();
+    let place = journal.reserve().await.unwrap();
+    let killed = journal.keep(vec![begun(1)], at(1)).await.unwrap_err();
+    assert!(matches!(killed, JournalError::Closed { .. }), "{killed}");
+    // From here on the writer takes nothing more.
+    let refused = journal.keep(vec![begun(2)], at(1)).await.unwrap_err();
+    let late = place.queue(vec![begun(3)], at(1)).kept().await.unwrap_err();
+    for error in [refused, late] {
+        assert!(matches!(error, JournalError::Closed { .. }), "{error}");
+    }
+}

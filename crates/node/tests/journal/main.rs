@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sofie_model::{Digest, Timestamp};
-use sofie_node::journal::{Entry, Intended, Journal, JournalError, Machine, Reader, Record};
+use sofie_node::journal::{Entry, Intended, Journal, JournalError, Machine, Pause, PauseAt, Reader, Record};
 
 /// A bound on waiting, not a measure.
 const PATIENCE: Duration = Duration::from_secs(30);
