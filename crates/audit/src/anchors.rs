@@ -18,6 +18,10 @@
 //! origin = "calendar.example/log"
 //! key = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c"
 //!
+//! [[quorum]]
+//! ledger = "notaries"
+//! group = "5d1f3a0c9e8b7a695847362514039f8e7d6c5b4a39281706f5e4d3c2b1a09f8e"     # the hash of its members' keys
+//!
 //! [accounts]
 //! operator = "0x00000000000000000000000000000000000000a1"
 //!
@@ -53,6 +57,9 @@ pub struct Anchors {
     /// Whose word counts for a ledger that rests on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operator: Vec<PinnedOperator>,
+    /// Groups whose certificates count as a ledger's decisions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quorum: Vec<PinnedQuorum>,
     /// Parties' accounts by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accounts: BTreeMap<String, Account>,
@@ -120,6 +127,16 @@ pub struct PinnedOperator {
     pub key: Digest,
 }
 
+/// A group that decides by certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedQuorum {
+    /// The ledger's name in manifests.
+    pub ledger: LedgerId,
+    /// The hash of its members' keys ([`sofie_model::quorum::Group::id`]).
+    pub group: Digest,
+}
+
 /// A text that is not a file of anchors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("anchors: {why}")]
@@ -181,6 +198,9 @@ impl Anchors {
             Anchor::Operator { ledger, key } => {
                 self.operator.push(PinnedOperator { ledger: ledger.clone(), key: *key });
             }
+            Anchor::Quorum { ledger, group } => {
+                self.quorum.push(PinnedQuorum { ledger: ledger.clone(), group: *group });
+            }
         }
     }
 
@@ -192,6 +212,19 @@ impl Anchors {
                 self.holds_bitcoin(genesis, *height, block_hash)
             }
             Anchor::Operator { ledger, key } => self.holds_operator(ledger, key),
+            Anchor::Quorum { ledger, group } => self.holds_quorum(ledger, group),
+        }
+    }
+
+    fn holds_quorum(&self, ledger: &LedgerId, group: &Digest) -> Pin {
+        match self.quorum.iter().find(|pinned| pinned.ledger == *ledger) {
+            Some(pinned) if pinned.group == *group => {
+                Pin::Holds(format!("more than two thirds of the group {group} that is {ledger}"))
+            }
+            Some(pinned) => {
+                Pin::Differs(format!("{ledger} is group {}, the receipt says {group}", pinned.group))
+            }
+            None => Pin::Missing(format!("no group is pinned for {ledger}; it rests on group {group}")),
         }
     }
 

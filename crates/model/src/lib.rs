@@ -18,6 +18,7 @@ pub mod observation;
 pub mod operation;
 pub mod proof;
 pub mod quantity;
+pub mod quorum;
 pub mod time;
 
 pub use attestation::{Attestation, SignedAttestation};

@@ -6,6 +6,7 @@
 pub mod bitcoin;
 pub mod calendar;
 pub mod evm;
+pub mod quorum;
 pub mod statement;
 
 use minicbor::{Decode, Encode};
@@ -28,6 +29,9 @@ pub enum Proof {
     /// Of a ledger that its operator keeps by his word: signed statements.
     #[n(3)]
     Operator(#[n(0)] statement::Statements),
+    /// Of a group: a quorum's signatures under one decision.
+    #[n(4)]
+    Quorum(#[n(0)] quorum::QuorumProof),
 }
 
 /// What the facts of one ledger rest on. The reader must have it from elsewhere to trust them.
@@ -86,6 +90,16 @@ pub enum Anchor {
         #[n(1)]
         key: Digest,
     },
+    /// A group of members, more than two thirds of whom signed.
+    #[n(4)]
+    Quorum {
+        /// The ledger's name in manifests.
+        #[n(0)]
+        ledger: LedgerId,
+        /// [`crate::quorum::Group::id`]: the hash of the members' keys.
+        #[n(1)]
+        group: Digest,
+    },
 }
 
 /// What a proof proves.
@@ -121,6 +135,7 @@ impl Proof {
             Self::Calendar(proof) => proof.verify(ledger, manifest),
             Self::Bitcoin(proof) => proof.verify(ledger, manifest),
             Self::Operator(proof) => proof.verify(ledger, manifest),
+            Self::Quorum(proof) => proof.verify(ledger, manifest),
         }
     }
 
@@ -130,7 +145,7 @@ impl Proof {
         match self {
             Self::Evm(proof) => proof.settlements(),
             Self::Operator(proof) => proof.settlements().collect(),
-            Self::Calendar(_) | Self::Bitcoin(_) => Vec::new(),
+            Self::Calendar(_) | Self::Bitcoin(_) | Self::Quorum(_) => Vec::new(),
         }
     }
 }

@@ -435,7 +435,7 @@ pub fn anchors(receipt: &Receipt) -> Anchors {
             Ok(Anchor::Calendar { origin, key, .. }) => {
                 anchors.calendar.push(PinnedCalendar { origin, key, checkpoint: None });
             }
-            Ok(Anchor::Bitcoin { .. } | Anchor::Operator { .. }) | Err(_) => {}
+            Ok(Anchor::Bitcoin { .. } | Anchor::Operator { .. } | Anchor::Quorum { .. }) | Err(_) => {}
         }
     }
     let named = parties().into_iter().map(|party| (party.name, party.account));

@@ -1,5 +1,5 @@
 //! When a log holds the decision: what a reader who has the manifest checks of an entry (docs/specs/inter-ledger.md,
-//! "A log that decides"). The rules are those of `contracts/src/Decision.sol`; of the valid entries of one transaction
+//! "A log that decides"), and of a quorum's certificate ([`check_rules`]). The rules are those of `contracts/src/Decision.sol`; of the valid entries of one transaction
 //! the first counts.
 //!
 //! A log has no sender whom it knows. So where the contract looks at who calls, a log wants a signature.
@@ -31,8 +31,21 @@ pub fn check(
 ) -> Result<(), String> {
     let site = &manifest.decision;
     ensure((site.chain_id, site.contract) == (0, Account::ZERO), || {
-        "the manifest's decision is a contract's, with a chain id, and no log's".into()
+        "the manifest's decision is a contract's or a group's, and no log's".into()
     })?;
+    check_rules(manifest, decision, signatures, at)
+}
+
+/// The rules alone, whichever D the manifest names.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_rules(
+    manifest: &Manifest,
+    decision: &Decision,
+    signatures: &[Signature],
+    at: Timestamp,
+) -> Result<(), String> {
     match decision {
         Decision::Commit { included, evidence_root, preimages } => {
             ensure(manifest.quorum().allows(*included), || {
