@@ -67,6 +67,12 @@ pub(crate) fn records() -> Manifest {
     manifest(vec![record("notary", b"deed"), record("copy", b"deed")], decision)
 }
 
+/// The same records, decided by a group.
+pub(crate) fn notarised(group: Account) -> Manifest {
+    let decision = site("notaries", 0, group, Finality::Instant);
+    Manifest { decision, ..records() }
+}
+
 /// A transfer on D's chain, a pivot with a guard, and a record that may fail.
 pub(crate) fn swap() -> Manifest {
     let (payer, payee) = (account(2), account(1));

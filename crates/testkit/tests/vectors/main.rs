@@ -4,11 +4,12 @@
 //! After a change of a format that was meant, write them again:
 //! `SOFIE_WRITE_VECTORS=1 cargo nextest run -p sofie-testkit -E 'binary(vectors)'`. Another implementation takes the
 //! JSON alone: each vector has its bytes (`cbor`), the rule of the CDDL, and what follows from them. The test keys are
-//! secp256k1 secrets of 32 equal bytes (01 to 04), and an Ed25519 seed of 32 bytes 07.
+//! secp256k1 secrets of 32 equal bytes (01 to 04), an Ed25519 seed of 32 bytes 07, and for members seeds of 21 to 24.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod calendar;
 mod examples;
+mod quorum;
 mod receipt;
 mod transaction;
 
@@ -52,7 +53,7 @@ impl Vector {
     }
 }
 
-fn files() -> [(&'static str, File); 3] {
+fn files() -> [(&'static str, File); 4] {
     let file = |about, vectors| File { about, vectors };
     [
         (
@@ -63,6 +64,7 @@ fn files() -> [(&'static str, File); 3] {
             "calendar.json",
             file("Entries, leaves, trees, checkpoints and proofs of a log.", calendar::vectors()),
         ),
+        ("quorum.json", file("A group, a vote, and certificates of a quorum.", quorum::vectors())),
         ("receipt.json", file("A receipt whose facts stand on one log.", receipt::vectors())),
     ]
 }

@@ -1,0 +1,73 @@
+//! A group of four, and what three of them sign.
+
+use ed25519_dalek::SigningKey;
+use sofie_model::contract::abort_digest;
+use sofie_model::proof::quorum::QuorumProof;
+use sofie_model::quorum::{Certificate, Group, Kind, Value, Vote, Votes, vote_digest};
+use sofie_model::{Decision, Digest, Manifest, Proof, Signature, Timestamp, canonical};
+
+use crate::Vector;
+use crate::examples::{DEADLINE, account, key, notarised, secret};
+
+/// The published test keys, in the group's order.
+fn keys() -> Vec<SigningKey> {
+    let mut keys: Vec<_> = (0x21..=0x24).map(|byte| SigningKey::from_bytes(&[byte; 32])).collect();
+    keys.sort_by_key(|key| key.verifying_key().to_bytes());
+    keys
+}
+
+fn group() -> Group {
+    let public = |key: &SigningKey| Digest(key.verifying_key().to_bytes());
+    Group::new(keys().iter().map(public).collect()).unwrap()
+}
+
+/// Member `member` votes in round 2.
+fn vote(manifest: &Manifest, kind: Kind, value: Option<Digest>, member: u8) -> Vote {
+    let key = &keys()[usize::from(member)];
+    Vote::sign(&group().id(), manifest.txid(), (2, kind, value), (member, key))
+}
+
+/// The precommits of members 0, 1 and 3.
+fn certificate(manifest: &Manifest, value: Value) -> Certificate {
+    let voted = |member| (member, vote(manifest, Kind::Precommit, Some(value.id()), member).signature);
+    let signatures = [0, 1, 3].map(voted).to_vec();
+    Certificate { value, votes: Votes { round: 2, signatures } }
+}
+
+pub(crate) fn vectors() -> Vec<Vector> {
+    let manifest = notarised(group().account());
+    let preimages = vec![secret(1), secret(2)];
+    let commit = Value {
+        decision: Decision::Commit { included: 0b11, evidence_root: Digest([9; 32]), preimages },
+        signatures: vec![],
+        at: Timestamp::from_millis(DEADLINE * 1000 + 999),
+    };
+    let abort = Value {
+        decision: Decision::Abort { by: account(1) },
+        signatures: vec![Signature::by(&key(1), abort_digest(&manifest))],
+        at: Timestamp::from_seconds(DEADLINE - 100),
+    };
+    let none = vote(&manifest, Kind::Prevote, None, 3);
+    let digest = vote_digest(&group().id(), manifest.txid(), 2, Kind::Prevote, None);
+    let mut all = vec![
+        Vector::new("a group of four", "group", &group())
+            .expect("id", group().id())
+            .expect("contract", group().account()),
+        Vector::new("what it decides", "manifest", &manifest).expect("txid", manifest.txid()),
+        Vector::new("a prevote for none in round 2", "vote", &none).expect("digest", digest),
+    ];
+    for (name, value) in [("a COMMIT in the last millisecond of T_D", commit), ("an early ABORT", abort)] {
+        let id = value.id();
+        let digest = vote_digest(&group().id(), manifest.txid(), 2, Kind::Precommit, Some(id));
+        let certificate = certificate(&manifest, value);
+        let proof = QuorumProof { group: group(), certificate };
+        let proven = Proof::Quorum(proof.clone()).verify(&manifest.decision.ledger, &manifest).unwrap();
+        all.push(
+            Vector::new(name, "quorum-proof", &proof)
+                .expect("value", id)
+                .expect("digest", digest)
+                .expect("evidence", hex::encode(canonical::encode(&proven.evidence[0]))),
+        );
+    }
+    all
+}
