@@ -112,7 +112,11 @@ impl Group {
 }
 
 impl<C> Encode<C> for Group {
-    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, ctx: &mut C) -> Result<(), encode::Error<W::Error>> {
+    fn encode<W: encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
         self.members.encode(e, ctx)
     }
 }
@@ -132,7 +136,9 @@ mod tests {
     use crate::canonical;
 
     fn keys(count: u8) -> Vec<Digest> {
-        (1..=count).map(|byte| Digest(SigningKey::from_bytes(&[byte; 32]).verifying_key().to_bytes())).collect()
+        (1..=count)
+            .map(|byte| Digest(SigningKey::from_bytes(&[byte; 32]).verifying_key().to_bytes()))
+            .collect()
     }
 
     #[test]

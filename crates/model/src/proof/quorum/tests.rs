@@ -108,7 +108,8 @@ fn every_changed_byte_is_refused() {
     for index in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[index] ^= 1 << (index % 8);
-        let verified = canonical::decode::<Proof>(&changed, 1 << 16).map(|one| one.verify(&ledger, &manifest));
+        let verified =
+            canonical::decode::<Proof>(&changed, 1 << 16).map(|one| one.verify(&ledger, &manifest));
         assert!(!matches!(verified, Ok(Ok(_))), "byte {index}");
     }
 }
