@@ -168,18 +168,12 @@ impl Contracts {
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn state(&self, id: Txid) -> Result<Option<Driven>, JournalError> {
-        match self.live(id) {
-            Some(handle) => Ok(Some(handle.state())),
-            None => self
-                .executor
-                .journal()
-                .reader()?
-                .machine(Driven::KIND, id.0)?
-                .as_ref()
-                .map(replay)
-                .transpose(),
+    pub fn state(&self, id: Txid) -> Result<Option<Arc<Driven>>, JournalError> {
+        if let Some(handle) = self.live(id) {
+            return Ok(Some(handle.state()));
         }
+        let record = self.executor.journal().reader()?.machine(Driven::KIND, id.0)?;
+        record.as_ref().map(|record| replay(record).map(Arc::new)).transpose()
     }
 
     /// Every contract, the newest first.
@@ -259,14 +253,14 @@ impl Contracts {
         &self,
         txid: Txid,
         mut wanted: impl FnMut(&sofie_transaction::State) -> bool,
-    ) -> Option<sofie_transaction::State> {
+    ) -> Option<Arc<sofie_transaction::State>> {
         if let Some(mut handle) = self.transactions.live(txid)
             && let Some(state) = handle.until(&mut wanted).await
         {
             return Some(state);
         }
         // It has ended meanwhile: the journal answers for it.
-        self.transactions.state(txid).ok().flatten().filter(wanted)
+        self.transactions.state(txid).ok().flatten().filter(|state| wanted(state))
     }
 
     fn issue(&self, driven: &Driven) -> Input {
@@ -429,7 +423,7 @@ impl Machine for Driven {
 impl Actor<Driven> for Contracts {
     async fn run(
         &self,
-        driven: Driven,
+        driven: Arc<Driven>,
         effect: Effect,
         inputs: mpsc::Sender<Asked<Input>>,
     ) -> Result<Input, JournalError> {

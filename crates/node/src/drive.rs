@@ -1,13 +1,15 @@
 //! Drives a pure state machine: an input is journaled before the state moves, and the state moves before the next
-//! effect runs. One task a machine; its effects run beside each other, each at most once at a time.
+//! effect runs. One task a machine; its effects run beside each other, each at most once at a time. Answers that are ready
+//! together are kept in one write, each as an input of its own, in the order in which they were taken.
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 use sofie_model::{Digest, Timestamp, canonical};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 use crate::auditor::{Auditor, Note};
@@ -15,6 +17,8 @@ use crate::journal::{self, Entry, JournalError, Record};
 
 /// Inputs that wait for one machine, besides the answers to its own effects.
 const QUEUE: usize = 16;
+/// At most so many inputs of one machine are kept in one write.
+const BATCH: usize = 16;
 /// The longest wait before an effect whose answers are no use is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The longest journaled plan or input.
@@ -55,7 +59,7 @@ pub trait Actor<M: Machine>: Clone + Send + Sync + 'static {
     /// Does what the effect asks and returns the input that answers it.
     fn run(
         &self,
-        machine: M,
+        machine: Arc<M>,
         effect: M::Effect,
         inputs: mpsc::Sender<Asked<M::Input>>,
     ) -> impl Future<Output = Result<M::Input, JournalError>> + Send;
@@ -67,13 +71,16 @@ pub struct Asked<I> {
     /// What happened.
     pub input: I,
     /// Told `Ok` once the state has moved, `Err` with the machine's words when it refuses.
-    pub taken: Option<tokio::sync::oneshot::Sender<Result<(), String>>>,
+    pub taken: Option<Taken>,
 }
+
+/// Tells whoever gave an input what became of it.
+pub type Taken = oneshot::Sender<Result<(), String>>;
 
 /// A running or just ended machine: its newest state, and a way to speak to it.
 #[derive(Debug)]
 pub struct Handle<M: Machine> {
-    state: watch::Receiver<M>,
+    state: watch::Receiver<Arc<M>>,
     inputs: mpsc::Sender<Asked<M::Input>>,
 }
 
@@ -86,13 +93,13 @@ impl<M: Machine> Clone for Handle<M> {
 impl<M: Machine> Handle<M> {
     /// The newest state.
     #[must_use]
-    pub fn state(&self) -> M {
+    pub fn state(&self) -> Arc<M> {
         self.state.borrow().clone()
     }
 
     /// Waits until `wanted` holds of the state; `None` when the node stops before.
-    pub async fn until(&mut self, wanted: impl FnMut(&M) -> bool) -> Option<M> {
-        self.state.wait_for(wanted).await.ok().map(|state| state.clone())
+    pub async fn until(&mut self, mut wanted: impl FnMut(&M) -> bool) -> Option<Arc<M>> {
+        self.state.wait_for(|state| wanted(state)).await.ok().map(|state| state.clone())
     }
 
     /// Gives an input and waits until it is journaled.
@@ -101,7 +108,7 @@ impl<M: Machine> Handle<M> {
     /// The machine's words when it refuses; that it has ended.
     pub async fn give(&self, input: M::Input) -> Result<(), String> {
         let ended = || "it has ended".to_owned();
-        let (taken, answer) = tokio::sync::oneshot::channel();
+        let (taken, answer) = oneshot::channel();
         self.inputs.send(Asked { input, taken: Some(taken) }).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
@@ -124,6 +131,7 @@ pub fn start<M: Machine, A: Actor<M>>(
     keeper: Keeper,
     at_end: impl FnOnce() + Send + 'static,
 ) -> Handle<M> {
+    let machine = Arc::new(machine);
     let (seen, state) = watch::channel(machine.clone());
     let (inputs, asked) = mpsc::channel(QUEUE);
     let handle = Handle { state, inputs: inputs.clone() };
@@ -186,67 +194,110 @@ struct Drive<M: Machine, A> {
     work: JoinSet<Answer<M>>,
 }
 
-/// What comes next.
-enum Event<M: Machine> {
-    Asked(Asked<M::Input>),
-    Answered(M::Name, M::Input),
-    Nothing,
-    Failed(JournalError),
+/// An input that waits to be taken.
+struct Event<M: Machine> {
+    input: M::Input,
+    /// Of the effect that it answers.
+    name: Option<M::Name>,
+    taken: Option<Taken>,
+}
+
+impl<M: Machine> Event<M> {
+    fn asked(Asked { input, taken }: Asked<M::Input>) -> Self {
+        Self { input, name: None, taken }
+    }
+}
+
+/// What is kept in one write, and who is told afterwards.
+struct Step<M> {
+    /// Once all of it is taken.
+    state: Arc<M>,
+    entries: Vec<Entry>,
+    notes: Vec<Note>,
+    told: Vec<(Taken, Result<(), String>)>,
+    now: Timestamp,
 }
 
 impl<M: Machine, A: Actor<M>> Drive<M, A> {
-    async fn run(mut self, mut state: M, seen: watch::Sender<M>, mut asked: mpsc::Receiver<Asked<M::Input>>) {
+    async fn run(
+        mut self,
+        mut state: Arc<M>,
+        seen: watch::Sender<Arc<M>>,
+        mut asked: mpsc::Receiver<Asked<M::Input>>,
+    ) {
         loop {
             self.start_effects(&state);
             // One that has halted stays: an operator's word, or another's deed, can still move it.
             if state.ended() {
                 return;
             }
-            // In this order: the same answers in the same order are the same run.
-            let event = tokio::select! {
-                biased;
-                Some(done) = self.work.join_next_with_id() => self.done(done),
-                Some(asked) = asked.recv() => Event::Asked(asked),
-            };
-            let (input, taken, name) = match event {
-                Event::Asked(asked) => (asked.input, asked.taken, None),
-                Event::Answered(name, input) => (input, None, Some(name)),
-                Event::Nothing => continue,
-                Event::Failed(error) => return self.stop(error),
-            };
-            match self.take(&state, &input).await {
-                Ok(moved) => {
-                    self.judge(name, moved.is_ok());
-                    let answer = moved.as_ref().map(|_| ()).map_err(Clone::clone);
-                    if let Ok(next) = moved {
-                        state = next;
-                        seen.send_replace(state.clone());
-                    }
-                    if let Some(taken) = taken {
-                        // Who no longer waits does not need to know.
-                        let _ = taken.send(answer);
-                    }
-                }
+            let step = match self.ready(&mut asked).await {
+                Ok(events) => self.take(&state, events),
                 Err(error) => return self.stop(error),
+            };
+            let Step { state: next, entries, notes, told, now } = step;
+            if (!entries.is_empty() || !notes.is_empty())
+                && let Err(error) = self.keeper.auditor.keep(entries, notes, now).await
+            {
+                return self.stop(error);
+            }
+            if !Arc::ptr_eq(&state, &next) {
+                state = next;
+                seen.send_replace(state.clone());
+            }
+            for (taken, answer) in told {
+                // Who no longer waits does not need to know.
+                let _ = taken.send(answer);
             }
         }
     }
 
+    /// Waits until something has happened, and takes what else is ready by then, at most [`BATCH`] in all.
+    async fn ready(
+        &mut self,
+        asked: &mut mpsc::Receiver<Asked<M::Input>>,
+    ) -> Result<Vec<Event<M>>, JournalError> {
+        // In this order: the same answers in the same order are the same run.
+        let mut events: Vec<_> = tokio::select! {
+            biased;
+            Some(done) = self.work.join_next_with_id() => self.done(done)?.into_iter().collect(),
+            Some(asked) = asked.recv() => vec![Event::asked(asked)],
+        };
+        // What began together ends together, if it gets its turn now.
+        task::yield_now().await;
+        while events.len() < BATCH
+            && let Some(done) = self.work.try_join_next_with_id()
+        {
+            events.extend(self.done(done)?);
+        }
+        while events.len() < BATCH
+            && let Ok(asked) = asked.try_recv()
+        {
+            events.push(Event::asked(asked));
+        }
+        Ok(events)
+    }
+
     /// An effect has ended. Only one that still stands in `running` counts: another was dropped, and may run anew.
-    fn done(&mut self, done: Result<(task::Id, Answer<M>), JoinError>) -> Event<M> {
+    fn done(
+        &mut self,
+        done: Result<(task::Id, Answer<M>), JoinError>,
+    ) -> Result<Option<Event<M>>, JournalError> {
         let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let Some(name) = self.running.iter().find(|(_, run)| run.id() == id).map(|(name, _)| name.clone())
         else {
-            return Event::Nothing;
+            return Ok(None);
         };
         self.running.remove(&name);
         match done {
-            Ok((_, Ok((name, input)))) => Event::Answered(name, input),
-            Ok((_, Err(error))) => Event::Failed(error),
+            Ok((_, answer)) => {
+                let (name, input) = answer?;
+                Ok(Some(Event { input, name: Some(name), taken: None }))
+            }
             Err(error) => {
                 tracing::error!(%error, "an effect broke off; it is tried again after a pause");
                 self.judge(Some(name), false);
-                Event::Nothing
+                Ok(None)
             }
         }
     }
@@ -266,34 +317,56 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
         let _ = self.keeper.fatal.try_send(error);
     }
 
-    /// Journals the input with the audit records that it makes, then moves the state.
-    async fn take(&mut self, state: &M, input: &M::Input) -> Result<Result<M, String>, JournalError> {
+    /// Takes one event after the other, each as the state is after the one before: an answer that is no longer wanted by
+    /// then is dropped, as its effect would have been.
+    fn take(&mut self, state: &Arc<M>, events: Vec<Event<M>>) -> Step<M> {
         let now = self.keeper.auditor.clock().now();
-        let id = state.id();
-        let bytes = canonical::encode(input);
+        let state = Arc::clone(state);
+        let mut step = Step { state, entries: Vec::new(), notes: Vec::new(), told: Vec::new(), now };
+        let mut has_moved = false;
+        for Event { input, name, taken } in events {
+            if step.state.ended() {
+                break;
+            }
+            if has_moved && name.as_ref().is_some_and(|name| !is_wanted(step.state.as_ref(), name)) {
+                continue;
+            }
+            let moved = self.input(&mut step, &input);
+            has_moved |= moved.is_ok();
+            self.judge(name, moved.is_ok());
+            step.told.extend(taken.map(|taken| (taken, moved)));
+        }
+        if step.state.ended() {
+            step.entries.push(Entry::Ended { machine: M::KIND, id: step.state.id() });
+        }
+        step
+    }
+
+    /// The state moves by one input, which is to be kept with the audit records that it makes.
+    fn input(&mut self, step: &mut Step<M>, input: &M::Input) -> Result<(), String> {
+        let (before, bytes) = (Arc::clone(&step.state), canonical::encode(input));
+        let id = before.id();
         let next = if bytes.len() > MAX_BYTES {
             Err(format!("an input of {} bytes; at most {MAX_BYTES} are kept", bytes.len()))
         } else {
-            state.clone().next(input, now)
+            M::clone(&before).next(input, step.now)
         };
-        let next = match next {
-            Ok(next) => next,
-            Err(why) => {
-                let note = Note::about(id, "rejected", false, why.clone());
-                self.keeper.auditor.keep(Vec::new(), vec![note], now).await?;
-                return Ok(Err(why));
+        match next {
+            Ok(next) => {
+                step.notes.extend(M::notes(&before, input, &next));
+                step.entries.push(Entry::Input { machine: M::KIND, id, seq: self.seq, input: bytes });
+                step.state = Arc::new(next);
+                self.seq += 1;
+                Ok(())
             }
-        };
-        let mut entries = vec![Entry::Input { machine: M::KIND, id, seq: self.seq, input: bytes }];
-        if next.ended() {
-            entries.push(Entry::Ended { machine: M::KIND, id });
+            Err(why) => {
+                step.notes.push(Note::about(id, "rejected", false, why.clone()));
+                Err(why)
+            }
         }
-        self.keeper.auditor.keep(entries, M::notes(state, input, &next), now).await?;
-        self.seq += 1;
-        Ok(Ok(next))
     }
 
-    fn start_effects(&mut self, state: &M) {
+    fn start_effects(&mut self, state: &Arc<M>) {
         let wanted = state.effects();
         let names: Vec<_> = wanted.iter().filter_map(M::name).collect();
         // What may have reached a ledger or a device is followed to its end.
@@ -322,6 +395,11 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
             self.running.insert(name, running);
         }
     }
+}
+
+/// Whether the answer to this effect is still taken: what may have reached a ledger or a device always is.
+fn is_wanted<M: Machine>(state: &M, name: &M::Name) -> bool {
+    !M::droppable(name) || state.effects().iter().filter_map(M::name).any(|wanted| wanted == *name)
 }
 
 /// Doubles from a second to [`LONGEST_PAUSE`].

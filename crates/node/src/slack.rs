@@ -116,7 +116,7 @@ impl Runtime {
             tokio::time::sleep(LOOK).await;
             let now = clock::now();
             let states = self.transactions().states();
-            let running: HashSet<Txid> = states.iter().map(State::txid).collect();
+            let running: HashSet<Txid> = states.iter().map(|state| state.txid()).collect();
             told.retain(|(txid, ..)| running.contains(txid));
             for state in &states {
                 for (leg, slack) in self.slacks(state, now) {

@@ -126,18 +126,17 @@ impl Transactions {
     ///
     /// # Errors
     /// [`JournalError`].
-    pub fn state(&self, id: Txid) -> Result<Option<State>, JournalError> {
-        match self.live(id) {
-            Some(handle) => Ok(Some(handle.state())),
-            None => {
-                self.executor.journal().reader()?.machine(State::KIND, id.0)?.as_ref().map(replay).transpose()
-            }
+    pub fn state(&self, id: Txid) -> Result<Option<Arc<State>>, JournalError> {
+        if let Some(handle) = self.live(id) {
+            return Ok(Some(handle.state()));
         }
+        let record = self.executor.journal().reader()?.machine(State::KIND, id.0)?;
+        record.as_ref().map(|record| replay(record).map(Arc::new)).transpose()
     }
 
     /// The state of each that has not ended.
     #[must_use]
-    pub fn states(&self) -> Vec<State> {
+    pub fn states(&self) -> Vec<Arc<State>> {
         self.live.lock().expect("no holder of this lock panics").values().map(Handle::state).collect()
     }
 
@@ -255,7 +254,7 @@ impl Machine for State {
 impl Actor<State> for Transactions {
     async fn run(
         &self,
-        state: State,
+        state: Arc<State>,
         effect: Effect,
         _: mpsc::Sender<Asked<Input>>,
     ) -> Result<Input, JournalError> {

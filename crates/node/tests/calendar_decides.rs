@@ -114,7 +114,7 @@ fn manifest() -> Manifest {
 struct Story {
     folder: tempfile::TempDir,
     bank: Fake,
-    state: State,
+    state: Arc<State>,
 }
 
 /// Runs the transaction to its end, on ledgers that nobody used before; the node is gone then.

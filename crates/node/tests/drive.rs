@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use sofie_model::{Digest, Timestamp};
 use sofie_node::auditor::{Auditor, Note};
+use sofie_node::clock::Clock;
 use sofie_node::drive::{self, Actor, Asked, Handle, Keeper, Machine};
-use sofie_node::journal::{self, Entry, Journal, JournalError};
+use sofie_node::journal::{self, Entry, Journal, JournalError, List, Sqlite, Store};
 use tokio::sync::mpsc;
 
 /// Counts its inputs; wants each of its effects until it has counted enough. 0 is an input that it refuses.
@@ -16,6 +17,8 @@ use tokio::sync::mpsc;
 struct Counter {
     count: u64,
     wanted: u64,
+    /// What it wants done while it has counted nothing; afterwards "work".
+    first: &'static [&'static str],
 }
 
 impl Machine for Counter {
@@ -33,7 +36,7 @@ impl Machine for Counter {
     }
 
     fn effects(&self) -> Vec<&'static str> {
-        if self.count == 0 { vec!["work", "wait"] } else { vec!["work"] }
+        if self.count == 0 { self.first.to_vec() } else { vec!["work"] }
     }
 
     fn name(effect: &&'static str) -> Option<&'static str> {
@@ -41,7 +44,7 @@ impl Machine for Counter {
     }
 
     fn droppable(name: &&'static str) -> bool {
-        *name == "wait"
+        name.starts_with("wait")
     }
 
     fn ended(&self) -> bool {
@@ -75,7 +78,7 @@ impl Drop for Present {
 impl Actor<Counter> for Worker {
     async fn run(
         &self,
-        _: Counter,
+        _: Arc<Counter>,
         effect: &'static str,
         _: mpsc::Sender<Asked<u64>>,
     ) -> Result<u64, JournalError> {
@@ -85,6 +88,23 @@ impl Actor<Counter> for Worker {
             return std::future::pending().await;
         }
         Ok((self.work)(self.runs.fetch_add(1, Ordering::SeqCst)))
+    }
+}
+
+/// A journal's store that tells what each write holds.
+struct Written {
+    store: Sqlite,
+    written: std::sync::mpsc::Sender<Vec<u64>>,
+}
+
+impl Store for Written {
+    async fn write(&mut self, group: &[List]) -> Result<(), String> {
+        let places = group.iter().flat_map(|list| &list.entries).filter_map(|entry| match entry {
+            Entry::Input { seq, .. } => Some(*seq),
+            _ => None,
+        });
+        self.written.send(places.collect()).unwrap();
+        self.store.write(group)
     }
 }
 
@@ -107,10 +127,28 @@ impl World {
     }
 
     async fn start(&self, wanted: u64) -> Handle<Counter> {
-        let begun = Counter { count: 0, wanted };
+        let begun = Counter { count: 0, wanted, first: &["work", "wait"] };
         let entry = Entry::Begun { machine: Counter::KIND, id: begun.id(), plan: Vec::new() };
         self.journal.keep(vec![entry], Timestamp::from_seconds(1)).await.unwrap();
         drive::start(begun, 0, self.worker.clone(), self.keeper.clone(), || {})
+    }
+
+    /// The inputs of each write.
+    async fn writes(work: Work, first: &'static [&'static str]) -> Vec<Vec<u64>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let (written, lists) = std::sync::mpsc::channel();
+        let store = Written { store: Sqlite::open(&path).unwrap(), written };
+        let journal = Journal::over(store, &path, Clock::system());
+        let (fatal, _failed) = mpsc::channel(1);
+        let keeper = Keeper { auditor: Auditor::open(journal.clone()).unwrap(), fatal };
+        let worker = Worker { runs: Arc::default(), waiting: Arc::default(), work };
+        let begun = Counter { count: 0, wanted: 2, first };
+        let entry = Entry::Begun { machine: Counter::KIND, id: begun.id(), plan: Vec::new() };
+        journal.keep(vec![entry], Timestamp::from_seconds(1)).await.unwrap();
+        let mut handle = drive::start(begun, 0, worker, keeper, || {});
+        within(handle.until(Machine::ended)).await.unwrap();
+        lists.try_iter().filter(|inputs| !inputs.is_empty()).collect()
     }
 
     fn inputs(&self) -> usize {
@@ -172,4 +210,18 @@ async fn a_journal_that_fails_stops_the_drive_and_tells_the_node() {
     assert!(told.contains("journal.sqlite: closed after an earlier failure"), "{told}");
     assert_eq!(within(handle.until(Machine::ended)).await, None);
     assert_eq!(handle.state().count, 0, "what is not on the disk has not happened");
+}
+
+#[tokio::test]
+async fn answers_that_are_ready_together_are_kept_in_one_write_each_in_its_place() {
+    assert_eq!(World::writes(|_| 1, &["left", "right"]).await, [[0, 1]]);
+    // What comes after the end is not taken any more, and a refused one takes no place.
+    assert_eq!(World::writes(|_| 1, &["left", "middle", "right"]).await, [[0, 1]]);
+    assert_eq!(World::writes(|run| u64::from(run != 1), &["left", "middle", "right"]).await, [[0, 1]]);
+}
+
+#[tokio::test]
+async fn an_answer_that_the_one_before_makes_unwanted_is_dropped_from_the_write() {
+    assert_eq!(World::writes(|_| 1, &["work", "wait not"]).await, [[0], [1]]);
+    assert_eq!(World::writes(|_| 1, &["wait not", "work"]).await, [[0, 1]]);
 }

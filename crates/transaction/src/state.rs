@@ -6,7 +6,7 @@ use sofie_model::{
     Decision, Digest, Evidence, LegId, Manifest, Operation, Signature, Span, Step, Terms, Timestamp, Txid,
 };
 
-use crate::{Effect, Input, Look, Plan, Task};
+use crate::{Effect, Input, Look, PivotClock, Plan, Task};
 
 mod closing;
 mod deciding;
@@ -94,7 +94,7 @@ pub struct Rejected {
 pub struct State {
     txid: Txid,
     manifest: Arc<Manifest>,
-    plan: Plan,
+    own: Own,
     phase: Phase,
     legs: Vec<Leg>,
     preimages: Vec<Option<Digest>>,
@@ -110,6 +110,14 @@ pub struct State {
     decided: Option<Evidence>,
     /// D changed a final decision: no driving on can mend that.
     broken: bool,
+}
+
+/// What [`Plan`] says besides the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Own {
+    acts_for: Vec<u16>,
+    decision_time: Span,
+    pivot: Option<PivotClock>,
 }
 
 /// What a COMMIT includes.
@@ -145,8 +153,9 @@ impl State {
     /// [`Plan::check`] it is aborted at once (P5).
     #[must_use]
     pub fn begin(plan: Plan) -> Self {
-        let manifest = Arc::new(plan.manifest.clone());
         let untimely = plan.check().err();
+        let Plan { manifest, acts_for, decision_time, pivot } = plan;
+        let (manifest, own) = (Arc::new(manifest), Own { acts_for, decision_time, pivot });
         let mut state = Self {
             txid: manifest.txid(),
             phase: Phase::Preparing,
@@ -160,7 +169,7 @@ impl State {
             decided: None,
             broken: false,
             manifest,
-            plan,
+            own,
         };
         match untimely {
             Some(why) => state.abort(why.to_string()),
@@ -190,7 +199,7 @@ impl State {
     /// The participants, by index, whose keys this node holds.
     #[must_use]
     pub fn acts_for(&self) -> &[u16] {
-        &self.plan.acts_for
+        &self.own.acts_for
     }
 
     /// The secret of participant `who`, once this node knows it.
@@ -363,7 +372,7 @@ impl State {
     /// differ by where time is what the pivot rests on.
     #[must_use]
     pub fn decision_time(&self) -> Span {
-        self.plan.decision_time + self.plan.pivot.map_or(Span::ZERO, |clock| clock.skew)
+        self.own.decision_time + self.own.pivot.map_or(Span::ZERO, |clock| clock.skew)
     }
 
     /// P2, P5: a COMMIT that begins now could miss T_D.

@@ -173,7 +173,7 @@ async fn an_escrow_that_another_has_settled_is_settled_here_too() {
     let world = World::open();
     let mut contract = world.begin().await;
     reach(&mut contract, |phase| matches!(phase, Phase::Waiting { .. })).await;
-    let plan = contract.state().plan;
+    let plan = contract.state().plan.clone();
     let said = Attestation {
         chain_id: CHAIN,
         contract: Account([0xe5; 20]),

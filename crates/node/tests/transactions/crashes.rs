@@ -3,6 +3,7 @@
 //! Known failures: a restart forgets what was in flight.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sofie_ledgers::fake::Fault;
 use sofie_node::journal::{Pause, PauseAt};
@@ -22,7 +23,7 @@ fn death(at: PauseAt) -> Pause {
 }
 
 /// A life that dies at `at`. `Some` when it outlived the transaction.
-fn first_life(world: &World, folder: &Path, at: PauseAt) -> Option<State> {
+fn first_life(world: &World, folder: &Path, at: PauseAt) -> Option<Arc<State>> {
     life(async {
         let mut node = world.node(folder, Some(death(at))).await;
         let mut handle = node.begin(plan(60)).await.ok()?;

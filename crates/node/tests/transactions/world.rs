@@ -196,7 +196,7 @@ impl Node {
     }
 
     /// Runs a transaction to its end.
-    pub(crate) async fn run(&self, plan: Plan) -> State {
+    pub(crate) async fn run(&self, plan: Plan) -> Arc<State> {
         ended(self.begin(plan).await.unwrap()).await
     }
 
@@ -211,7 +211,7 @@ impl Node {
 }
 
 /// Waits for the end; a halt is one that no test wants.
-pub(crate) async fn ended(mut handle: Handle<State>) -> State {
+pub(crate) async fn ended(mut handle: Handle<State>) -> Arc<State> {
     let over = |state: &State| matches!(state.phase(), Phase::Done(_) | Phase::Halted { .. });
     tokio::time::timeout(PATIENCE, handle.until(over)).await.expect("it ends").expect("its node lives")
 }

@@ -29,7 +29,7 @@ impl State {
         if Digest::sha256(preimage.as_bytes()) != participant.hashlock {
             return Err(self.rejected(&input(), "the secret does not open the participant's hashlock"));
         }
-        if self.claimant() == Some(who) && !self.plan.acts_for.contains(&who) {
+        if self.claimant() == Some(who) && !self.own.acts_for.contains(&who) {
             return Err(self.rejected(&input(), "the pivot's claimant releases only by publishing"));
         }
         if self.too_late(now) {
@@ -133,7 +133,7 @@ impl State {
     fn aborter(&self, place: usize) -> Aborter {
         if self.manifest.guard != Account::ZERO {
             Aborter::Together
-        } else if place < self.plan.acts_for.len() {
+        } else if place < self.own.acts_for.len() {
             Aborter::Participant(place)
         } else {
             Aborter::AfterGrace
@@ -220,7 +220,7 @@ impl State {
     /// The participants whose keys are here.
     fn held(&self) -> impl Iterator<Item = u16> {
         let count = self.count();
-        self.plan.acts_for.iter().copied().filter(move |who| *who < count)
+        self.own.acts_for.iter().copied().filter(move |who| *who < count)
     }
 
     /// From then on G is over also by the clock of a ledger that counts whole seconds.
@@ -294,7 +294,7 @@ impl State {
             Phase::Aborting { by: Aborter::Together, .. } => (None, self.signatures()),
             _ => (None, Vec::new()),
         };
-        let who = place.and_then(|place| self.plan.acts_for.get(place));
+        let who = place.and_then(|place| self.own.acts_for.get(place));
         let participant = who.and_then(|who| self.manifest.participants.get(usize::from(*who)));
         // Nobody by name: whoever carries it out may.
         Decide::Abort { by: participant.map_or(Account::ZERO, |one| one.account), signatures }

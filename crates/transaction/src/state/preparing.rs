@@ -183,7 +183,7 @@ impl State {
         payer
             .as_ref()
             .and_then(takes_part)
-            .is_none_or(|index| self.plan.acts_for.iter().any(|who| usize::from(*who) == index))
+            .is_none_or(|index| self.own.acts_for.iter().any(|who| usize::from(*who) == index))
     }
 
     /// The pivot is prepared last: until then its payer risks nothing. It waits for every other leg that will be

@@ -55,12 +55,12 @@ impl State {
     }
 
     fn commit_edge(&self, now: Timestamp) -> Option<Remaining> {
-        let need = self.plan.pivot.map_or(Span::ZERO, |clock| clock.inclusion_d + clock.skew);
+        let need = self.own.pivot.map_or(Span::ZERO, |clock| clock.inclusion_d + clock.skew);
         Some(self.remaining(None, Edge::Commit, self.manifest.deadline, need, now))
     }
 
     fn claim_edge(&self, now: Timestamp) -> Option<Remaining> {
-        let (id, clock) = (self.manifest.pivot()?, self.plan.pivot?);
+        let (id, clock) = (self.manifest.pivot()?, self.own.pivot?);
         let Terms::Hashlock(terms) = &self.manifest.leg(id)?.terms else { return None };
         if matches!(self.legs.get(usize::from(id.0)), Some(Leg::Closed { .. })) {
             return None;
@@ -70,7 +70,7 @@ impl State {
     }
 
     fn settle_edge(&self, now: Timestamp) -> Option<Remaining> {
-        let (id, clock) = (self.manifest.pivot()?, self.plan.pivot?);
+        let (id, clock) = (self.manifest.pivot()?, self.own.pivot?);
         let need = clock.inclusion_d + clock.finality_d + clock.skew * 2;
         Some(self.remaining(Some(id), Edge::Settle, self.manifest.grace_end(), need, now))
     }
@@ -85,7 +85,7 @@ impl State {
     ) -> Remaining {
         let until = Timestamp::from_millis(at.as_millis().saturating_sub(need.as_millis()));
         let left = until.since(now);
-        let restart = self.plan.pivot.map_or(self.plan.decision_time, |clock| clock.detection);
+        let restart = self.own.pivot.map_or(self.own.decision_time, |clock| clock.detection);
         Remaining { leg, edge, until, left, alarm: left < restart }
     }
 }

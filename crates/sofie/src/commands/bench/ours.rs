@@ -62,7 +62,7 @@ async fn one(world: &World, manifest: &Arc<Manifest>) -> Result<(), Failure> {
     let mut handle = begun.map_err(|e| Failure::refused(TRIED, e, "look at the disk"))?;
     let ended = |phase: &Phase| matches!(phase, Phase::Done(_) | Phase::Halted { .. });
     let state = handle.until(|state| ended(state.phase())).await;
-    match state.as_ref().map(sofie_transaction::State::phase) {
+    match state.as_ref().map(|state| state.phase()) {
         Some(Phase::Done(Decision::Commit { .. })) => Ok(()),
         Some(phase) => Err(Failure::refused(TRIED, format!("{} ended as {phase:?}", manifest.txid()), "")),
         None => Err(Failure::refused(TRIED, "the journal failed", "look at the disk")),
