@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+mod bench;
+
 use crate::output::Format;
+pub(crate) use bench::{Bench, BenchTx};
 use sofie_node::config::Name;
 use sofie_testkit::simulation::Mutant;
 
@@ -185,7 +188,10 @@ pub(crate) enum Command {
     ///
     /// Example: sofie bench tx -o json
     #[command(verbatim_doc_comment)]
-    Bench(Bench),
+    Bench {
+        #[command(subcommand)]
+        bench: Bench,
+    },
     /// Say what is missing on this machine, and how to mend it
     ///
     /// Example: sofie doctor
@@ -496,30 +502,6 @@ impl std::str::FromStr for MutantName {
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "list" { Ok(Self::List) } else { text.parse().map(Self::One) }
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Bench {
-    /// What to measure
-    #[arg(value_enum)]
-    pub(crate) name: BenchName,
-    /// How many transactions
-    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub(crate) count: u64,
-    /// How many at once
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=4_096))]
-    pub(crate) concurrency: u64,
-    /// How many accounts pay; COMMIT and apply are always sent by one account, the operator's
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=4_096))]
-    pub(crate) payers: u64,
-    #[command(flatten)]
-    pub(crate) output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BenchName {
-    /// Atomic two-leg transactions, beside raw submits to the same two ledgers
-    Tx,
 }
 
 #[derive(Debug, Subcommand)]

@@ -45,7 +45,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Ledger { verb, node } => nouns::ledger(verb, &node).await,
         Command::Verify(args) => verify::run(&args),
         Command::Simulate(args) => simulate::run(&args),
-        Command::Bench(args) => bench::run(&args).await,
+        Command::Bench { bench } => bench::run(&bench).await,
         Command::Doctor { output } => Ok(doctor::run(output.output)),
         Command::Device { device } => device::run(device).await,
         Command::Completion { shell } => {

@@ -26,6 +26,18 @@ fn a_short_run_prints_one_object_with_every_field() {
 }
 
 #[test]
+fn three_legs_are_committed_and_applied_on_all_three_ledgers() {
+    let ran = bench(&["tx", "--legs", "3", "--count", "6", "--concurrency", "3"]);
+    let stdout = String::from_utf8_lossy(&ran.stdout);
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(stdout.contains("tx-three-leg"), "{stdout}");
+    assert!(
+        stdout.ends_with("all 12 transactions of both sides are committed and applied on all 3 ledgers\n"),
+        "{stdout}"
+    );
+}
+
+#[test]
 fn people_get_a_table_and_what_bounds_it() {
     let ran = bench(&["tx", "--count", "3", "--concurrency", "2", "--payers", "1"]);
     let stdout = String::from_utf8_lossy(&ran.stdout);
@@ -37,7 +49,12 @@ fn people_get_a_table_and_what_bounds_it() {
 
 #[test]
 fn counts_outside_the_limits_are_wrong_use() {
-    for args in [["tx", "--count", "0"], ["tx", "--concurrency", "5000"], ["tx", "--payers", "0"]] {
+    for args in [
+        ["tx", "--legs", "4"],
+        ["tx", "--count", "0"],
+        ["tx", "--concurrency", "5000"],
+        ["tx", "--payers", "0"],
+    ] {
         assert_eq!(bench(&args).status.code(), Some(2), "{args:?}");
     }
 }

@@ -4,8 +4,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures::future::try_join_all;
 use sofie_ledgers::{Ledger, LedgerError};
-use sofie_model::{Digest, LegId, Manifest, Operation, Step};
+use sofie_model::{Digest, Leg, LegId, Manifest, Operation, Step};
 use tokio::task::JoinSet;
 
 use super::ours::{collect, next};
@@ -41,18 +42,21 @@ pub(super) async fn run(
 }
 
 async fn one(world: &World, manifest: &Arc<Manifest>) -> Result<(), LedgerError> {
-    let leg = |leg, step| Operation::Leg { manifest: manifest.clone(), leg: LegId(leg), step };
-    both(world, leg(0, Step::Prepare), leg(1, Step::Prepare)).await?;
+    each(world, manifest, Step::Prepare).await?;
     // D checks the preimages; the evidence root is for readers, so that any will do here.
     let commit = world.commit(manifest, Digest::ZERO);
     put(world.evm.as_ref(), &commit).await?;
-    both(world, leg(0, Step::Apply), leg(1, Step::Apply)).await
+    each(world, manifest, Step::Apply).await
 }
 
-async fn both(world: &World, evm: Operation, calendar: Operation) -> Result<(), LedgerError> {
-    let (first, second) =
-        tokio::join!(put(world.evm.as_ref(), &evm), put(world.calendar.as_ref(), &calendar));
-    first.and(second)
+/// All legs at once.
+async fn each(world: &World, manifest: &Arc<Manifest>, step: Step) -> Result<(), LedgerError> {
+    let leg = |(id, leg): (LegId, &Leg)| {
+        let operation = Operation::Leg { manifest: manifest.clone(), leg: id, step: step.clone() };
+        let ledger = world.ledger(&leg.ledger);
+        async move { put(ledger.as_ref(), &operation).await }
+    };
+    try_join_all(manifest.legs().map(leg)).await.map(drop)
 }
 
 async fn put(ledger: &dyn Ledger, operation: &Operation) -> Result<(), LedgerError> {

@@ -1,4 +1,4 @@
-//! What is measured: both embedded ledgers and the node's own journal, auditor and executor, in a folder of their own
+//! What is measured: the embedded ledgers and the node's own journal, auditor and executor, in a folder of their own
 //! that is gone afterwards. Keys are fixed: nothing here is worth stealing.
 
 use std::path::Path;
@@ -9,7 +9,8 @@ use sofie_ledgers::evm::{EmbeddedChain, EvmLedger, Genesis, Keyring, embedded, e
 use sofie_ledgers::{Ledger, Status};
 use sofie_model::manifest::{DecisionSite, EscrowTerms, Participant};
 use sofie_model::{
-    Account, Class, Decide, Digest, Fact, Leg, LegId, Manifest, Operation, Rule, Span, Step, Terms, Timestamp,
+    Account, Class, Decide, Digest, Fact, LedgerId, Leg, Manifest, Operation, Rule, Span, Step, Terms,
+    Timestamp,
 };
 use sofie_node::auditor::Auditor;
 use sofie_node::clock;
@@ -41,7 +42,9 @@ const TRIED: &str = "open the ledgers to measure";
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) evm: Arc<EvmLedger>,
-    pub(super) calendar: Arc<Calendar>,
+    ledgers: Arc<Ledgers>,
+    /// The ledgers of the records, in the order of their legs.
+    calendars: Arc<Vec<LedgerId>>,
     pub(super) transactions: Transactions,
     payers: Arc<Vec<Account>>,
     payee: Account,
@@ -75,8 +78,8 @@ fn wrong(why: impl Into<Box<dyn std::error::Error>>) -> Failure {
 }
 
 impl World {
-    /// Opens new ledgers and a new journal, with so many accounts that pay.
-    pub(super) async fn open(payers: u64) -> Result<Self, Failure> {
+    /// Opens new ledgers and a new journal, with so many accounts that pay, for so many legs.
+    pub(super) async fn open(payers: u64, legs: u64) -> Result<Self, Failure> {
         let folder = tempfile::tempdir().map_err(wrong)?;
         let mut keyring = Keyring::default();
         let mut account = |name: String| {
@@ -88,18 +91,24 @@ impl World {
         let payers = (0..payers).map(|who| account(format!("payer {who}"))).collect::<Result<Vec<_>, _>>()?;
         let balances = payers.iter().chain([&operator]).map(|who| (*who, BALANCE)).collect();
         let evm = Arc::new(open_evm(folder.path(), keyring, operator, balances).await?);
-        let calendar = Arc::new(open_calendar(folder.path())?);
         let mut ledgers = Ledgers::new();
         ledgers.insert(evm.profile().id.clone(), evm.clone());
-        ledgers.insert(calendar.profile().id.clone(), calendar.clone());
+        let mut calendars = Vec::new();
+        for number in 1..legs {
+            let calendar = open_calendar(folder.path(), number)?;
+            calendars.push(calendar.profile().id.clone());
+            ledgers.insert(calendar.profile().id.clone(), Arc::new(calendar));
+        }
+        let ledgers = Arc::new(ledgers);
         let journal = Journal::open(&folder.path().join("journal.sqlite"), None).map_err(wrong)?;
         let (fatal, failed) = mpsc::channel(1);
         let keeper = Keeper { auditor: Auditor::open(journal.clone()).map_err(wrong)?, fatal };
-        let executor = Executor::new(Arc::new(ledgers), journal);
+        let executor = Executor::new(ledgers.clone(), journal);
         let transactions = Transactions::new(executor, keeper, Arc::new(Fixed));
         Ok(Self {
             evm,
-            calendar,
+            ledgers,
+            calendars: Arc::new(calendars),
             transactions,
             payers: Arc::new(payers),
             payee,
@@ -108,6 +117,11 @@ impl World {
             _failed: Arc::new(failed),
             _folder: Arc::new(folder),
         })
+    }
+
+    /// The ledger of this name.
+    pub(super) fn ledger(&self, id: &LedgerId) -> Arc<dyn Ledger> {
+        self.ledgers[id].clone()
     }
 
     /// The longest time that D needs.
@@ -152,16 +166,17 @@ impl World {
                 fee_limit: FEE_LIMIT,
             }
         };
+        let record = |id| leg(self.ledger(id).as_ref(), Class::Record, Terms::Record(nonce));
         let participant = |account| Participant {
             account,
             hashlock: Digest::sha256(Fixed::secret(account, nonce).as_bytes()),
         };
         Manifest {
             version: 1,
-            legs: vec![
-                leg(self.evm.as_ref(), Class::Verifying, Terms::Escrow(escrow)),
-                leg(self.calendar.as_ref(), Class::Record, Terms::Record(nonce)),
-            ],
+            legs: [leg(self.evm.as_ref(), Class::Verifying, Terms::Escrow(escrow))]
+                .into_iter()
+                .chain(self.calendars.iter().map(record))
+                .collect(),
             rule: Rule::All,
             decision: DecisionSite {
                 ledger: self.evm.profile().id.clone(),
@@ -178,11 +193,12 @@ impl World {
         }
     }
 
-    /// COMMIT of both legs.
+    /// COMMIT of all legs.
     pub(super) fn commit(&self, manifest: &Arc<Manifest>, evidence_root: Digest) -> Operation {
         let secret = |one: &Participant| Fixed::secret(one.account, manifest.nonce);
         let preimages = manifest.participants.iter().map(secret).collect();
-        let decide = Decide::Commit { included: 0b11, evidence_root, preimages, guard: None };
+        let included = (1 << manifest.legs.len()) - 1;
+        let decide = Decide::Commit { included, evidence_root, preimages, guard: None };
         Operation::Decide { manifest: manifest.clone(), decide }
     }
 
@@ -190,20 +206,19 @@ impl World {
     pub(super) async fn verify(&self, manifests: &[Arc<Manifest>]) -> Result<(), Failure> {
         for manifest in manifests {
             let txid = manifest.txid();
-            for id in [LegId(0), LegId(1)] {
+            for (id, leg) in manifest.legs() {
                 for (step, fact) in
                     [(Step::Prepare, Fact::Prepared(txid, id)), (Step::Apply, Fact::Applied(txid, id))]
                 {
                     let operation = Operation::Leg { manifest: manifest.clone(), leg: id, step };
-                    let ledger: &dyn Ledger =
-                        if id == LegId(0) { self.evm.as_ref() } else { self.calendar.as_ref() };
-                    self.stands(ledger, &operation, |found| *found == fact).await?;
+                    self.stands(self.ledger(&leg.ledger).as_ref(), &operation, |found| *found == fact)
+                        .await?;
                 }
             }
             let decision = self.commit(manifest, Digest::ZERO);
             let is_commit = |fact: &Fact| {
-                matches!(fact, Fact::Decided(of, decision) if *of == txid && decision.includes(LegId(0))
-                    && decision.includes(LegId(1)))
+                let Fact::Decided(of, decision) = fact else { return false };
+                *of == txid && manifest.legs().all(|(id, _)| decision.includes(id))
             };
             self.stands(self.evm.as_ref(), &decision, is_commit).await?;
         }
@@ -253,9 +268,12 @@ async fn open_evm(
     EvmLedger::open(Arc::new(chain), profile, keyring, operator).await.map_err(wrong)
 }
 
-fn open_calendar(folder: &Path) -> Result<Calendar, Failure> {
-    let id = "calendar".parse().map_err(|_| wrong("calendar is no ledger's name"))?;
-    let settings = calendar::Config::new(id, "bench.example/calendar".into(), folder.join("calendar.log"));
-    let key = SigningKey::from_bytes(&Digest::of("sofie.bench.key", &[b"calendar"]).0);
+/// Each calendar has a log and a key of its own.
+fn open_calendar(folder: &Path, number: u64) -> Result<Calendar, Failure> {
+    let name = format!("calendar-{number}");
+    let id = name.parse().map_err(|_| wrong("this is no ledger's name"))?;
+    let file = folder.join(format!("{name}.log"));
+    let settings = calendar::Config::new(id, format!("bench.example/{name}"), file);
+    let key = SigningKey::from_bytes(&Digest::of("sofie.bench.key", &[name.as_bytes()]).0);
     tokio::task::block_in_place(|| Calendar::open(settings, key, clock::clock())).map_err(wrong)
 }

@@ -1,0 +1,32 @@
+//! The arguments of `sofie bench`.
+
+use clap::{Args, Subcommand};
+
+use super::Output;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Atomic transactions on embedded ledgers, beside raw submits to the same ledgers
+    ///
+    /// Example: sofie bench tx --legs 3 -o json
+    #[command(verbatim_doc_comment)]
+    Tx(BenchTx),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchTx {
+    /// An escrow on the embedded EVM and a record on a calendar; the third leg is a record on a second calendar
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(2..=3))]
+    pub(crate) legs: u64,
+    /// How many transactions
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) count: u64,
+    /// How many at once
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=4_096))]
+    pub(crate) concurrency: u64,
+    /// How many accounts pay; COMMIT and apply are always sent by one account, the operator's
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=4_096))]
+    pub(crate) payers: u64,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
