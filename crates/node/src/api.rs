@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use sofie_model::{LedgerId, ThingId, Txid};
 
-use crate::peers::{Incoming, Outgoing};
+use crate::peers::{Incoming, Outgoing, Word};
 
 pub use contract::{BringEvidence, Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Step};
 pub use draft::{
@@ -28,11 +28,11 @@ pub use draft::{
 };
 pub use error::{ApiError, ErrorKind, Problem, Violation};
 pub use ledger::{Balances, Fees, LedgerStatus, Status};
-pub use peer::{Neighbour, Neighbours, Own, Proposed};
+pub use peer::{Decline, Neighbour, Neighbours, Own};
 pub use platform::{JoinPlatform, Party, Platform, PlatformKind};
 pub use scalar::{Amount, At};
 pub use thing::{Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent};
-pub use transaction::{LegSlack, LegStatus, Opening, Transaction, Verdict};
+pub use transaction::{LegSlack, LegStatus, Opening, Payment, Proposal, Transaction, Verdict};
 
 /// Steps of one contract, in the order of their numbers. The stream ends when the contract has ended: no further step
 /// will ever come.
@@ -142,15 +142,17 @@ pub trait Federation: Send + Sync + 'static {
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] while the contract has not ended.
     async fn receipt(&self, id: Txid) -> Result<Vec<u8>, ApiError>;
 
-    /// Begins a transaction and lets it run. Once this returns `Ok`, the journal holds it. A draft with the key of an
+    /// Begins a transaction and lets it run, or proposes it to the nodes of the parties whose keys are elsewhere. Once this
+    /// returns `Ok`, the journal holds it. A draft with the key of an
     /// earlier one begins nothing: the earlier one's transaction is the answer.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] with the field of the draft; [`ErrorKind::Conflict`] when the key is that of another draft,
-    /// or the first request with it is still being worked on; [`ErrorKind::Unavailable`].
+    /// or the first request with it is still being worked on; [`ErrorKind::Refused`] when a peer does not take part;
+    /// [`ErrorKind::TooMany`]; [`ErrorKind::Unavailable`], also when a peer does not answer.
     async fn submit(&self, draft: Draft) -> Result<Transaction, ApiError>;
 
-    /// All transactions in the journal, the newest first.
+    /// The proposals that have not begun, and then all transactions in the journal, the newest first.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`].
@@ -176,7 +178,7 @@ pub trait Federation: Send + Sync + 'static {
     /// [`ErrorKind::NotFound`], [`ErrorKind::Unavailable`].
     async fn resume(&self, id: Txid) -> Result<Transaction, ApiError>;
 
-    /// The nodes of others, this node as they must know it, and the proposals that have not begun.
+    /// The nodes of others, and this node as they must know it.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`].
@@ -189,11 +191,11 @@ pub trait Federation: Send + Sync + 'static {
     /// [`ErrorKind::TooMany`], [`ErrorKind::Unavailable`]. Nothing has changed then.
     async fn peer_message(&self, message: Incoming) -> Result<Outgoing, ApiError>;
 
-    /// The owner's word on a proposal of another node that waits for it.
+    /// The owner's word on a proposal of another node that waits for it. Said again, it changes nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]; [`ErrorKind::Refused`] when it can no longer begin.
-    async fn decide_proposal(&self, id: Txid, agree: bool) -> Result<Neighbours, ApiError>;
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] when the word comes too late, or is not the owner's to give.
+    async fn decide_proposal(&self, id: Txid, word: Word) -> Result<Transaction, ApiError>;
 
     /// The Thing Description of the directory itself (WoT Discovery, section 7.3: a `ThingDirectory`).
     ///

@@ -1,33 +1,40 @@
 //! Turns a [`Draft`] into what a transaction begins with: names into keys and contracts, spans into instants, payloads
 //! into salted commitments, and every instant of P5 from the declared times of the ledgers. All that can be seen before
-//! anything is prepared is checked here, and a refusal names the field of the draft.
+//! anything is prepared is checked here, and a refusal names the field of the draft. A party whose keys are on another
+//! node is enquired there first ([`Guest`]).
 //!
-//! Left out: parties whose keys are on another node.
+//! Left out: hashlock legs between nodes.
 
+mod guests;
 mod legs;
 mod once;
 #[cfg(test)]
 mod tests;
 mod times;
 
+use std::collections::BTreeMap;
+
 use sofie_audit::receipt::Sealed;
 use sofie_ledgers::Profile;
-use sofie_model::manifest::{DecisionSite, MAX_LEGS, Participant};
+use sofie_model::manifest::{DecisionSite, MAX_LEGS};
 use sofie_model::{Account, Digest, LedgerId, LegId, Manifest, Rule, Span, Timestamp};
 use sofie_transaction::Plan;
 
 use crate::api::{Draft, DraftRule, LegKind};
 use crate::config::{Name, nearest};
 use crate::contracts::Deployment;
-use crate::keys::PartyKeys;
-use crate::parties::{Parties, preimage};
+use crate::parties::Parties;
 
+pub(crate) use guests::Guest;
+use guests::Party;
 pub(crate) use once::{Once, Submitted, digest};
 
 /// What a draft can refer to.
 #[derive(Debug, Clone)]
 pub(crate) struct Desk {
     pub(crate) parties: Parties,
+    /// The parties of peers, each with its peer.
+    pub(crate) elsewhere: BTreeMap<Name, Name>,
     /// Who runs the node.
     pub(crate) operator: Name,
     /// In the order of the configuration.
@@ -69,13 +76,15 @@ pub(crate) struct Resolved {
 pub(crate) type Chance<'a> = &'a mut dyn FnMut() -> Result<[u8; 32], getrandom::Error>;
 
 impl Desk {
-    /// Makes a transaction of `draft`, to begin at `now`.
+    /// Makes a transaction of `draft`, to begin at `now`. `nonce` was drawn for it alone, and the `guests` were enquired
+    /// with it.
     ///
     /// # Errors
     /// [`Refused`] for the first field that is wrong.
     pub(crate) fn resolve(
         &self,
         draft: &Draft,
+        (nonce, guests): (Digest, &[Guest]),
         now: Timestamp,
         chance: Chance<'_>,
     ) -> Result<Resolved, Refused> {
@@ -84,11 +93,11 @@ impl Desk {
         ensure((1..=MAX_LEGS).contains(&count), "legs", || format!("{count}; 1 to {MAX_LEGS} are expected"))?;
         let start = times::next_second(now);
         let decision = self.decision(draft)?;
-        let nonce = Digest(random(chance, "legs")?);
+        let participants = self.participants(draft, guests)?;
         let mut openings = Vec::new();
         let mut legs = Vec::with_capacity(count);
         for (index, leg) in draft.legs.iter().enumerate() {
-            let (leg, opening) = self.leg(leg, index, start, chance)?;
+            let (leg, opening) = self.leg(leg, (index, guests), start, chance)?;
             openings.extend(opening.map(|sealed| (LegId(index as u16), sealed)));
             legs.push(leg);
         }
@@ -103,11 +112,7 @@ impl Desk {
             deadline: times::instant(draft.deadline, start),
             grace: draft.grace.map_or(Span::ZERO, |grace| grace.0),
             guard: Account::ZERO,
-            participants: self
-                .participants(draft)?
-                .into_iter()
-                .map(|keys| participant(keys, nonce))
-                .collect(),
+            participants: participants.iter().map(|party| party.participant(nonce)).collect(),
             nonce,
         };
         self.fill_times(&mut manifest, draft, decision)?;
@@ -115,7 +120,9 @@ impl Desk {
             .check(now)
             .map_err(|fault| Refused { field: field_of(&fault.path, draft), why: fault.why })?;
         self.check_times(&manifest, decision, now)?;
-        let acts_for = (0..).take(manifest.participants.len()).collect();
+        let here = (0..).zip(&participants).filter(|(_, party)| party.is_here());
+        let acts_for: Vec<u16> = here.map(|(who, _)| who).collect();
+        between_nodes(&manifest, &acts_for)?;
         let decision_time = decision.profile.inclusion + decision.profile.finalises;
         let pivot = self.pivot_clock(&manifest, decision)?;
         Ok(Resolved { plan: Plan { manifest, acts_for, decision_time, pivot }, openings })
@@ -123,15 +130,13 @@ impl Desk {
 
     fn site(&self, id: &LedgerId, field: &str) -> Result<&Site, Refused> {
         self.sites.iter().find(|site| site.profile.id == *id).ok_or_else(|| {
-            let known = self.sites.iter().map(|site| site.profile.id.as_str());
-            unknown(field, "ledger", id.as_str(), known)
-        })
-    }
-
-    fn party(&self, name: &str, field: &str) -> Result<&PartyKeys, Refused> {
-        self.parties.named(name).ok_or_else(|| {
-            let known = self.parties.iter().map(|keys| keys.name().as_str());
-            unknown(field, "party", name, known)
+            let known: Vec<_> = self.sites.iter().map(|site| site.profile.id.as_str()).collect();
+            let hint = nearest(id.as_str(), &known);
+            let hint = hint.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            refused(
+                field,
+                format!("this node has no ledger {:?}; it has {}{hint}", id.as_str(), known.join(", ")),
+            )
         })
     }
 
@@ -153,26 +158,53 @@ impl Desk {
     }
 
     /// Everybody who pays or is paid, in the order of the legs.
-    fn participants(&self, draft: &Draft) -> Result<Vec<&PartyKeys>, Refused> {
+    fn participants<'a>(&'a self, draft: &Draft, guests: &'a [Guest]) -> Result<Vec<Party<'a>>, Refused> {
         if !draft.participants.is_empty() {
             let named = draft.participants.iter().enumerate();
-            return named.map(|(index, name)| self.party(name, &format!("participants[{index}]"))).collect();
+            return named
+                .map(|(index, name)| self.party(guests, name, &format!("participants[{index}]")))
+                .collect();
         }
-        let mut all: Vec<&PartyKeys> = Vec::new();
+        let mut all: Vec<Party<'a>> = Vec::new();
         for (index, leg) in draft.legs.iter().enumerate() {
             for (field, name) in [("from", &leg.from), ("to", &leg.to)] {
                 let Some(name) = name else { continue };
-                let keys = self.party(name, &format!("legs[{index}].{field}"))?;
-                if all.iter().all(|known| known.name() != keys.name()) {
-                    all.push(keys);
+                let party = self.party(guests, name, &format!("legs[{index}].{field}"))?;
+                if all.iter().all(|known| known.account() != party.account()) {
+                    all.push(party);
                 }
             }
         }
         if all.is_empty() {
-            all.push(self.party(self.operator.as_str(), "participants")?);
+            all.push(self.party(guests, self.operator.as_str(), "participants")?);
         }
         Ok(all)
     }
+}
+
+/// What no peer would take.
+fn between_nodes(manifest: &Manifest, acts_for: &[u16]) -> Result<(), Refused> {
+    if acts_for.len() == manifest.participants.len() {
+        return Ok(());
+    }
+    ensure(!acts_for.is_empty(), "participants", || {
+        "no party of this node takes part; name one of its own, or submit the draft at the node of one that does".into()
+    })?;
+    if let Some(id) = manifest.pivot() {
+        return Err(refused(
+            format!("legs[{}].kind", id.0),
+            "is a hashlock between parties of two nodes, which is not carried yet; pay by a transfer on a ledger that \
+             both reach",
+        ));
+    }
+    for (id, leg) in manifest.legs() {
+        let asked = |account| manifest.participants.iter().any(|one| one.account == account);
+        let payer = leg.terms.payer();
+        ensure(payer.is_none_or(asked), format!("legs[{}].from", id.0), || {
+            "pays without being asked: name it among the participants, which other nodes demand".into()
+        })?;
+    }
+    Ok(())
 }
 
 fn decision_site(site: &Site, draft: &Draft) -> DecisionSite {
@@ -184,10 +216,6 @@ fn decision_site(site: &Site, draft: &Draft) -> DecisionSite {
         finality: site.profile.finality,
         fee_limit: draft.decision_fee_limit.map_or(site.fee_limit, |limit| limit.0),
     }
-}
-
-fn participant(keys: &PartyKeys, nonce: Digest) -> Participant {
-    Participant { account: keys.account(), hashlock: Digest::sha256(preimage(keys, nonce).as_bytes()) }
 }
 
 /// The field of the draft that a fault of the manifest comes from.
@@ -208,12 +236,6 @@ fn field_of(path: &str, draft: &Draft) -> String {
         other => other,
     };
     format!("{leg}.{field}")
-}
-
-fn unknown<'k>(field: &str, what: &str, name: &str, known: impl Iterator<Item = &'k str>) -> Refused {
-    let known: Vec<&str> = known.collect();
-    let hint = nearest(name, &known).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-    refused(field, format!("this node has no {what} {name:?}; it has {}{hint}", known.join(", ")))
 }
 
 fn random(chance: Chance<'_>, field: &str) -> Result<[u8; 32], Refused> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use sofie_ledgers::{Ledger, LedgerError};
-use sofie_model::{LedgerId, ThingId, Txid};
+use sofie_model::{Account, LedgerId, ThingId, Txid};
 
 use crate::api::{
     Amount, ApiError, At, Balances, BringEvidence, Contract, Description, Draft, ErrorKind, Federation, Fees,
@@ -24,7 +24,7 @@ use crate::clock;
 use crate::contracts::Refused;
 use crate::drive::Machine;
 use crate::journal::JournalError;
-use crate::peers::{Incoming, Outgoing};
+use crate::peers::{Incoming, Outgoing, Pending, Word};
 use crate::platforms::PlatformError;
 use crate::runtime::Runtime;
 
@@ -157,11 +157,17 @@ impl Federation for Runtime {
     async fn transactions(&self) -> Result<Vec<Transaction>, ApiError> {
         let records = self.journal().reader()?.machines(<sofie_transaction::State as Machine>::KIND, true)?;
         let states = records.iter().rev().map(crate::transactions::replay);
-        states.map(|state| self.transaction_shown(&state?)).collect()
+        let begun = states.map(|state| self.transaction_shown(&state?));
+        let proposals = self.peers().proposals();
+        let waiting = proposals.iter().filter(|pending| self.transactions().live(pending.txid).is_none());
+        waiting.map(|pending| self.proposal_shown(pending)).chain(begun).collect()
     }
 
     async fn transaction(&self, id: Txid) -> Result<Transaction, ApiError> {
-        let state = self.transactions().state(id)?.ok_or_else(|| no_such("transaction", id))?;
+        let Some(state) = self.transactions().state(id)? else {
+            let pending = self.peers().proposal(id).ok_or_else(|| no_such("transaction", id))?;
+            return self.proposal_shown(&pending);
+        };
         let mut shown = self.transaction_shown(&state)?;
         submit::show_openings(self, &mut shown)?;
         Ok(shown)
@@ -199,9 +205,9 @@ impl Federation for Runtime {
         self.peers().receive(message).await
     }
 
-    async fn decide_proposal(&self, id: Txid, agree: bool) -> Result<Neighbours, ApiError> {
-        peers::decide(self.peers(), id, agree).await?;
-        Ok(peers::shown(self))
+    async fn decide_proposal(&self, id: Txid, word: Word) -> Result<Transaction, ApiError> {
+        peers::decide(self.peers(), id, word).await?;
+        Federation::transaction(self, id).await
     }
 
     async fn directory(&self) -> Result<Description, ApiError> {
@@ -244,11 +250,22 @@ impl Federation for Runtime {
 impl Runtime {
     fn transaction_shown(&self, state: &sofie_transaction::State) -> Result<Transaction, ApiError> {
         let steps = self.steps(state.txid().0, None)?;
-        let mut shown = view::transaction(state, self.label(state.manifest()), steps);
+        let mut shown =
+            view::transaction(state, self.label(state.manifest()), &|account| self.called(account), steps);
         for (id, slack) in self.slacks(state, clock::now()) {
             shown.legs[usize::from(id.0)].slack = Some(view::slack(&slack));
         }
         Ok(shown)
+    }
+
+    fn proposal_shown(&self, pending: &Pending) -> Result<Transaction, ApiError> {
+        let steps = self.steps(pending.txid.0, None)?;
+        Ok(view::proposal(pending, self.label(&pending.manifest), &|account| self.called(account), steps))
+    }
+
+    /// A party's name, here or at a peer; else the account.
+    fn called(&self, account: Account) -> String {
+        self.peers().name_of(account).unwrap_or_else(|| self.parties().name_of(account))
     }
 
     async fn ledgers_shown(&self) -> Vec<LedgerStatus> {

@@ -19,6 +19,7 @@ pub mod journal;
 pub mod keys;
 pub mod offline;
 pub mod opening;
+mod openings;
 pub mod parties;
 pub mod peers;
 pub mod platforms;

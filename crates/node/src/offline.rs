@@ -3,14 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-use sofie_model::{LedgerId, Txid};
+use sofie_model::{LedgerId, Manifest, Txid};
 use sofie_transaction::State;
 
 use crate::api::Transaction;
 use crate::drive::Machine;
 use crate::federation::view;
 use crate::journal::{JournalError, Reader};
-use crate::{opening, runtime, transactions};
+use crate::peers::{Pending, Proposal, held_proposals};
+use crate::{clock, opening, runtime, transactions};
 
 /// A data folder that is only read.
 #[derive(Debug)]
@@ -39,7 +40,8 @@ impl Offline {
     /// [`JournalError`] when it cannot be read or replayed.
     pub fn transactions(&self) -> Result<Vec<Transaction>, JournalError> {
         let records = self.journal.machines(State::KIND, true)?;
-        records.iter().rev().map(|record| self.shown(&transactions::replay(record)?)).collect()
+        let begun = records.iter().rev().map(|record| self.shown(&transactions::replay(record)?));
+        held_proposals(&self.journal)?.into_iter().map(|kept| self.proposed(kept)).chain(begun).collect()
     }
 
     /// One transaction.
@@ -47,14 +49,30 @@ impl Offline {
     /// # Errors
     /// [`JournalError`] when it cannot be read or replayed.
     pub fn transaction(&self, id: Txid) -> Result<Option<Transaction>, JournalError> {
-        let record = self.journal.machine(State::KIND, id.0)?;
-        record.map(|record| self.shown(&transactions::replay(&record)?)).transpose()
+        match self.journal.machine(State::KIND, id.0)? {
+            Some(record) => self.shown(&transactions::replay(&record)?).map(Some),
+            None => {
+                let kept = held_proposals(&self.journal)?.remove(&id);
+                kept.map(|proposal| self.proposed((id, proposal))).transpose()
+            }
+        }
+    }
+
+    /// Without a configuration there are no names: accounts and keys stand for themselves.
+    fn proposed(&self, kept: (Txid, Proposal)) -> Result<Transaction, JournalError> {
+        let pending = Pending::of(kept, &[], |_| None, clock::now());
+        let steps = view::steps(&self.journal, pending.txid.0, None)?;
+        Ok(view::proposal(&pending, self.label(&pending.manifest), &|account| account.to_string(), steps))
     }
 
     fn shown(&self, state: &State) -> Result<Transaction, JournalError> {
+        let steps = view::steps(&self.journal, state.txid().0, None)?;
+        Ok(view::transaction(state, self.label(state.manifest()), &|account| account.to_string(), steps))
+    }
+
+    fn label(&self, manifest: &Manifest) -> String {
         // An embedded ledger has its state here, and one operator: this node's.
         let single = |id: &LedgerId| opening::embedded_state(&self.folder, id).any(|file| file.exists());
-        let label = sofie_transaction::label(state.manifest(), single).to_string();
-        Ok(view::transaction(state, label, view::steps(&self.journal, state.txid().0, None)?))
+        sofie_transaction::label(manifest, single).to_string()
     }
 }

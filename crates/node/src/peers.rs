@@ -21,7 +21,7 @@ pub mod signature;
 use std::sync::{Arc, OnceLock};
 
 use ed25519_dalek::SigningKey;
-use sofie_model::{Account, Digest, Manifest, Txid};
+use sofie_model::{Account, Digest, Manifest, Timestamp, Txid};
 use sofie_transaction::{Input, State};
 
 use crate::api::{ApiError, ErrorKind};
@@ -35,12 +35,13 @@ use crate::parties::{Parties, enquired};
 use crate::transactions::Transactions;
 
 use envelope::{Fields, Refused};
-use message::{Message, Reply, shortened};
-pub(crate) use proposals::GROUP as PROPOSALS;
-use proposals::{Proposal, Proposals, Stand};
+use message::{Message, Opening, Reply, shortened};
+pub(crate) use proposals::{GROUP as PROPOSALS, Proposal, held as held_proposals};
+use proposals::{Proposals, Stand};
 use seen::{Known, Seen};
 use signature::Head;
 
+pub use negotiate::Word;
 pub use send::PeerError;
 
 /// The peers of a node. Clones share them.
@@ -99,15 +100,53 @@ pub struct Pending {
     pub txid: Txid,
     /// The peer who proposes it; `None` for this node.
     pub peer: Option<String>,
-    /// Why it waits.
+    /// Whether it may still begin.
+    pub standing: Standing,
+    /// Why it waits, or why it did not begin.
     pub why: String,
     /// What is proposed.
     pub manifest: Manifest,
+    /// What its record legs open to.
+    pub openings: Vec<Opening>,
+}
+
+/// Whether a proposal may still begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It may.
+    Proposed,
+    /// Somebody has declined.
+    Declined,
+    /// Its deadline has passed.
+    Expired,
 }
 
 impl Pending {
-    fn own(txid: Txid, manifest: Manifest) -> Self {
-        Self { txid, peer: None, why: "not every peer has agreed".into(), manifest }
+    /// As it is at `now`; `name_of` tells a peer by its key.
+    pub(crate) fn of(
+        (txid, proposal): (Txid, Proposal),
+        heard: &[String],
+        name_of: impl Fn(&[u8; 32]) -> Option<String>,
+        now: Timestamp,
+    ) -> Self {
+        let peer = proposal.stand.proposer();
+        let peer = peer.map(|key| name_of(key.as_bytes()).unwrap_or_else(|| hex::encode(key.as_bytes())));
+        let (mut standing, expired) = (Standing::Proposed, proposal.expired(now));
+        let why = match proposal.stand {
+            Stand::Declined { why, .. } | Stand::GivenUp { why } => {
+                standing = Standing::Declined;
+                why
+            }
+            _ if expired => {
+                standing = Standing::Expired;
+                "nobody has decided until its deadline".into()
+            }
+            Stand::Theirs { why, .. } => why,
+            Stand::Ours if heard.is_empty() => "not every peer has agreed".into(),
+            Stand::Ours => heard.join("; "),
+        };
+        let (manifest, openings) = (proposal.plan.manifest, proposal.openings);
+        Self { txid, peer, standing, why, manifest, openings }
     }
 }
 
@@ -169,7 +208,7 @@ impl Peers {
     /// The peer where this account's key is.
     #[must_use]
     pub fn with_account(&self, account: Account) -> Option<&Peer> {
-        self.0.peers.iter().find(|peer| peer.parties.values().any(|known| *known == account))
+        self.0.peers.iter().find(|peer| peer.has(account))
     }
 
     /// The account of a party of a peer.
@@ -190,18 +229,22 @@ impl Peers {
         party.map(|(name, _)| name.to_string())
     }
 
-    /// The proposals that have not begun.
+    /// The proposals that have not begun, also those that never will.
     #[must_use]
-    pub fn pending(&self) -> Vec<Pending> {
-        let pending = |(txid, proposal): (Txid, Proposal)| {
-            let (peer, why) = match proposal.stand {
-                Stand::Theirs { peer, why } => (self.with_key(peer.as_bytes())?.name.to_string(), why),
-                Stand::Ours => return Some(Pending::own(txid, proposal.plan.manifest)),
-                Stand::DeclinedHere => return None,
-            };
-            Some(Pending { txid, peer: Some(peer), why, manifest: proposal.plan.manifest })
-        };
-        self.0.proposals.all().into_iter().filter_map(pending).collect()
+    pub fn proposals(&self) -> Vec<Pending> {
+        self.0.proposals.all().into_iter().map(|kept| self.pending(kept)).collect()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn proposal(&self, txid: Txid) -> Option<Pending> {
+        self.0.proposals.get(txid).map(|proposal| self.pending((txid, proposal)))
+    }
+
+    fn pending(&self, kept: (Txid, Proposal)) -> Pending {
+        let heard = self.0.proposals.heard(kept.0);
+        let name_of = |key: &[u8; 32]| self.with_key(key).map(|peer| peer.name.to_string());
+        Pending::of(kept, &heard, name_of, clock::now())
     }
 
     fn with_key(&self, key: &[u8; 32]) -> Option<&Peer> {
@@ -253,17 +296,25 @@ impl Peers {
         };
         let verb = message.verb();
         match message {
-            Message::Enquire { nonce, party } => match self.0.parties.with_account(party) {
-                Some(keys) => Ok(answer_of(keys, peer, nonce)),
-                None => {
-                    self.refuse(peer, verb, nonce, format!("no party with account {party} lives here")).await
+            Message::Enquire { nonce, party } => {
+                // One that the peer may not know is to it like one that is not here.
+                let here = self.0.parties.with_account(party).filter(|keys| peer.may_know(keys.name()));
+                match here {
+                    Some(keys) => Ok(answer_of(keys, peer, nonce)),
+                    None => {
+                        let why = format!("no party with account {party} lives here");
+                        self.refuse(peer, verb, nonce, why).await
+                    }
                 }
-            },
+            }
             Message::Propose { manifest, openings } => self.proposed(peer, *manifest, openings).await,
             Message::Released { txid, who, preimage } => {
                 self.told(peer, txid, who, verb, Input::Released(who, preimage)).await
             }
             Message::Withheld { txid, who, reason } => {
+                if let Some(reply) = self.withdrawn(peer, txid, &reason).await? {
+                    return Ok(reply);
+                }
                 let reason = format!("peer {} says: {}", peer.name, shortened(&reason));
                 self.told(peer, txid, who, verb, Input::Withheld(who, reason)).await
             }
@@ -323,7 +374,7 @@ fn answer_of(keys: &PartyKeys, peer: &Peer, nonce: Digest) -> Reply {
 fn speaks_for(peer: &Peer, state: &State, who: u16, input: &Input) -> Result<(), String> {
     let participant = state.manifest().participants.get(usize::from(who));
     let participant = participant.ok_or_else(|| format!("there is no participant {who}"))?;
-    if !peer.parties.values().any(|account| *account == participant.account) {
+    if !peer.has(participant.account) {
         return Err(format!("participant {who} is no party of peer {}", peer.name));
     }
     match input {

@@ -277,8 +277,14 @@ fn desk(
     };
     let sites: Vec<Site> = config.ledgers.iter().filter_map(site).collect();
     let slowest = sites.iter().map(|site| site.profile.poll).max().unwrap_or(Span::ZERO);
+    let of_peer = |peer: &config::Peer| {
+        let parties: Vec<_> = peer.parties.keys().cloned().collect();
+        let name = peer.name.clone();
+        parties.into_iter().map(move |party| (party, name.clone()))
+    };
     Desk {
         parties: parties.clone(),
+        elsewhere: config.peers.iter().flat_map(of_peer).collect(),
         operator: config.node.operator.clone(),
         sites,
         detection: budget.detection(slowest),

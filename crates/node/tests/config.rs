@@ -387,13 +387,21 @@ fn a_peer_is_read_and_its_key_and_parties_are_its_own() {
         ("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", weak, "is not an Ed25519 key"),
         ("8421/", "8421/path", "[[peer]] url: names more than scheme, host and port"),
         ("http://Mill", "https://Mill", "[[peer]] url: the scheme is \"https\"; expected \"http\""),
-        ("miller =", "renter =", "[peer.parties] renter: its name or its account is another party's already"),
+        ("miller =", "renter =", "[peer.parties] renter: mill and this node both have a party of this name"),
         ("evm = \"1000\"", "evm = -1", "[peer.automatic] evm: "),
         ("key =", "kex =", "[[peer]] lacks \"key\""),
     ] {
         let told = faults(&text.replace(from, to));
         assert!(told.contains(why), "{told}");
     }
+    // RFC 8032, section 7.1: the second key.
+    let key = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+    let own = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let other = PEER.replace("mill", "forge").replace(own, key);
+    let claimed = faults(&format!("{text}{other}"));
+    assert!(claimed.contains("forge and mill both claim the account"), "{claimed}");
+    let unknown = faults(&text.replace("url = \"http://Mill", "publish = [\"rentr\"]\nurl = \"http://Mill"));
+    assert!(unknown.contains("[[peer]] publish: no [[party]] is named \"rentr\"; did you mean"), "{unknown}");
     let twice = faults(&format!("{text}{PEER}"));
     assert!(twice.contains("a second peer \"mill\"") && twice.contains("a second peer key"), "{twice}");
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sofie_model::{Account, Txid};
+use sofie_model::Account;
 use utoipa::ToSchema;
 
-use super::{Amount, At};
+use super::Amount;
 
 /// This node among others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -15,8 +15,6 @@ pub struct Neighbours {
     pub own: Own,
     /// In the order of the configuration.
     pub peers: Vec<Neighbour>,
-    /// What was proposed and has not begun.
-    pub proposals: Vec<Proposed>,
 }
 
 /// This node, as others must know it.
@@ -45,27 +43,26 @@ pub struct Neighbour {
     /// The parties whose keys are there, and their accounts.
     #[schema(value_type = BTreeMap<String, String>)]
     pub parties: BTreeMap<String, Account>,
+    /// The parties of this node that it may enquire after.
+    pub publish: Vec<String>,
     /// What this node's parties may pay without asking a person, in all transactions with it that have not ended, by
     /// ledger.
     #[schema(value_type = BTreeMap<String, String>)]
     pub automatic: BTreeMap<String, Amount>,
 }
 
-/// A transaction that was proposed and has not begun.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Proposed {
-    /// Its id.
-    #[schema(value_type = String)]
-    pub txid: Txid,
-    /// The peer who proposes it; absent for this node's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peer: Option<String>,
-    /// Why it waits.
-    pub why: String,
-    /// Its deadline: after it nothing can begin.
-    pub deadline: At,
-    /// What each leg does, in a line.
-    pub legs: Vec<String>,
-    /// What to do.
-    pub next: String,
+/// The owner's no to what a peer proposes.
+///
+/// ```
+/// use sofie_node::api::Decline;
+/// let why: Decline = serde_json::from_str(r#"{ "reason": "not this week" }"#)?;
+/// assert_eq!(why.reason, "not this week");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Decline {
+    /// What the peer is told; its first 512 characters count.
+    #[serde(default)]
+    pub reason: String,
 }

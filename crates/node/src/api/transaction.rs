@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sofie_model::{Class, Evidence, LedgerId, LegId, Salt, Txid};
 use utoipa::ToSchema;
 
-use super::{At, Step};
+use super::{Amount, At, Step};
 
 /// A transaction and its legs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -12,10 +12,14 @@ pub struct Transaction {
     /// 64 hexadecimal digits.
     #[schema(value_type = String)]
     pub id: Txid,
-    /// How far it is: `preparing`, `collecting`, `deciding`, `applying`, `done`, `halted`.
+    /// How far it is: `preparing`, `collecting`, `deciding`, `applying`, `done`, `halted`; a proposal that has not begun is
+    /// `proposed`, and one that never will is `declined` or `expired`.
     pub phase: String,
     /// What its outcome rests on (design, P7).
     pub label: String,
+    /// Who proposes it and what it waits for; not there once it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<Proposal>,
     /// What D holds; `null` while it holds nothing.
     pub decision: Option<Verdict>,
     /// T_D.
@@ -26,6 +30,20 @@ pub struct Transaction {
     pub legs: Vec<LegStatus>,
     /// What has happened.
     pub steps: Vec<Step>,
+}
+
+/// What a transaction is before every node has agreed to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Proposal {
+    /// The peer who proposes it; absent for this node's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Who must agree, and release a secret.
+    pub participants: Vec<String>,
+    /// Why it waits, or why it did not begin.
+    pub why: String,
+    /// What to do.
+    pub next: String,
 }
 
 /// A decision, without its proof.
@@ -50,8 +68,11 @@ pub struct LegStatus {
     /// As what.
     #[schema(value_type = String)]
     pub class: Class,
-    /// How far it is: `intended`, `prepared`, `applied`, `reverted`, `settled`, `refunded`, `refused`.
+    /// How far it is: `proposed`, `intended`, `prepared`, `applied`, `reverted`, `settled`, `refunded`, `refused`.
     pub state: String,
+    /// Who pays whom how much; not there for a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<Payment>,
     /// The ledger's facts about it, the newest last.
     #[schema(value_type = Vec<Object>)]
     pub evidence: Vec<Evidence>,
@@ -61,9 +82,20 @@ pub struct LegStatus {
     /// How much time it has left; not there while it rests on none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slack: Option<LegSlack>,
-    /// What opens the commitment of a record that was submitted here.
+    /// What opens the commitment of a record that was submitted or shown here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
+}
+
+/// What a leg pays at COMMIT, or once its evidence or its secrets are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Payment {
+    /// A party's name, or an account that nobody here has a name for.
+    pub from: String,
+    /// The same, of who is paid.
+    pub to: String,
+    /// How much.
+    pub amount: Amount,
 }
 
 /// How much time a leg has left before it is too late for what must come next.

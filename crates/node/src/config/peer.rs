@@ -1,6 +1,6 @@
 //! `[[peer]]`: the nodes of others, whose keys are pinned here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::VerifyingKey;
 use sofie_model::{Account, LedgerId};
@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use url::Url;
 
 use super::{
-    Name,
+    MAX_ENTRIES, Name,
     scalar::{self, Read},
     section::{Placed, Section},
 };
@@ -24,6 +24,8 @@ pub struct Peer {
     pub key: VerifyingKey,
     /// The parties whose keys are there, and their accounts.
     pub parties: BTreeMap<Name, Account>,
+    /// The parties of this node that it may enquire after and propose to; `None`: all of them.
+    pub publish: Option<BTreeSet<Name>>,
     /// The most that this node's parties may pay, without asking a person, in all transactions with this peer that have
     /// not ended, by ledger, in its smallest unit. Where a ledger is not named, a person decides about every payment.
     pub automatic: BTreeMap<LedgerId, u128>,
@@ -34,6 +36,18 @@ impl Peer {
     #[must_use]
     pub fn authority(&self) -> String {
         authority(&self.url)
+    }
+
+    /// Whether it may know that this party of ours is here.
+    #[must_use]
+    pub fn may_know(&self, party: &Name) -> bool {
+        self.publish.as_ref().is_none_or(|published| published.contains(party))
+    }
+
+    /// Whether the account is one of its parties'.
+    #[must_use]
+    pub fn has(&self, account: Account) -> bool {
+        self.parties.values().any(|known| *known == account)
     }
 }
 
@@ -51,6 +65,7 @@ pub(super) fn read(mut section: Section<'_, '_>) -> Option<Placed<Peer>> {
     let parties = section.table("parties", "[peer.parties]");
     let parties =
         parties.entries(|name, value| Ok((name.parse::<Name>()?, scalar::parsed::<Account>(value)?)));
+    let publish = section.get("publish", |value| scalar::list(value, MAX_ENTRIES, scalar::parsed::<Name>));
     let automatic = section.table("automatic", "[peer.automatic]");
     let automatic = automatic.entries(|ledger, value| {
         Ok((ledger.parse::<LedgerId>().map_err(|e| e.to_string())?, scalar::amount(value)?))
@@ -61,6 +76,7 @@ pub(super) fn read(mut section: Section<'_, '_>) -> Option<Placed<Peer>> {
         url: url?.value,
         key: key?.value,
         parties: parties.into_iter().map(|entry| entry.value).collect(),
+        publish: publish.map(|published| published.value.into_iter().collect()),
         automatic: automatic.into_iter().map(|entry| entry.value).collect(),
     };
     Some(Placed { place, value })

@@ -72,6 +72,12 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
         for named in ledgers.iter().flat_map(|ledger| &ledger.value.1) {
             known_party(&root, named, "[[ledger]] genesis", &names);
         }
+        for peer in &peers {
+            for name in peer.value.publish.iter().flatten() {
+                let named = Placed { place: peer.place.clone(), value: name.clone() };
+                known_party(&root, &named, "[[peer]] publish", &names);
+            }
+        }
     }
     root.finish();
     Config {
@@ -84,14 +90,24 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
     }
 }
 
-/// A party's name and its account stand for one party, here or at one peer.
+/// A party's name and its account stand for one party, here or at one peer: a draft that names it means one node.
 fn foreign_parties(root: &Section<'_, '_>, peers: &[Placed<Peer>], own: &BTreeSet<&str>) {
-    let (mut names, mut accounts) = (own.clone(), BTreeSet::new());
+    let mut names: BTreeMap<&str, &str> = own.iter().map(|name| (*name, "this node")).collect();
+    let mut accounts = BTreeMap::new();
     for peer in peers {
         for (name, account) in &peer.value.parties {
-            if !names.insert(name.as_str()) || !accounts.insert(account) {
-                let what =
-                    format!("[peer.parties] {name}: its name or its account is another party's already");
+            let by = peer.value.name.as_str();
+            if let Some(other) = names.insert(name.as_str(), by) {
+                let what = format!(
+                    "[peer.parties] {name}: {by} and {other} both have a party of this name; choose another here, it is \
+                     your own word for it"
+                );
+                root.fault(&peer.place, &what);
+            }
+            if let Some(other) = accounts.insert(account, by) {
+                let what = format!(
+                    "[peer.parties] {name}: {by} and {other} both claim the account {account}; ask both whose it is"
+                );
                 root.fault(&peer.place, &what);
             }
         }

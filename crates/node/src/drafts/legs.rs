@@ -3,17 +3,16 @@
 use sofie_audit::receipt::Sealed;
 use sofie_directory::canonical;
 use sofie_model::manifest::{EscrowTerms, HashlockTerms, TransferTerms};
-use sofie_model::{Account, Class, Finality, Leg, PublicKey, Salt, Terms, Timestamp, commitment};
+use sofie_model::{Account, Class, Finality, Leg, Salt, Terms, Timestamp, commitment};
 
-use super::{Chance, Desk, Refused, Site, ensure, random, refused, times};
+use super::{Chance, Desk, Guest, Party, Refused, Site, ensure, random, refused, times};
 use crate::api::{DraftLeg, LegKind, MAX_PAYLOAD};
 use crate::config::finality_of;
-use crate::keys::PartyKeys;
 
 /// Who pays whom how much.
 struct Payment<'a> {
-    from: &'a PartyKeys,
-    to: &'a PartyKeys,
+    from: Party<'a>,
+    to: Party<'a>,
     amount: u128,
 }
 
@@ -22,7 +21,7 @@ impl Desk {
     pub(super) fn leg(
         &self,
         asked: &DraftLeg,
-        index: usize,
+        (index, guests): (usize, &[Guest]),
         start: Timestamp,
         chance: Chance<'_>,
     ) -> Result<(Leg, Option<Sealed>), Refused> {
@@ -39,12 +38,14 @@ impl Desk {
                 Terms::Record(commitment)
             }
             LegKind::Transfer => {
-                let Payment { from, to, amount } = self.payment(asked, &path)?;
+                let Payment { from, to, amount } = self.payment(asked, guests, &path)?;
                 let (payer, payee) = (from.account(), to.account());
                 Terms::Transfer(TransferTerms { contract: holder(site), payer, payee, amount })
             }
-            LegKind::Escrow => Terms::Escrow(self.escrow(asked, site, start, &path)?),
-            LegKind::Hashlock => Terms::Hashlock(hashlock(&self.payment(asked, &path)?, asked, start)),
+            LegKind::Escrow => Terms::Escrow(self.escrow(asked, guests, site, start, &path)?),
+            LegKind::Hashlock => {
+                Terms::Hashlock(hashlock(&self.payment(asked, guests, &path)?, asked, start))
+            }
         };
         let leg = Leg {
             ledger: asked.ledger.clone(),
@@ -57,10 +58,15 @@ impl Desk {
         Ok((leg, opening))
     }
 
-    fn payment(&self, asked: &DraftLeg, path: &dyn Fn(&str) -> String) -> Result<Payment<'_>, Refused> {
+    fn payment<'a>(
+        &'a self,
+        asked: &DraftLeg,
+        guests: &'a [Guest],
+        path: &dyn Fn(&str) -> String,
+    ) -> Result<Payment<'a>, Refused> {
         let party = |name: &Option<String>, field: &str| {
             let name = name.as_deref().ok_or_else(|| missing(path(field), "a party's name"))?;
-            self.party(name, &path(field))
+            self.party(guests, name, &path(field))
         };
         let amount = asked.amount.ok_or_else(|| missing(path("amount"), "how much is paid"))?;
         Ok(Payment { from: party(&asked.from, "from")?, to: party(&asked.to, "to")?, amount: amount.0 })
@@ -69,11 +75,12 @@ impl Desk {
     fn escrow(
         &self,
         asked: &DraftLeg,
+        guests: &[Guest],
         site: &Site,
         start: Timestamp,
         path: &dyn Fn(&str) -> String,
     ) -> Result<EscrowTerms, Refused> {
-        let Payment { from, to, amount } = self.payment(asked, path)?;
+        let Payment { from, to, amount } = self.payment(asked, guests, path)?;
         let evidence =
             asked.evidence.as_ref().ok_or_else(|| missing(path("evidence"), "whose word it pays for"))?;
         Ok(EscrowTerms {
@@ -81,23 +88,22 @@ impl Desk {
             payer: from.account(),
             payee: to.account(),
             amount,
-            evidence_key: self.party(&evidence.by, &path("evidence.by"))?.account(),
+            evidence_key: self.party(guests, &evidence.by, &path("evidence.by"))?.account(),
             evidence_deadline: times::instant(evidence.until, start),
             submission_window: evidence.window.0,
         })
     }
 }
 
-/// The keys of a party's account lock it on other ledgers too. T_p stays zero where it is to be filled in.
+/// T_p stays zero where it is to be filled in.
 fn hashlock(payment: &Payment<'_>, asked: &DraftLeg, start: Timestamp) -> HashlockTerms {
-    let key = |keys: &PartyKeys| PublicKey::from(keys.secp256k1().verifying_key());
     HashlockTerms {
         payer: payment.from.account(),
         claimant: payment.to.account(),
         amount: payment.amount,
         timelock: asked.timelock.map_or_else(Timestamp::default, |when| times::instant(when, start)),
-        payer_key: key(payment.from),
-        claimant_key: key(payment.to),
+        payer_key: payment.from.key(),
+        claimant_key: payment.to.key(),
     }
 }
 

@@ -1,10 +1,14 @@
 //! What a draft becomes, and what each bad one is told.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use sofie_ledgers::Profile;
-use sofie_model::{Account, Class, Finality, Rule, Span, Terms, Timestamp, commitment};
+use sofie_model::manifest::Participant;
+use sofie_model::{Account, Class, Digest, Finality, PublicKey, Rule, Span, Terms, Timestamp, commitment};
+use sofie_transaction::Plan;
 
-use super::{Desk, Refused, Resolved, Site};
+use super::{Desk, Guest, Refused, Resolved, Site};
 use crate::api::Draft;
 use crate::config::Config;
 use crate::contracts::Deployment;
@@ -38,6 +42,7 @@ fn desk() -> Desk {
     let config = Config::parse(&text, &folder.path().join("sofie.toml")).unwrap();
     Desk {
         parties: Parties::load(&config).unwrap(),
+        elsewhere: BTreeMap::new(),
         operator: config.node.operator,
         sites: vec![
             site("evm", &[Class::Verifying], true, Finality::Depth(1), [2, 2, 1]),
@@ -62,7 +67,7 @@ fn swap() -> Value {
 fn resolve(desk: &Desk, draft: &Value) -> Result<Resolved, Refused> {
     let draft: Draft = serde_json::from_value(draft.clone()).expect("a draft");
     let mut next = 0;
-    desk.resolve(&draft, NOW, &mut || {
+    desk.resolve(&draft, (Digest([9; 32]), &[]), NOW, &mut || {
         next += 1;
         Ok([next; 32])
     })
@@ -107,6 +112,62 @@ fn records_alone_are_the_operators() {
     assert_eq!(manifest.participants[0].account, operator);
     assert_eq!((manifest.decision.ledger.as_str(), manifest.rule), ("evm", Rule::AtLeast(1)));
     assert_ne!(manifest.legs[0].terms, manifest.legs[1].terms, "each with its own salt");
+}
+
+/// What another node's party puts into a manifest.
+fn dave() -> Guest {
+    let key = k256::ecdsa::SigningKey::from_slice(&[5; 32]).unwrap();
+    let participant = Participant { account: Account::from(key.verifying_key()), hashlock: Digest([6; 32]) };
+    Guest { name: "dave".parse().unwrap(), participant, key: PublicKey::from(key.verifying_key()) }
+}
+
+#[test]
+fn a_guest_takes_part_by_what_its_node_has_said() {
+    let desk =
+        Desk { elsewhere: BTreeMap::from([("dave".parse().unwrap(), "dave-co".parse().unwrap())]), ..desk() };
+    let pays = |from: &str, to: &str| json!({ "ledger": "evm", "kind": "transfer", "from": from, "to": to, "amount": "5" });
+    let submit = |draft: Value| {
+        let draft: Draft = serde_json::from_value(draft).unwrap();
+        let guests = desk.guests_of(&draft).unwrap_or_default();
+        let resolved = desk.resolve(&draft, (Digest([9; 32]), &[dave()]), NOW, &mut || Ok([1; 32]));
+        (guests.into_iter().map(|(name, field)| format!("{field} {name}")).collect::<Vec<_>>(), resolved)
+    };
+    let (guests, resolved) =
+        submit(json!({ "deadline": "30s", "legs": [pays("alice", "dave"), pays("dave", "alice")] }));
+    assert_eq!(guests, ["legs[0].to dave"]);
+    let Plan { manifest, acts_for, .. } = resolved.unwrap().plan;
+    assert_eq!((manifest.participants[1], acts_for), (dave().participant, vec![0]));
+    assert_eq!(manifest.nonce, Digest([9; 32]));
+    let Terms::Transfer(terms) = &manifest.legs[1].terms else { panic!("{:?}", manifest.legs[1]) };
+    assert_eq!(terms.payer, dave().participant.account);
+
+    let mut swap = swap();
+    swap["legs"][1]["from"] = json!("dave");
+    for (draft, told) in [
+        (
+            swap,
+            "legs[1].kind: is a hashlock between parties of two nodes, which is not carried yet; pay by a transfer \
+                on a ledger that both reach",
+        ),
+        (
+            json!({ "deadline": "30s", "participants": ["dave"], "legs": [pays("dave", "alice")] }),
+            "participants: no party of this node takes part; name one of its own, or submit the draft at the node of \
+             one that does",
+        ),
+        (json!({ "deadline": "30s", "participants": ["alice"], "legs": [pays("alice", "dave")] }), "taken"),
+        (
+            json!({ "deadline": "30s", "participants": ["alice", "dave"], "legs": [pays("bob", "dave")] }),
+            "legs[0].from: pays without being asked: name it among the participants, which other nodes demand",
+        ),
+        (
+            json!({ "deadline": "30s", "legs": [pays("alice", "dvae")] }),
+            "legs[0].to: this node has no party \"dvae\"; it has alice, bob, carol, operator, and its peers have dave \
+             (dave-co); did you mean \"dave\"?",
+        ),
+    ] {
+        let got = submit(draft).1.map_or_else(|refused| refused.to_string(), |_| "taken".into());
+        assert_eq!(got, told);
+    }
 }
 
 /// A place in the swap, what stands there instead, and the whole refusal.

@@ -1,22 +1,19 @@
-//! Takes a draft: resolved, checked, begun once.
+//! Takes a draft: resolved, checked, begun once; or proposed once to the nodes of the parties whose keys are elsewhere.
 
+use futures::future::join_all;
 use sofie_audit::receipt::Sealed;
-use sofie_model::{LegId, Txid, canonical};
+use sofie_model::{Digest, Txid};
 
-use crate::api::{
-    ApiError, Draft, DraftLeg, ErrorKind, Federation, LegKind, MAX_PAYLOAD, Opening, Transaction, Violation,
-};
+use super::{internal, view};
+use crate::api::{ApiError, Draft, DraftLeg, ErrorKind, Federation, LegKind, Transaction, Violation};
 use crate::auditor::Note;
 use crate::clock;
 use crate::contracts::random;
-use crate::drafts::{self, Refused, Resolved, Submitted};
-use crate::journal::{Entry, JournalError};
+use crate::drafts::{self, Guest, Refused, Resolved, Submitted};
+use crate::openings;
+use crate::peers::PeerError;
+use crate::peers::message::Opening as Shown;
 use crate::runtime::Runtime;
-
-/// Facts of this group hold what opens the commitments of record legs, by transaction and leg.
-const OPENINGS: &str = "opening";
-/// The longest stored fact.
-const MAX_BYTES: usize = MAX_PAYLOAD + 128;
 
 pub(super) async fn submit(node: &Runtime, draft: Draft) -> Result<Transaction, ApiError> {
     let Some(key) = draft.idempotency_key.clone() else {
@@ -39,18 +36,69 @@ pub(super) async fn submit(node: &Runtime, draft: Draft) -> Result<Transaction, 
 }
 
 async fn begin(node: &Runtime, draft: &Draft, key: Option<String>) -> Result<Txid, ApiError> {
-    let Resolved { plan, openings } = node.desk().resolve(draft, clock::now(), &mut random)?;
+    let nonce = random().map(Digest).map_err(|error| internal(&error))?;
+    let guests = enquire(node, draft, nonce).await?;
+    let resolved = node.desk().resolve(draft, (nonce, &guests), clock::now(), &mut random)?;
+    let Resolved { plan, openings: opened } = resolved;
     let txid = plan.manifest.txid();
     let submitted = Submitted { draft: drafts::digest(draft), txid };
-    let opening = |(leg, sealed)| Entry::Fact {
-        group: OPENINGS,
-        key: opening_key(txid, leg),
-        value: canonical::encode::<Sealed>(&sealed),
-    };
-    let entries = openings.into_iter().map(opening).chain(key.map(|key| submitted.entry(key))).collect();
+    let entries = opened.iter().map(|(leg, sealed)| openings::entry(txid, *leg, sealed));
+    let entries = entries.chain(key.map(|key| submitted.entry(key))).collect();
     let notes = vec![Note::about(txid.0, "submitted", true, summary(draft))];
-    node.transactions().begin(plan, entries, notes).await?;
+    if plan.acts_for.len() == plan.manifest.participants.len() {
+        node.transactions().begin(plan, entries, notes).await?;
+    } else {
+        let shown = opened.into_iter().map(|(leg, Sealed { payload, salt })| Shown { leg, salt, payload });
+        node.peers()
+            .propose(plan, shown.collect(), entries, notes)
+            .await
+            .map_err(|error| not_won(&error))??;
+    }
     Ok(txid)
+}
+
+/// Asks the peers under which hash their parties take part, all at once.
+async fn enquire(node: &Runtime, draft: &Draft, nonce: Digest) -> Result<Vec<Guest>, ApiError> {
+    let wanted = node.desk().guests_of(draft)?;
+    let asked = wanted.into_iter().map(async |(name, field)| {
+        let account = node.peers().account_of(name.as_str()).unwrap_or_default();
+        match node.peers().enquire(account, nonce).await {
+            Ok((participant, key)) => Ok(Guest { name, participant, key }),
+            Err(error) => {
+                let failed = not_won(&error);
+                let detail = format!("{field}: for {name}, {}", failed.detail);
+                Err(ApiError { detail, ..failed })
+            }
+        }
+    });
+    join_all(asked).await.into_iter().collect()
+}
+
+/// Nothing was begun by a peer that does not take part.
+fn not_won(error: &PeerError) -> ApiError {
+    let (kind, next) = match error {
+        PeerError::Silent { .. } => (
+            ErrorKind::Unavailable,
+            "see whether its node runs, is reached there, and has this node as a [[peer]]; then submit the draft again: \
+             nothing was begun",
+        ),
+        PeerError::Forged { .. } => (
+            ErrorKind::Refused,
+            "compare key under [[peer]] with what its operator tells you; nothing was begun",
+        ),
+        PeerError::Unwilling { .. } => (ErrorKind::Refused, "ask its operator; nothing was begun"),
+        PeerError::Nobody { .. } => {
+            (ErrorKind::Invalid, "add it to [peer.parties] of its node; nothing was begun")
+        }
+        PeerError::TooMany => (
+            ErrorKind::TooMany,
+            "wait until some have begun or are past their deadline (`sofie tx ls`); nothing was begun",
+        ),
+        PeerError::TooLarge { .. } => {
+            (ErrorKind::Invalid, "record digests in place of long payloads; nothing was begun")
+        }
+    };
+    ApiError::new(kind, "a party of another node is not won", error.to_string()).next(next)
 }
 
 /// What is asked for, in a line. A payload is not told: the record of the audit log outlives it.
@@ -67,24 +115,14 @@ fn summary(draft: &Draft) -> String {
     draft.legs.iter().map(leg).collect::<Vec<_>>().join(", ")
 }
 
-/// Adds what opens the commitments of the record legs that were submitted here.
+/// Adds what opens the commitments of the record legs that were submitted or shown here.
 pub(super) fn show_openings(node: &Runtime, shown: &mut Transaction) -> Result<(), ApiError> {
     let reader = node.journal().reader()?;
     for leg in &mut shown.legs {
-        let Some(bytes) = reader.fact(OPENINGS, &opening_key(shown.id, leg.leg))? else { continue };
-        let corrupt = |e: &dyn std::fmt::Display| {
-            let what = format!("what opens {} of {}: {e}", leg.leg, shown.id);
-            JournalError::Corrupt { path: reader.path().to_owned(), what }
-        };
-        let sealed: Sealed = canonical::decode(&bytes, MAX_BYTES).map_err(|e| corrupt(&e))?;
-        let payload = String::from_utf8(sealed.payload).map_err(|e| corrupt(&e))?;
-        leg.opening = Some(Opening { payload, salt: sealed.salt });
+        leg.opening = openings::read(&reader, shown.id, leg.leg)?
+            .map(|Sealed { payload, salt }| view::opening(&payload, salt));
     }
     Ok(())
-}
-
-fn opening_key(txid: Txid, leg: LegId) -> String {
-    format!("{txid} {}", leg.0)
 }
 
 fn used(key: &str, txid: Txid) -> ApiError {

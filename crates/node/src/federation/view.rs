@@ -2,15 +2,17 @@
 
 use futures::{Stream, stream};
 use sofie_market::Phase;
-use sofie_model::{Decision, Digest, Evidence, Terms, Txid};
+use sofie_model::{Account, Decision, Digest, Evidence, LegId, Salt, Terms, Txid};
 use sofie_transaction::{Leg, State};
 
 use crate::api::{
-    Amount, At, Contract, ContractState, Deadlines, LegSlack, LegStatus, Step, Transaction, Verdict,
+    Amount, At, Contract, ContractState, Deadlines, LegSlack, LegStatus, Opening, Payment, Proposal, Step,
+    Transaction, Verdict,
 };
 use crate::auditor;
 use crate::contracts::Driven;
 use crate::journal::{JournalError, Reader};
+use crate::peers::{Pending, Standing};
 use crate::runtime::Runtime;
 use crate::slack::Slack;
 
@@ -143,7 +145,59 @@ pub(super) fn next(driven: &Driven) -> String {
     }
 }
 
-pub(crate) fn transaction(state: &State, label: String, steps: Vec<Step>) -> Transaction {
+/// A party's name by its account.
+pub(crate) type NameOf<'a> = &'a dyn Fn(Account) -> String;
+
+/// What has not begun.
+pub(crate) fn proposal(
+    pending: &Pending,
+    label: String,
+    name_of: NameOf<'_>,
+    steps: Vec<Step>,
+) -> Transaction {
+    let (phase, next) = match (pending.standing, &pending.peer) {
+        (Standing::Proposed, Some(_)) => ("proposed", "sofie tx agree, or sofie tx decline"),
+        (Standing::Proposed, None) => ("proposed", "nothing: it begins once every peer has agreed"),
+        (Standing::Declined, _) => ("declined", "nothing: it never begins"),
+        (Standing::Expired, Some(_)) => ("expired", "nothing: its peer must propose it anew"),
+        (Standing::Expired, None) => ("expired", "submit the draft again, with a later deadline"),
+    };
+    let manifest = &pending.manifest;
+    let participants = manifest.participants.iter().map(|one| name_of(one.account));
+    let shown = |leg: LegId| pending.openings.iter().find(|opening| opening.leg == leg);
+    let leg = |(id, leg)| LegStatus {
+        opening: shown(id).map(|shown| opening(&shown.payload, shown.salt)),
+        ..leg_status(id, leg, phase, Vec::new(), name_of)
+    };
+    Transaction {
+        id: pending.txid,
+        phase: phase.into(),
+        label,
+        proposal: Some(Proposal {
+            by: pending.peer.clone(),
+            participants: participants.collect(),
+            why: pending.why.clone(),
+            next: next.into(),
+        }),
+        decision: None,
+        deadline: At(manifest.deadline),
+        grace_end: At(manifest.grace_end()),
+        legs: manifest.legs().map(leg).collect(),
+        steps,
+    }
+}
+
+/// What a record says. It was looked at for being a text when it was taken.
+pub(super) fn opening(payload: &[u8], salt: Salt) -> Opening {
+    Opening { payload: String::from_utf8_lossy(payload).into_owned(), salt }
+}
+
+pub(crate) fn transaction(
+    state: &State,
+    label: String,
+    name_of: NameOf<'_>,
+    steps: Vec<Step>,
+) -> Transaction {
     use sofie_transaction::Phase;
     let phase = match state.phase() {
         Phase::Preparing => "preparing",
@@ -164,6 +218,7 @@ pub(crate) fn transaction(state: &State, label: String, steps: Vec<Step>) -> Tra
         id: state.txid(),
         phase: phase.into(),
         label,
+        proposal: None,
         decision,
         deadline: At(state.manifest().deadline),
         grace_end: At(state.manifest().grace_end()),
@@ -171,7 +226,10 @@ pub(crate) fn transaction(state: &State, label: String, steps: Vec<Step>) -> Tra
             .manifest()
             .legs()
             .zip(state.legs())
-            .map(|((id, leg), known)| leg_status(id, leg, known))
+            .map(|((id, leg), known)| {
+                let (state, evidence) = how_far(known);
+                leg_status(id, leg, state, evidence, name_of)
+            })
             .collect(),
         steps,
     }
@@ -186,24 +244,40 @@ pub(super) fn slack(slack: &Slack) -> LegSlack {
     }
 }
 
-fn leg_status(id: sofie_model::LegId, leg: &sofie_model::Leg, known: &Leg) -> LegStatus {
-    let (state, evidence): (&str, Vec<Evidence>) = match known {
+fn how_far(known: &Leg) -> (&'static str, Vec<Evidence>) {
+    match known {
         Leg::Open => ("intended", Vec::new()),
         Leg::Prepared(evidence) => ("prepared", vec![evidence.clone()]),
         Leg::Refused(_) => ("refused", Vec::new()),
         Leg::Closed { applied: true, evidence } => ("applied", evidence.iter().cloned().collect()),
         Leg::Closed { applied: false, evidence } => ("reverted", evidence.iter().cloned().collect()),
+    }
+}
+
+fn leg_status(
+    id: LegId,
+    leg: &sofie_model::Leg,
+    state: &str,
+    evidence: Vec<Evidence>,
+    name_of: NameOf<'_>,
+) -> LegStatus {
+    let pays = |from, to, amount| Payment { from: name_of(from), to: name_of(to), amount: Amount(amount) };
+    let (payment, timelock) = match &leg.terms {
+        Terms::Transfer(terms) => (Some(pays(terms.payer, terms.payee, terms.amount)), None),
+        Terms::Escrow(terms) => (Some(pays(terms.payer, terms.payee, terms.amount)), None),
+        Terms::Hashlock(terms) => {
+            (Some(pays(terms.payer, terms.claimant, terms.amount)), Some(At(terms.timelock)))
+        }
+        Terms::Record(_) => (None, None),
     };
     LegStatus {
         leg: id,
         ledger: leg.ledger.clone(),
         class: leg.class,
         state: state.into(),
+        payment,
         evidence,
-        timelock: match &leg.terms {
-            Terms::Hashlock(terms) => Some(At(terms.timelock)),
-            _ => None,
-        },
+        timelock,
         slack: None,
         opening: None,
     }

@@ -10,11 +10,11 @@ use axum::{
 use sofie_model::Txid;
 
 use super::{
-    body::{Place, Raw, Segment},
+    body::{self, Place, Raw, Segment},
     state::{Shared, to_the_end},
 };
-use crate::api::{ApiError, Neighbours};
-use crate::peers::{Incoming, envelope};
+use crate::api::{ApiError, Decline, Neighbours, Transaction};
+use crate::peers::{Incoming, Word, envelope};
 
 /// Where messages come in.
 pub(super) const PATH: &str = envelope::PATH;
@@ -24,7 +24,7 @@ const FIELDS: [&str; 3] = ["content-digest", "signature-input", "signature"];
 /// `GET /api/v1/peers`
 #[utoipa::path(
     get, path = "/api/v1/peers", tag = "peers", operation_id = "peers",
-    summary = "The nodes of others, this node as they must know it, and the proposals that have not begun",
+    summary = "The nodes of others, and this node as they must know it",
     responses((status = 200, description = "All of them", body = Neighbours))
 )]
 pub(super) async fn peers(State(door): State<Shared>) -> Result<axum::Json<Neighbours>, ApiError> {
@@ -74,31 +74,41 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = String> 
 /// `POST /api/v1/transactions/{txid}/agree`
 #[utoipa::path(
     post, path = "/api/v1/transactions/{txid}/agree", tag = "peers", operation_id = "agree",
-    summary = "Agree to what another node proposes and the owner's rule does not decide",
+    summary = "Agree to what another node proposes and the owner's rule does not decide; said again, it changes nothing",
     params(("txid" = String, Path, description = "64 hexadecimal digits")),
-    responses((status = 200, description = "It has begun; what else waits", body = Neighbours))
+    responses((status = 200, description = "It has begun", body = Transaction))
 )]
 pub(super) async fn agree(
-    State(door): State<Shared>,
-    Place(slot): Place,
+    state: State<Shared>,
+    place: Place,
     Segment(txid): Segment<Txid>,
-) -> Result<axum::Json<Neighbours>, ApiError> {
-    let federation = Arc::clone(&door.federation);
-    to_the_end(slot, async move { federation.decide_proposal(txid, true).await }).await.map(axum::Json)
+) -> Result<axum::Json<Transaction>, ApiError> {
+    decide(state, place, txid, Word::Agree).await
 }
 
 /// `POST /api/v1/transactions/{txid}/decline`
 #[utoipa::path(
     post, path = "/api/v1/transactions/{txid}/decline", tag = "peers", operation_id = "decline",
-    summary = "Decline what another node proposes",
+    summary = "Decline what another node proposes, which is told why; said again, it changes nothing",
     params(("txid" = String, Path, description = "64 hexadecimal digits")),
-    responses((status = 200, description = "It will not begin; what else waits", body = Neighbours))
+    request_body = Decline,
+    responses((status = 200, description = "It will not begin", body = Transaction))
 )]
 pub(super) async fn decline(
+    state: State<Shared>,
+    place: Place,
+    Segment(txid): Segment<Txid>,
+    body::Json(Decline { reason }): body::Json<Decline>,
+) -> Result<axum::Json<Transaction>, ApiError> {
+    decide(state, place, txid, Word::Decline(reason)).await
+}
+
+async fn decide(
     State(door): State<Shared>,
     Place(slot): Place,
-    Segment(txid): Segment<Txid>,
-) -> Result<axum::Json<Neighbours>, ApiError> {
+    txid: Txid,
+    word: Word,
+) -> Result<axum::Json<Transaction>, ApiError> {
     let federation = Arc::clone(&door.federation);
-    to_the_end(slot, async move { federation.decide_proposal(txid, false).await }).await.map(axum::Json)
+    to_the_end(slot, async move { federation.decide_proposal(txid, word).await }).await.map(axum::Json)
 }

@@ -24,11 +24,11 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// `POST /api/v1/transactions`
 #[utoipa::path(
     post, path = "/api/v1/transactions", tag = "transactions", operation_id = "submit",
-    summary = "Begin a transaction on several ledgers; sent again with the same Idempotency-Key it begins nothing new",
+    summary = "Begin a transaction on several ledgers, or propose it to the nodes of others; sent again with the same Idempotency-Key it begins nothing new",
     params(("Idempotency-Key" = Option<String>, Header,
         description = "The client's name for this request; the same as `idempotency_key` in the draft")),
     request_body = Draft,
-    responses((status = 202, description = "It runs; its URL is in Location", body = Transaction))
+    responses((status = 202, description = "It runs, or is proposed; its URL is in Location", body = Transaction))
 )]
 pub(super) async fn submit(
     State(door): State<Shared>,
@@ -60,7 +60,7 @@ fn with_key(draft: Draft, headers: &HeaderMap) -> Result<Draft, ApiError> {
 /// `GET /api/v1/transactions`
 #[utoipa::path(
     get, path = "/api/v1/transactions", tag = "transactions", operation_id = "transactions",
-    summary = "All transactions, the newest first",
+    summary = "The proposals that have not begun, then all transactions, the newest first",
     responses((status = 200, description = "All transactions", body = Vec<Transaction>))
 )]
 pub(super) async fn transactions(State(door): State<Shared>) -> Result<Json<Vec<Transaction>>, ApiError> {

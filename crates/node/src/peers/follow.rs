@@ -21,10 +21,7 @@ impl Peers {
     /// Begins to accompany `handle`, if participants of it live elsewhere.
     pub(super) fn follow(&self, handle: Handle<State>) {
         let state = handle.state();
-        let theirs = |peer: &&Peer| {
-            let lives_there = |account| peer.parties.values().any(|known| *known == account);
-            state.manifest().participants.iter().any(|one| lives_there(one.account))
-        };
+        let theirs = |peer: &&Peer| state.manifest().participants.iter().any(|one| peer.has(one.account));
         for peer in self.0.peers.iter().filter(theirs) {
             tokio::spawn(self.clone().tell(peer.clone(), handle.clone()));
         }

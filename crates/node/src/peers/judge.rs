@@ -1,7 +1,7 @@
 //! Whether this node's parties take part in what a peer proposes: first what no owner would want, which is declined;
 //! then the owner's rule, which says what needs a person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sofie_ledgers::{LedgerError, Status};
@@ -11,6 +11,7 @@ use sofie_model::{
 use sofie_transaction::Plan;
 
 use super::message::Opening;
+use crate::api::MAX_PAYLOAD;
 use crate::config::Peer;
 use crate::executor::Ledgers;
 use crate::parties::{Parties, enquired};
@@ -50,8 +51,8 @@ impl Bench<'_> {
             return Err("a hashlock leg between two nodes is not carried yet".into());
         }
         let acts_for = self.ours(manifest)?;
-        self.pays_only_as_participant(manifest)?;
-        self.opens(manifest, openings)?;
+        Self::pays_only_as_participant(manifest)?;
+        Self::opens(manifest, openings)?;
         self.ledgers_agree(manifest).await?;
         let decision = self.ledger(&manifest.decision.ledger)?.profile();
         let decision_time = decision.inclusion + decision.finalises;
@@ -60,7 +61,7 @@ impl Bench<'_> {
                 "the deadline leaves less than the {decision_time} that a decision may take"
             ));
         }
-        let person = self.person(manifest);
+        let person = self.person(manifest, openings);
         Ok(Judged { plan: Plan { manifest: manifest.clone(), acts_for, decision_time, pivot: None }, person })
     }
 
@@ -68,13 +69,14 @@ impl Bench<'_> {
     fn ours(&self, manifest: &Manifest) -> Result<Vec<u16>, String> {
         let mut ours = Vec::new();
         for (who, participant) in (0..).zip(&manifest.participants) {
-            match self.parties.with_account(participant.account) {
+            // One that the peer may not know is to it like one that is not here.
+            let here = self.parties.with_account(participant.account);
+            match here.filter(|keys| self.peer.may_know(keys.name())) {
                 Some(keys) => {
                     let secret = enquired(keys, self.peer.key.as_bytes(), manifest.nonce);
                     if Digest::sha256(secret.as_bytes()) != participant.hashlock {
                         return Err(format!(
-                            "the hashlock of {} is not the one that was enquired",
-                            keys.name()
+                            "the hashlock of participant {who} is not the one that was enquired"
                         ));
                     }
                     ours.push(who);
@@ -83,37 +85,37 @@ impl Bench<'_> {
                 None => return Err(format!("participant {who} is of no node that is known here")),
             }
         }
-        let theirs = |account: &Account| self.peer.parties.values().any(|known| known == account);
         match ours.is_empty() {
             true => Err("no participant lives here".into()),
-            false if !manifest.participants.iter().any(|one| theirs(&one.account)) => {
+            false if !manifest.participants.iter().any(|one| self.peer.has(one.account)) => {
                 Err(format!("no party of peer {} takes part", self.peer.name))
             }
             false => Ok(ours),
         }
     }
 
-    /// Who pays must be asked before COMMIT.
-    fn pays_only_as_participant(&self, manifest: &Manifest) -> Result<(), String> {
+    /// Who pays must be asked before COMMIT, wherever its key is.
+    fn pays_only_as_participant(manifest: &Manifest) -> Result<(), String> {
         for (id, leg) in manifest.legs() {
-            let Some((payer, _)) = payment(&leg.terms) else { continue };
-            let asked = manifest.participants.iter().any(|one| one.account == payer);
-            if self.parties.with_account(payer).is_some() && !asked {
-                return Err(format!(
-                    "{id} is paid by {}, who is no participant",
-                    self.parties.name_of(payer)
-                ));
+            let Some(payer) = leg.terms.payer() else { continue };
+            if !manifest.participants.iter().any(|one| one.account == payer) {
+                return Err(format!("{id} is paid by {payer}, who is no participant"));
             }
         }
         Ok(())
     }
 
-    fn opens(&self, manifest: &Manifest, openings: &[Opening]) -> Result<(), String> {
-        for opening in openings {
-            let commitment = commitment::commit(&opening.salt, &opening.payload);
-            let opened = manifest.leg(opening.leg).map(|leg| &leg.terms);
-            if opened != Some(&Terms::Record(commitment)) {
-                return Err(format!("what is said to open {} does not", opening.leg));
+    /// What is shown of a record is what its commitment holds: once for each leg, and a text.
+    fn opens(manifest: &Manifest, openings: &[Opening]) -> Result<(), String> {
+        let mut shown = BTreeSet::new();
+        for Opening { leg, salt, payload } in openings {
+            let commitment = commitment::commit(salt, payload);
+            let opened = manifest.leg(*leg).map(|leg| &leg.terms);
+            if opened != Some(&Terms::Record(commitment)) || !shown.insert(*leg) {
+                return Err(format!("what is said to open {leg} does not"));
+            }
+            if payload.len() > MAX_PAYLOAD || std::str::from_utf8(payload).is_err() {
+                return Err(format!("{leg} records no text of at most {MAX_PAYLOAD} bytes"));
             }
         }
         Ok(())
@@ -145,7 +147,15 @@ impl Bench<'_> {
 
     async fn fits(&self, ledger: &LedgerId, operation: &Operation) -> Result<Status, String> {
         let found: Result<Status, LedgerError> = self.ledger(ledger)?.status(operation, None).await;
-        match found.map_err(|error| error.to_string())? {
+        // What its operator must know of a ledger that does not answer is not for a peer's ears.
+        let told = |error: LedgerError| match error {
+            LedgerError::Transient { .. } | LedgerError::Nonsense { .. } => {
+                tracing::warn!(%error, peer = %self.peer.name, "a proposal cannot be judged");
+                format!("{ledger} does not answer here now; propose it again later")
+            }
+            LedgerError::Refused { .. } | LedgerError::Unsupported { .. } => error.to_string(),
+        };
+        match found.map_err(told)? {
             Status::Refused { reason } => Err(format!("{ledger}: {reason}")),
             status => Ok(status),
         }
@@ -156,12 +166,18 @@ impl Bench<'_> {
     }
 
     /// The owner's rule ([`Peer::automatic`]).
-    fn person(&self, manifest: &Manifest) -> Option<String> {
+    fn person(&self, manifest: &Manifest, openings: &[Opening]) -> Option<String> {
         if manifest.rule != Rule::All {
             return Some("not every leg must take effect".into());
         }
         if manifest.deadline > self.now + AUTOMATIC_WITHIN {
             return Some(format!("its deadline is more than {AUTOMATIC_WITHIN} away"));
+        }
+        let hidden = manifest.legs().find(|(id, leg)| {
+            matches!(leg.terms, Terms::Record(_)) && openings.iter().all(|opening| opening.leg != *id)
+        });
+        if let Some((id, _)) = hidden {
+            return Some(format!("what {id} records is not shown"));
         }
         let mut paid = payments(manifest, self.parties);
         for (ledger, sum) in &mut paid {

@@ -202,6 +202,19 @@ impl Message {
 }
 
 impl Reply {
+    /// A word for logs.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Answer { .. } => "answer",
+            Self::Agreed { .. } => "agreed",
+            Self::Waiting { .. } => "waiting",
+            Self::Declined { .. } => "declined",
+            Self::Taken => "taken",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -235,10 +248,10 @@ pub fn agreement(txid: Txid) -> Digest {
     Digest::of("sofie.agreed.v1", &[txid.0.as_bytes()])
 }
 
-/// No longer a reason than a person reads.
+/// No longer a reason than a person reads, and nothing in it that would steer a terminal.
 #[must_use]
 pub fn shortened(reason: &str) -> String {
-    reason.chars().take(MAX_REASON).collect()
+    reason.chars().take(MAX_REASON).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

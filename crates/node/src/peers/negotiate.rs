@@ -5,21 +5,25 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::join_all;
+use k256::ecdsa::VerifyingKey;
+use sofie_audit::receipt::Sealed;
 use sofie_model::attestation::{recover, sign};
 use sofie_model::manifest::Participant;
-use sofie_model::{Account, Digest, LedgerId, Manifest, Txid};
+use sofie_model::{Account, Digest, LedgerId, Manifest, PublicKey, Txid};
 use sofie_transaction::Plan;
 
 use super::envelope::keyid;
 use super::judge::{Bench, Judged, payments};
-use super::message::{Agreement, Message, Opening, Reply, agreement};
+use super::message::{Agreement, MAX_MESSAGE, Message, Opening, Reply, agreement, shortened};
 use super::proposals::{Proposal, Proposals, Stand};
 use super::{PeerError, Peers};
+use crate::api::At;
 use crate::auditor::Note;
 use crate::clock;
 use crate::config::Peer;
 use crate::drive::Handle;
 use crate::journal::{Entry, JournalError};
+use crate::openings;
 
 /// The first wait before a proposal is made again.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -39,10 +43,11 @@ impl Peers {
         if let Some(state) = self.0.transactions.state(txid)? {
             return Ok(self.agreed(state.manifest()));
         }
-        match self.0.proposals.get(txid).map(|waiting| waiting.stand) {
-            Some(Stand::DeclinedHere) => return Ok(declined("its owner has declined")),
-            Some(Stand::Theirs { why, .. }) => return Ok(Reply::Waiting { txid, reason: why }),
-            Some(Stand::Ours) | None => {}
+        match self.0.proposals.get(txid).map(|kept| (kept.expired(clock::now()), kept.stand)) {
+            Some((_, Stand::Declined { why, .. })) => return Ok(declined(&why)),
+            Some((true, Stand::Theirs { .. })) => return Ok(declined("its deadline has passed")),
+            Some((false, Stand::Theirs { .. })) => return Ok(waiting(txid)),
+            Some((_, Stand::Ours | Stand::GivenUp { .. })) | None => {}
         }
         let judged = match self.judge(peer, &manifest, &openings).await? {
             Ok(judged) => judged,
@@ -53,7 +58,7 @@ impl Peers {
             }
         };
         match judged.person.clone() {
-            None => self.agree_to(peer, judged.plan, "by the owner's rule").await,
+            None => self.agree_to(peer, judged.plan, openings, "by the owner's rule").await,
             Some(why) => self.ask_owner(peer, judged, openings, why).await,
         }
     }
@@ -88,8 +93,7 @@ impl Peers {
     fn outstanding(&self, peer: &Peer) -> BTreeMap<LedgerId, u128> {
         let mut sums: BTreeMap<LedgerId, u128> = BTreeMap::new();
         for state in self.0.transactions.all_live().iter().map(Handle::state) {
-            let theirs = |account| peer.parties.values().any(|known| *known == account);
-            if !state.manifest().participants.iter().any(|one| theirs(one.account)) {
+            if !state.manifest().participants.iter().any(|one| peer.has(one.account)) {
                 continue;
             }
             for (ledger, amount) in payments(state.manifest(), &self.0.parties) {
@@ -111,23 +115,35 @@ impl Peers {
         let stand = Stand::Theirs { peer: Digest(peer.key.to_bytes()), why: why.clone() };
         let proposal = Proposal { stand, plan: judged.plan, openings };
         let Some(entries) = self.0.proposals.put(txid, proposal, now) else {
-            return Ok(declined("too many proposals wait for this node's owner"));
+            return Ok(declined("too many of its proposals wait for this node's owner"));
         };
         let note = Note::about(txid.0, "proposed", true, format!("by peer {}: {why}", peer.name));
         self.0.auditor.keep(entries, vec![note], now).await?;
-        Ok(Reply::Waiting { txid, reason: why })
+        Ok(waiting(txid))
     }
 
     /// Begins here, and says so. The caller holds the lock of the proposals.
-    async fn agree_to(&self, peer: &Peer, plan: Plan, by: &str) -> Result<Reply, JournalError> {
+    async fn agree_to(
+        &self,
+        peer: &Peer,
+        plan: Plan,
+        shown: Vec<Opening>,
+        by: &str,
+    ) -> Result<Reply, JournalError> {
         let manifest = plan.manifest.clone();
         let txid = manifest.txid();
-        let with = vec![
+        let mut with = vec![
             Proposals::agreed_entry(&keyid(&peer.key), manifest.nonce, txid),
-            self.0.proposals.take(txid),
+            Proposals::begun_entry(txid),
         ];
+        with.extend(
+            shown
+                .into_iter()
+                .map(|Opening { leg, salt, payload }| openings::entry(txid, leg, &Sealed { payload, salt })),
+        );
         let note = Note::about(txid.0, "agreed", true, format!("with peer {}, {by}", peer.name));
         let handle = self.0.transactions.begin(plan, with, vec![note]).await?;
+        self.0.proposals.begun(txid);
         self.follow(handle);
         Ok(self.agreed(&manifest))
     }
@@ -142,33 +158,86 @@ impl Peers {
         Reply::Agreed { txid, signatures: signed.collect() }
     }
 
-    /// The owner's word on a proposal that waits for it: agrees or declines. `None`: none waits under this name.
+    /// The owner's word on a proposal that waits for it; said again, it changes nothing. `None`: nothing of this name is
+    /// known here. `Some(Err(_))` says why the word comes to nothing.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub async fn decide(&self, txid: Txid, agree: bool) -> Result<Option<Result<(), String>>, JournalError> {
+    pub async fn decide(&self, txid: Txid, word: Word) -> Result<Option<Result<(), String>>, JournalError> {
         let _one_at_a_time = self.0.proposals.agreeing.lock().await;
-        let Some(Proposal { stand: Stand::Theirs { peer, .. }, plan, openings }) = self.0.proposals.get(txid)
-        else {
-            return Ok(None);
+        if self.0.transactions.state(txid)?.is_some() {
+            let begun = "it has begun; it is for its decision ledger to say what becomes of it";
+            return Ok(Some(if word == Word::Agree { Ok(()) } else { Err(begun.into()) }));
+        }
+        let Some(proposal) = self.0.proposals.get(txid) else { return Ok(None) };
+        let (peer, why) = match (&proposal.stand, &word) {
+            (Stand::Declined { .. }, Word::Decline(_)) => return Ok(Some(Ok(()))),
+            (Stand::Declined { why, .. }, Word::Agree) => return Ok(Some(Err(why.clone()))),
+            (Stand::GivenUp { why }, _) => return Ok(Some(Err(format!("it came to nothing: {why}")))),
+            (Stand::Ours, _) => return Ok(Some(Err("this node proposes it: its peers decide".into()))),
+            (Stand::Theirs { peer, why }, _) => (*peer, why.clone()),
         };
+        if proposal.expired(clock::now()) {
+            return Ok(Some(Err(format!("its deadline {} has passed", At(proposal.plan.manifest.deadline)))));
+        }
         let Some(peer) = self.with_key(peer.as_bytes()) else {
             return Ok(Some(Err("its peer is no longer in the configuration".into())));
         };
-        if !agree {
-            let proposal = Proposal { stand: Stand::DeclinedHere, plan, openings };
-            let note = Note::about(txid.0, "declined", true, format!("to peer {}, by the owner", peer.name));
-            let entries = self.0.proposals.put(txid, proposal, clock::now()).unwrap_or_default();
-            self.0.auditor.keep(entries, vec![note], clock::now()).await?;
-            return Ok(Some(Ok(())));
-        }
-        // Time has passed: what was right to ask may be wrong to begin.
-        match self.judge(peer, &plan.manifest, &openings).await? {
-            Ok(judged) => {
-                self.agree_to(peer, judged.plan, "by the owner").await?;
+        match word {
+            Word::Decline(reason) => {
+                let reason = Some(shortened(&reason)).filter(|reason| !reason.is_empty());
+                let told = reason.map_or_else(
+                    || "its owner has declined".to_owned(),
+                    |reason| format!("its owner has declined: {reason}"),
+                );
+                let note = format!("to peer {}, which waited because {why}: {told}", peer.name);
+                self.close(txid, proposal, peer, told, note).await?;
                 Ok(Some(Ok(())))
             }
-            Err(why) => Ok(Some(Err(why))),
+            // Time has passed: what was right to ask may be wrong to begin.
+            Word::Agree => match self.judge(peer, &proposal.plan.manifest, &proposal.openings).await? {
+                Ok(judged) => {
+                    self.agree_to(peer, judged.plan, proposal.openings, "by the owner").await?;
+                    Ok(Some(Ok(())))
+                }
+                Err(why) => Ok(Some(Err(why))),
+            },
+        }
+    }
+
+    /// Closes a peer's proposal: it is declined from now on.
+    async fn close(
+        &self,
+        txid: Txid,
+        proposal: Proposal,
+        peer: &Peer,
+        why: String,
+        note: String,
+    ) -> Result<(), JournalError> {
+        let now = clock::now();
+        let stand = Stand::Declined { peer: Digest(peer.key.to_bytes()), why };
+        let entries = self.0.proposals.put(txid, Proposal { stand, ..proposal }, now).unwrap_or_default();
+        self.0.auditor.keep(entries, vec![Note::about(txid.0, "declined", false, note)], now).await
+    }
+
+    /// A peer takes back what it proposed and nobody here has agreed to. `None`: nothing of it waits.
+    pub(super) async fn withdrawn(
+        &self,
+        peer: &Peer,
+        txid: Txid,
+        reason: &str,
+    ) -> Result<Option<Reply>, JournalError> {
+        let _one_at_a_time = self.0.proposals.agreeing.lock().await;
+        let by = Digest(peer.key.to_bytes());
+        let Some(proposal) = self.0.proposals.get(txid) else { return Ok(None) };
+        match &proposal.stand {
+            Stand::Theirs { peer: of, .. } if *of == by => {
+                let why = format!("peer {} has withdrawn it: {}", peer.name, shortened(reason));
+                self.close(txid, proposal, peer, why.clone(), why).await?;
+                Ok(Some(Reply::Taken))
+            }
+            Stand::Declined { peer: of, .. } if *of == by => Ok(Some(Reply::Taken)),
+            _ => Ok(None),
         }
     }
 
@@ -181,15 +250,15 @@ impl Peers {
         &self,
         account: Account,
         nonce: Digest,
-    ) -> Result<(Participant, [u8; 33]), PeerError> {
+    ) -> Result<(Participant, PublicKey), PeerError> {
         let peer = self.with_account(account).ok_or(PeerError::Nobody { account })?;
         let unwilling = |why| PeerError::Unwilling { peer: peer.name.clone(), verb: "enquire", why };
         match self.ask(peer, &Message::Enquire { nonce, party: account }).await? {
-            Reply::Answer { account: said, hashlock, key } if said == account => {
-                Ok((Participant { account, hashlock }, key))
+            Reply::Answer { account: said, hashlock, key } if said == account && opens(account, &key) => {
+                Ok((Participant { account, hashlock }, PublicKey(key)))
             }
-            Reply::Refused { reason } => Err(unwilling(reason)),
-            other => Err(unwilling(format!("it answers {other:?}"))),
+            Reply::Refused { reason } => Err(unwilling(shortened(&reason))),
+            other => Err(unwilling(format!("with {}, which is no answer to it", other.word()))),
         }
     }
 
@@ -197,7 +266,8 @@ impl Peers {
     /// that a restart goes on with it. `with` and `notes` are kept in the same write.
     ///
     /// # Errors
-    /// [`PeerError::Nobody`] for a participant of no known node; `Ok(Err(_))` when the journal does not take it.
+    /// [`PeerError`] for a participant of no known node, and for what no message or no room here would hold; `Ok(Err(_))`
+    /// when the journal does not take it.
     pub async fn propose(
         &self,
         plan: Plan,
@@ -208,10 +278,11 @@ impl Peers {
         let asked = self.asked(&plan)?;
         let (txid, now) = (plan.manifest.txid(), clock::now());
         let proposal = Proposal { stand: Stand::Ours, plan, openings };
-        let Some(entries) = self.0.proposals.put(txid, proposal.clone(), now) else {
-            let why = "too many proposals wait already".to_owned();
-            return Err(PeerError::Unwilling { peer: asked[0].name.clone(), verb: "propose", why });
-        };
+        let got = message_of(&proposal).to_bytes().len();
+        if got > MAX_MESSAGE {
+            return Err(PeerError::TooLarge { got });
+        }
+        let entries = self.0.proposals.put(txid, proposal.clone(), now).ok_or(PeerError::TooMany)?;
         with.extend(entries);
         let names: Vec<_> = asked.iter().map(|peer| peer.name.as_str()).collect();
         notes.push(Note::about(txid.0, "proposed", true, format!("to {}", names.join(", "))));
@@ -255,8 +326,9 @@ impl Peers {
         let answers = join_all(asked.iter().map(|peer| self.win(peer, &proposal))).await;
         let done = match answers.into_iter().find_map(Result::err) {
             None => self.begin_own(txid, proposal.plan).await,
-            Some(why) => self.give_up(txid, &proposal.plan, &asked, &why).await,
+            Some(why) => self.give_up(txid, proposal, &asked, why).await,
         };
+        self.0.proposals.forget_word(txid);
         if let Err(error) = done {
             // The proposal is still in the journal: a restart goes on with it.
             tracing::error!(%error, %txid, "a proposal could not be brought to its end");
@@ -266,8 +338,7 @@ impl Peers {
     /// Proposes until the peer agrees; an error says why it will not, or not in time.
     async fn win(&self, peer: &Peer, proposal: &Proposal) -> Result<(), String> {
         let manifest = &proposal.plan.manifest;
-        let message =
-            Message::Propose { manifest: Box::new(manifest.clone()), openings: proposal.openings.clone() };
+        let message = message_of(proposal);
         let mut pause = FIRST_PAUSE;
         loop {
             let why = match self.ask(peer, &message).await {
@@ -278,14 +349,15 @@ impl Peers {
                     }
                 }
                 Ok(Reply::Declined { reason } | Reply::Refused { reason }) => {
-                    return Err(format!("peer {} declines: {reason}", peer.name));
+                    return Err(format!("peer {} declines: {}", peer.name, shortened(&reason)));
                 }
                 Ok(Reply::Waiting { reason, .. }) => {
-                    format!("peer {} waits for its owner: {reason}", peer.name)
+                    format!("peer {} waits: {}", peer.name, shortened(&reason))
                 }
-                Ok(other) => format!("peer {} answers {other:?} to a proposal", peer.name),
+                Ok(other) => format!("peer {} answers a proposal with {}", peer.name, other.word()),
                 Err(error) => error.to_string(),
             };
+            self.0.proposals.hear(manifest.txid(), &peer.name, why.clone());
             if clock::now() + proposal.plan.decision_time > manifest.deadline {
                 return Err(format!("{why}; and it is too late now"));
             }
@@ -296,37 +368,75 @@ impl Peers {
 
     async fn begin_own(&self, txid: Txid, plan: Plan) -> Result<(), JournalError> {
         let note = Note::about(txid.0, "agreed", true, "by every peer");
-        let with = vec![self.0.proposals.take(txid)];
+        let with = vec![Proposals::begun_entry(txid)];
         // After a restart it may have begun already.
         if self.0.transactions.state(txid)?.is_some() {
-            return self.0.auditor.keep(with, Vec::new(), clock::now()).await;
+            self.0.auditor.keep(with, Vec::new(), clock::now()).await?;
+            self.0.proposals.begun(txid);
+            return Ok(());
         }
         let handle = self.0.transactions.begin(plan, with, vec![note]).await?;
+        self.0.proposals.begun(txid);
         self.follow(handle);
         Ok(())
     }
 
-    /// Who has agreed need not wait for the deadline to abort.
-    async fn give_up(&self, txid: Txid, plan: &Plan, asked: &[Peer], why: &str) -> Result<(), JournalError> {
-        let note = Note::about(txid.0, "declined", false, why);
-        self.0.auditor.keep(vec![self.0.proposals.take(txid)], vec![note], clock::now()).await?;
-        let Some(who) = plan.acts_for.first() else { return Ok(()) };
-        let message = Message::Withheld { txid, who: *who, reason: super::shortened(why) };
+    /// Who has agreed need not wait for the deadline to abort; who has not need not ask its owner any more.
+    async fn give_up(
+        &self,
+        txid: Txid,
+        proposal: Proposal,
+        asked: &[Peer],
+        why: String,
+    ) -> Result<(), JournalError> {
+        let (who, now) = (proposal.plan.acts_for.first().copied(), clock::now());
+        let note = Note::about(txid.0, "declined", false, why.clone());
+        let given_up = Proposal { stand: Stand::GivenUp { why: why.clone() }, ..proposal };
+        let entries = self.0.proposals.put(txid, given_up, now).unwrap_or_default();
+        self.0.auditor.keep(entries, vec![note], now).await?;
+        let Some(who) = who else { return Ok(()) };
+        let message = Message::Withheld { txid, who, reason: shortened(&why) };
         // Said once: the deadline says the same.
         join_all(asked.iter().map(|peer| self.ask(peer, &message))).await;
         Ok(())
     }
 }
 
+/// The owner's word on what a peer proposes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// It shall begin.
+    Agree,
+    /// It shall not, for this reason, which the peer is told; it may be empty.
+    Decline(String),
+}
+
+fn message_of(proposal: &Proposal) -> Message {
+    Message::Propose {
+        manifest: Box::new(proposal.plan.manifest.clone()),
+        openings: proposal.openings.clone(),
+    }
+}
+
+/// A peer learns that a person decides, and nothing of the owner's rule.
+fn waiting(txid: Txid) -> Reply {
+    Reply::Waiting { txid, reason: "its owner decides".into() }
+}
+
+/// Whether the compressed key is that of the account.
+fn opens(account: Account, key: &[u8; 33]) -> bool {
+    VerifyingKey::from_sec1_bytes(key).is_ok_and(|key| Account::from(&key) == account)
+}
+
 fn declined(why: &str) -> Reply {
-    Reply::Declined { reason: super::shortened(why) }
+    Reply::Declined { reason: shortened(why) }
 }
 
 /// Every participant of the peer has signed, each with its own key.
 fn all_signed(peer: &Peer, manifest: &Manifest, signatures: &[Agreement]) -> Result<(), String> {
     let digest = agreement(manifest.txid());
     for (who, participant) in (0..).zip(&manifest.participants) {
-        if !peer.parties.values().any(|account| *account == participant.account) {
+        if !peer.has(participant.account) {
             continue;
         }
         let signed = signatures.iter().find(|signed| signed.who == who);

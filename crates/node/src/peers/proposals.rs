@@ -1,6 +1,9 @@
-//! Proposals that wait: those of peers for a person here, and this node's own for its peers. Durable, and bounded.
+//! Proposals that have not begun: those of peers for a person here, and this node's own for its peers. Durable, and
+//! bounded for each proposer, so that one peer's flood leaves the others their place. One that was declined or is past its
+//! deadline stays for a while, to be shown.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use minicbor::{Decode, Encode};
@@ -8,10 +11,13 @@ use sofie_model::{Digest, Timestamp, Txid, canonical};
 use sofie_transaction::Plan;
 
 use super::message::Opening;
-use crate::journal::{Entry, Journal, JournalError};
+use crate::config::Name;
+use crate::journal::{Entry, Journal, JournalError, Reader};
 
-/// The most that wait, of peers and of this node's own together.
-pub(super) const MAX_WAITING: usize = 256;
+/// The most of one proposer, a peer or this node, that wait.
+pub(super) const MAX_WAITING: usize = 64;
+/// The most of one proposer that are kept to be shown when they are over; those that ended first are forgotten first.
+const MAX_OVER: usize = 64;
 /// The longest kept proposal.
 const MAX_BYTES: usize = 128 * 1024;
 
@@ -22,7 +28,7 @@ const AGREED: &str = "peer-agreed";
 
 /// Whose proposal, and what became of it so far.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub(super) enum Stand {
+pub(crate) enum Stand {
     /// A peer proposes it; a person here has not decided.
     #[n(0)]
     Theirs {
@@ -35,32 +41,90 @@ pub(super) enum Stand {
     },
     /// A peer proposed it; a person here declined.
     #[n(1)]
-    DeclinedHere,
+    Declined {
+        /// The peer's key.
+        #[n(0)]
+        peer: Digest,
+        /// What the peer is told.
+        #[n(1)]
+        why: String,
+    },
     /// This node proposes it; not every peer has agreed.
     #[n(2)]
     Ours,
+    /// This node proposed it, and it came to nothing.
+    #[n(3)]
+    GivenUp {
+        /// Which peer, and what it said.
+        #[n(0)]
+        why: String,
+    },
+}
+
+impl Stand {
+    /// The peer's key; `None` for this node.
+    pub(crate) const fn proposer(&self) -> Option<Digest> {
+        match self {
+            Self::Theirs { peer, .. } | Self::Declined { peer, .. } => Some(*peer),
+            Self::Ours | Self::GivenUp { .. } => None,
+        }
+    }
 }
 
 /// A proposal that has not begun.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub(super) struct Proposal {
+pub(crate) struct Proposal {
     /// Whose, and where it is.
     #[n(0)]
-    pub(super) stand: Stand,
+    pub(crate) stand: Stand,
     /// What this node would begin with.
     #[n(1)]
-    pub(super) plan: Plan,
+    pub(crate) plan: Plan,
     /// What the record legs open to.
     #[n(2)]
-    pub(super) openings: Vec<Opening>,
+    pub(crate) openings: Vec<Opening>,
 }
 
-/// All that wait. Clones share them.
+impl Proposal {
+    /// Whether it may still begin.
+    pub(crate) fn waits(&self, now: Timestamp) -> bool {
+        matches!(self.stand, Stand::Theirs { .. } | Stand::Ours) && !self.expired(now)
+    }
+
+    /// Whether its deadline has passed.
+    pub(crate) fn expired(&self, now: Timestamp) -> bool {
+        self.plan.manifest.deadline <= now
+    }
+
+    /// Reads what the journal at `path` holds under `key`.
+    fn read(path: &Path, key: &str, bytes: &[u8]) -> Result<(Txid, Self), JournalError> {
+        let corrupt = |what: String| JournalError::Corrupt {
+            path: path.to_owned(),
+            what: format!("{GROUP} {key}: {what}"),
+        };
+        let txid: Txid = key.parse().map_err(|e| corrupt(format!("{e}")))?;
+        let proposal = canonical::decode(bytes, MAX_BYTES).map_err(|e| corrupt(e.to_string()))?;
+        Ok((txid, proposal))
+    }
+}
+
+/// The proposals that a journal holds.
+///
+/// # Errors
+/// [`JournalError`], also when one does not decode.
+pub(crate) fn held(reader: &Reader) -> Result<BTreeMap<Txid, Proposal>, JournalError> {
+    let facts = reader.facts(GROUP)?;
+    facts.iter().map(|(key, bytes)| Proposal::read(reader.path(), key, bytes)).collect()
+}
+
+/// All of them. Clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Proposals {
     journal: Journal,
-    waiting: Arc<Mutex<BTreeMap<Txid, Proposal>>>,
+    all: Arc<Mutex<BTreeMap<Txid, Proposal>>>,
+    /// What each peer has said last to this node's own that wait.
+    heard: Arc<Mutex<BTreeMap<Txid, BTreeMap<Name, String>>>>,
     /// Held while one is agreed to: under one nonce there is at most one.
     pub(super) agreeing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -71,49 +135,64 @@ impl Proposals {
     /// # Errors
     /// [`JournalError`], also when an entry does not decode.
     pub(super) fn open(journal: Journal) -> Result<Self, JournalError> {
-        let mut waiting = BTreeMap::new();
-        for (key, bytes) in journal.reader()?.facts(GROUP)? {
-            let corrupt = |what: String| JournalError::Corrupt { path: journal.path().to_owned(), what };
-            let txid: Txid = key.parse().map_err(|e| corrupt(format!("{GROUP} {key}: {e}")))?;
-            let proposal: Proposal =
-                canonical::decode(&bytes, MAX_BYTES).map_err(|e| corrupt(format!("{GROUP} {key}: {e}")))?;
-            waiting.insert(txid, proposal);
-        }
-        Ok(Self { journal, waiting: Arc::new(Mutex::new(waiting)), agreeing: Arc::default() })
+        let all = held(&journal.reader()?)?;
+        Ok(Self { journal, all: Arc::new(Mutex::new(all)), heard: Arc::default(), agreeing: Arc::default() })
     }
 
     pub(super) fn get(&self, txid: Txid) -> Option<Proposal> {
-        self.waiting.lock().expect("no holder of this lock panics").get(&txid).cloned()
+        self.all.lock().expect("no holder of this lock panics").get(&txid).cloned()
     }
 
     pub(super) fn all(&self) -> Vec<(Txid, Proposal)> {
-        let waiting = self.waiting.lock().expect("no holder of this lock panics");
-        waiting.iter().map(|(txid, proposal)| (*txid, proposal.clone())).collect()
+        let all = self.all.lock().expect("no holder of this lock panics");
+        all.iter().map(|(txid, proposal)| (*txid, proposal.clone())).collect()
     }
 
-    /// Takes one in; the entries make it durable. `None`: too many wait.
+    /// Takes one in, or changes it; the entries make it durable. `None`: too many of its proposer wait.
     pub(super) fn put(&self, txid: Txid, proposal: Proposal, now: Timestamp) -> Option<Vec<Entry>> {
-        let mut waiting = self.waiting.lock().expect("no holder of this lock panics");
-        // What no decision can reach any more is forgotten.
-        let over: Vec<Txid> = waiting
+        let mut all = self.all.lock().expect("no holder of this lock panics");
+        let of_one = all
             .iter()
-            .filter(|(_, one)| one.plan.manifest.deadline < now)
-            .map(|(txid, _)| *txid)
-            .collect();
-        waiting.retain(|txid, _| !over.contains(txid));
-        if waiting.len() >= MAX_WAITING && !waiting.contains_key(&txid) {
+            .filter(|(id, one)| **id != txid && one.stand.proposer() == proposal.stand.proposer())
+            .map(|(id, one)| (one.plan.manifest.deadline, *id, one.waits(now)));
+        let (waiting, mut over): (Vec<_>, Vec<_>) = of_one.partition(|(.., waits)| *waits);
+        if proposal.waits(now) && waiting.len() >= MAX_WAITING {
             return None;
         }
-        let bytes = canonical::encode(&proposal);
-        waiting.insert(txid, proposal);
-        let gone = over.into_iter().map(|txid| entry(txid, Vec::new()));
-        Some(gone.chain([entry(txid, bytes)]).collect())
+        over.sort_unstable();
+        over.truncate((over.len() + 1).saturating_sub(MAX_OVER));
+        let gone: Vec<Entry> = over.iter().map(|(_, id, _)| entry(*id, Vec::new())).collect();
+        over.iter().for_each(|(_, id, _)| drop(all.remove(id)));
+        let kept = entry(txid, canonical::encode(&proposal));
+        all.insert(txid, proposal);
+        Some(gone.into_iter().chain([kept]).collect())
     }
 
-    /// Takes one out; the entry makes it durable.
-    pub(super) fn take(&self, txid: Txid) -> Entry {
-        self.waiting.lock().expect("no holder of this lock panics").remove(&txid);
+    /// The entry that one has begun.
+    pub(super) fn begun_entry(txid: Txid) -> Entry {
         entry(txid, Vec::new())
+    }
+
+    /// It has begun: from here on it is a transaction.
+    pub(super) fn begun(&self, txid: Txid) {
+        self.all.lock().expect("no holder of this lock panics").remove(&txid);
+    }
+
+    /// What a peer says while this node's own waits for it.
+    pub(super) fn hear(&self, txid: Txid, peer: &Name, word: String) {
+        let mut heard = self.heard.lock().expect("no holder of this lock panics");
+        heard.entry(txid).or_default().insert(peer.clone(), word);
+    }
+
+    /// The same, of all peers.
+    pub(super) fn heard(&self, txid: Txid) -> Vec<String> {
+        let heard = self.heard.lock().expect("no holder of this lock panics");
+        heard.get(&txid).map(|words| words.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// It waits no more.
+    pub(super) fn forget_word(&self, txid: Txid) {
+        self.heard.lock().expect("no holder of this lock panics").remove(&txid);
     }
 
     /// What was agreed to under this peer's nonce.

@@ -8,6 +8,7 @@ use sofie_model::Account;
 
 use super::envelope::{self, MEDIA_TYPE, PATH, Refused};
 use super::message::{MAX_MESSAGE, Message, Reply, Unreadable};
+use super::proposals::MAX_WAITING;
 use super::{Peers, message::shortened};
 use crate::clock;
 use crate::config::{Name, Peer};
@@ -21,10 +22,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
     /// It cannot be reached, or answers with something that is no answer.
-    #[error(
-        "peer {peer} at {url} did not answer {verb}: {why}; see whether its node runs, is reached there, and has this \
-         node as a [[peer]]"
-    )]
+    #[error("peer {peer} at {url} did not answer {verb}: {why}")]
     Silent {
         /// Who.
         peer: Name,
@@ -36,10 +34,7 @@ pub enum PeerError {
         why: String,
     },
     /// Whoever answered is not it.
-    #[error(
-        "peer {peer} at {url}: the answer to {verb} does not count: {why}; compare key under [[peer]] with what its \
-         operator tells you"
-    )]
+    #[error("peer {peer} at {url}: the answer to {verb} does not count: {why}")]
     Forged {
         /// Who.
         peer: Name,
@@ -51,7 +46,7 @@ pub enum PeerError {
         why: Box<Refused>,
     },
     /// It answers, and says nothing that helps.
-    #[error("peer {peer}: {verb}: {why}; nothing was begun here; ask its operator")]
+    #[error("peer {peer} answers {verb}: {why}")]
     Unwilling {
         /// Who.
         peer: Name,
@@ -61,10 +56,19 @@ pub enum PeerError {
         why: String,
     },
     /// No peer has the key of this account.
-    #[error("no [[peer]] has the account {account} among its parties; add it to [peer.parties]")]
+    #[error("no [[peer]] has the account {account} among its parties")]
     Nobody {
         /// Whose.
         account: Account,
+    },
+    /// This node has too many proposals that wait.
+    #[error("{MAX_WAITING} proposals of this node wait already")]
+    TooMany,
+    /// No message holds the proposal.
+    #[error("the proposal has {got} bytes; at most {MAX_MESSAGE} are carried between nodes")]
+    TooLarge {
+        /// How many.
+        got: usize,
     },
 }
 

@@ -17,7 +17,7 @@ use sofie_model::{Account, Digest, LedgerId, ThingId, Timestamp, Txid};
 use sofie_node::{
     api::*,
     http::metrics::{Kind, family, sample},
-    peers::{Incoming, Outgoing, envelope::Fields},
+    peers::{Incoming, Outgoing, Word, envelope::Fields},
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -238,6 +238,7 @@ impl Federation for Double {
             id,
             phase: "done".to_owned(),
             label: "custodial".to_owned(),
+            proposal: None,
             decision: Some(Verdict::Commit),
             deadline: At::default(),
             grace_end: At::default(),
@@ -261,7 +262,7 @@ impl Federation for Double {
             key: "00".repeat(32),
             parties: BTreeMap::from([("renter".into(), Account([1; 20]))]),
         };
-        Ok(Neighbours { own, peers: Vec::new(), proposals: Vec::new() })
+        Ok(Neighbours { own, peers: Vec::new() })
     }
 
     async fn peer_message(&self, message: Incoming) -> Result<Outgoing, ApiError> {
@@ -269,7 +270,7 @@ impl Federation for Double {
         Ok(Outgoing { fields, body: message.body })
     }
 
-    async fn decide_proposal(&self, id: Txid, _: bool) -> Result<Neighbours, ApiError> {
+    async fn decide_proposal(&self, id: Txid, _: Word) -> Result<Transaction, ApiError> {
         Err(ApiError::new(ErrorKind::NotFound, "no such transaction", id.to_string()))
     }
 

@@ -1,5 +1,6 @@
 //! Nodes that keep to the protocol, and what becomes of it when one dies.
 
+use sofie_node::peers::Word;
 use sofie_transaction::Phase;
 
 use crate::world::{AMOUNT, AUTOMATIC, Anvil, Node, Who, changed, held, propose};
@@ -62,7 +63,7 @@ fn a_payment_over_the_limit_waits_for_a_person() {
     let txid = propose(&a, &[&alice, &bob], SECONDS);
     let since = std::time::Instant::now();
     let pending = loop {
-        match b.runtime.peers().pending().pop() {
+        match b.runtime.peers().proposals().pop() {
             Some(pending) => break pending,
             None => assert!(since.elapsed() < crate::world::PATIENCE, "nothing waits"),
         }
@@ -71,7 +72,7 @@ fn a_payment_over_the_limit_waits_for_a_person() {
     assert_eq!((pending.txid, pending.peer.as_deref()), (txid, Some("alice-co")));
     assert!(pending.why.contains("is automatic"), "{}", pending.why);
     assert_eq!((a.phase(txid), b.phase(txid)), (None, None), "nothing has begun");
-    assert_eq!(b.run(b.runtime.peers().decide(txid, true)).unwrap(), Some(Ok(())));
+    assert_eq!(b.run(b.runtime.peers().decide(txid, Word::Agree)).unwrap(), Some(Ok(())));
     assert!(a.ends(txid) && b.ends(txid));
 }
 

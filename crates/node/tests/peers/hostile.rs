@@ -95,8 +95,11 @@ fn what_no_owner_would_want_is_declined() {
     };
     let stranger = Account([0x77; 20]);
     for (why, manifest) in [
-        ("the hashlock of bob is not the one", changed(&|m| m.participants[1].hashlock = Digest([1; 32]))),
-        ("the hashlock of bob is not the one", changed(&|m| m.nonce = Digest([1; 32]))),
+        (
+            "the hashlock of participant 1 is not the one",
+            changed(&|m| m.participants[1].hashlock = Digest([1; 32])),
+        ),
+        ("the hashlock of participant 1 is not the one", changed(&|m| m.nonce = Digest([1; 32]))),
         ("is of no node that is known here", changed(&|m| m.participants[0].account = stranger)),
         ("who is no participant", changed(&|m| m.participants.truncate(1))),
         ("no party of peer alice-co takes part", changed(&|m| m.participants = m.participants.split_off(1))),

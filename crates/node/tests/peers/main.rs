@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stderr, reason = "what was skipped must be seen")]
 
+mod drafts;
 mod honest;
 mod hostile;
 mod liar;

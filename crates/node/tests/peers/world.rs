@@ -111,6 +111,10 @@ impl Who {
 
     /// Its configuration, with `peers`, each of which may have it pay `automatic` unasked.
     fn config(&self, chain: Option<&Anvil>, peers: &[&Who], automatic: u128) -> Config {
+        Config::parse(&self.text(chain, peers, automatic), &self.folder.path().join("sofie.toml")).unwrap()
+    }
+
+    fn text(&self, chain: Option<&Anvil>, peers: &[&Who], automatic: u128) -> String {
         let ledger = match chain {
             Some(chain) => format!(
                 "kind = \"evm-rpc\"\nurl = \"{}\"\nchain_id = {CHAIN}\nfinality = \"depth:1\"\ninclusion = \"2s\"\n\
@@ -134,7 +138,7 @@ impl Who {
                 peer.account()
             ));
         }
-        Config::parse(&text, &self.folder.path().join("sofie.toml")).unwrap()
+        text
     }
 }
 
@@ -154,6 +158,12 @@ impl Node {
     /// One on a chain of its own, for what needs no other.
     pub(crate) fn alone(who: &Who, peers: &[&Who]) -> Self {
         Self::with(who.config(None, peers, 0))
+    }
+
+    /// As [`Node::alone`], for one peer that may know these parties only.
+    pub(crate) fn publishing(who: &Who, peer: &Who, parties: &[&str]) -> Self {
+        let text = format!("{}publish = {parties:?}\n", who.text(None, &[peer], 0));
+        Self::with(Config::parse(&text, &who.folder.path().join("sofie.toml")).unwrap())
     }
 
     fn with(config: Config) -> Self {
