@@ -144,7 +144,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         node: Node,
     },
-    /// Begin inter-ledger transactions, see them, drive one on
+    /// Begin inter-ledger transactions, see them, agree to another node's, drive one on
     ///
     /// Example: sofie tx ls
     #[command(verbatim_doc_comment)]
@@ -382,7 +382,7 @@ pub(crate) enum ThingVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TxVerb {
-    /// List the transactions, the newest first
+    /// List the proposals that have not begun, then the transactions, the newest first
     ///
     /// Example: sofie tx ls --data-dir sofie-data
     #[command(verbatim_doc_comment)]
@@ -400,7 +400,8 @@ pub(crate) enum TxVerb {
         #[command(flatten)]
         offline: Offline,
     },
-    /// Begin a transaction from a draft in TOML or JSON; its fields are in docs/guide/inter-ledger.md
+    /// Begin a transaction from a draft in TOML or JSON; its fields are in docs/guide/inter-ledger.md. One with a party of
+    /// another company's node is proposed to it (docs/guide/two-nodes.md)
     ///
     /// Example: sofie tx submit swap.toml --wait
     #[command(verbatim_doc_comment)]
@@ -410,9 +411,28 @@ pub(crate) enum TxVerb {
         /// Your own name for this request: sent again, it begins nothing new
         #[arg(long, value_name = "KEY")]
         key: Option<String>,
-        /// Wait until it has ended; exit 1 when it was aborted or has halted
+        /// Wait until it has ended; exit 1 when it was aborted, was declined or has halted
         #[arg(long)]
         wait: bool,
+    },
+    /// Agree to what another company's node proposes; `sofie tx show` tells what that is
+    ///
+    /// Example: sofie tx agree 5f0c71
+    #[command(verbatim_doc_comment)]
+    Agree {
+        /// Its id, or how it begins
+        id: Id,
+    },
+    /// Decline what another company's node proposes
+    ///
+    /// Example: sofie tx decline 5f0c71 --reason "the price has changed"
+    #[command(verbatim_doc_comment)]
+    Decline {
+        /// Its id, or how it begins
+        id: Id,
+        /// What the other node is told
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
     },
     /// Ask the decision ledger again and drive every leg that is not done
     ///

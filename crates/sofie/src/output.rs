@@ -81,6 +81,11 @@ pub(crate) fn shorten(text: &str) -> String {
     short + rest
 }
 
+/// What another company wrote, for a terminal: nothing in it steers it.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
 /// RFC 9562, section 4: 8-4-4-4-12 hexadecimal digits.
 const UUID: &str = "urn:uuid:";
 const UUID_LEN: usize = 36;
@@ -114,6 +119,11 @@ pub(crate) fn fail(failure: &Failure) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_another_wrote_steers_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\r\u{9b}é"), "a\\u{1b}[2Jb\\r\\u{9b}é");
+    }
 
     #[test]
     fn uuids_lose_their_middle_and_nothing_else() {

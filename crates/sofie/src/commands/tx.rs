@@ -1,14 +1,15 @@
-//! `sofie tx`: begins inter-ledger transactions; shows them as a node tells them, or as a journal holds them whose node is
-//! down.
+//! `sofie tx`: begins inter-ledger transactions, agrees to another node's or declines; shows them as a node tells them, or
+//! as a journal holds them whose node is down.
 
 mod draft;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::json;
 use sofie_model::{Span, Txid};
-use sofie_node::api::{At, LegStatus, Transaction, Verdict};
+use sofie_node::api::{At, Decline, LegStatus, Payment, Transaction, Verdict};
 use sofie_node::journal::JournalError;
 use sofie_node::offline;
 
@@ -55,19 +56,25 @@ pub(crate) async fn run(verb: TxVerb, node: &Node) -> Result<ExitCode, Failure> 
                 return Ok(ExitCode::FAILURE);
             }
         }
-        TxVerb::Resume { id } => {
-            let client = Client::of(node)?;
-            let id = client.whole("transaction", TRANSACTIONS, &id).await?;
-            let one: Transaction = client.post(&format!("{TRANSACTIONS}/{id}/resume"), &json!({})).await?;
-            show(node, &one, || print(&one));
-        }
+        TxVerb::Agree { id } => change(node, &id, "agree", &json!({})).await?,
+        TxVerb::Decline { id, reason } => change(node, &id, "decline", &Decline { reason }).await?,
+        TxVerb::Resume { id } => change(node, &id, "resume", &json!({})).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Has the node do something to one transaction, and shows what it has become.
+async fn change(node: &Node, id: &Id, verb: &str, body: &impl Serialize) -> Result<(), Failure> {
+    let client = Client::of(node)?;
+    let id = client.whole("transaction", TRANSACTIONS, id).await?;
+    let one: Transaction = client.post(&format!("{TRANSACTIONS}/{id}/{verb}"), body).await?;
+    show(node, &one, || print(&one));
+    Ok(())
+}
+
 /// Asks until nothing more happens by itself.
 async fn ended(client: &Client, mut one: Transaction) -> Result<Transaction, Failure> {
-    while !matches!(one.phase.as_str(), "done" | "halted") {
+    while !matches!(one.phase.as_str(), "done" | "halted" | "declined" | "expired") {
         tokio::time::sleep(POLL).await;
         one = client.get(&format!("{TRANSACTIONS}/{}", one.id)).await?;
     }
@@ -120,6 +127,13 @@ fn print(one: &Transaction) {
     for leg in &one.legs {
         output::line(&leg_line(leg));
     }
+    if let Some(proposal) = &one.proposal {
+        let by = proposal.by.as_ref().map_or_else(|| "this node".into(), |peer| format!("peer {peer}"));
+        output::line(&format!("proposed by  {by}"));
+        output::line(&format!("between      {}", proposal.participants.join(", ")));
+        output::line(&format!("because      {}", output::plain(&proposal.why)));
+        output::line(&format!("next         {}", proposal.next));
+    }
     one.steps.iter().for_each(|step| output::line(&step_line(step)));
 }
 
@@ -130,8 +144,13 @@ fn leg_line(leg: &LegStatus) -> String {
         let alarm = if slack.alarm { " (too little)" } else { "" };
         format!(", {left} left to {}{alarm}", slack.due)
     });
-    let (at, what, slack) = (leg.leg.0, &leg.state, slack.unwrap_or_default());
-    format!("leg {at:<8} {} ({}): {what}{timelock}{slack}", leg.ledger, leg.class)
+    let what = match (&leg.payment, &leg.opening) {
+        (Some(Payment { from, to, amount }), _) => format!(", {from} pays {to} {amount}"),
+        (None, Some(opening)) => format!(", records {}", output::plain(&opening.payload)),
+        (None, None) => String::new(),
+    };
+    let (at, state, slack) = (leg.leg.0, &leg.state, slack.unwrap_or_default());
+    format!("leg {at:<8} {} ({}): {state}{what}{timelock}{slack}", leg.ledger, leg.class)
 }
 
 fn decision(one: &Transaction) -> Option<&'static str> {
@@ -145,11 +164,12 @@ fn decision(one: &Transaction) -> Option<&'static str> {
 fn deadline(one: &Transaction) -> String {
     let now = sofie_node::clock::now();
     let At(deadline) = one.deadline;
-    if one.decision.is_some() {
+    if one.decision.is_some() || one.phase == "declined" {
         one.deadline.to_string()
     } else if deadline > now {
         format!("{} ({} left)", one.deadline, deadline.since(now))
     } else {
-        format!("{} (passed {} ago: it aborts)", one.deadline, now.since(deadline))
+        let then = if one.proposal.is_some() { "it never begins" } else { "it aborts" };
+        format!("{} (passed {} ago: {then})", one.deadline, now.since(deadline))
     }
 }
