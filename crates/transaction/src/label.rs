@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sofie_model::{Class, LedgerId, Manifest, Span};
+use sofie_model::{Account, Class, LedgerId, Manifest, Span};
 
 /// From the strongest to the weakest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,12 +29,14 @@ impl fmt::Display for Label {
 }
 
 /// The label of `manifest`, where `single_operator` tells which ledgers one party can rewrite.
-///
-/// A quorum-certificate D does not exist yet, so [`Label::Quorum`] is not given.
 #[must_use]
 pub fn label(manifest: &Manifest, single_operator: impl Fn(&LedgerId) -> bool) -> Label {
-    let decision =
-        if single_operator(&manifest.decision.ledger) { Label::Custodial } else { Label::Verified };
+    let decision = match &manifest.decision {
+        site if single_operator(&site.ledger) => Label::Custodial,
+        // A group's account, and no chain (docs/specs/inter-ledger.md, "A quorum that decides").
+        site if site.chain_id == 0 && site.contract != Account::ZERO => Label::Quorum,
+        _ => Label::Verified,
+    };
     let of_leg = |leg: &sofie_model::Leg| match leg.class {
         Class::Escrow => Label::Custodial,
         _ if single_operator(&leg.ledger) => Label::Custodial,

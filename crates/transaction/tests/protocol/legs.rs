@@ -1,6 +1,6 @@
 //! All legs needed, no pivot: prepare, release, decide, apply, and what can go wrong between.
 
-use sofie_model::{Account, Decide, Decision, Digest, Fact, LegId, Operation, Rule, evidence};
+use sofie_model::{Account, Class, Decide, Decision, Digest, Fact, LegId, Operation, Rule, evidence};
 use sofie_transaction::{Aborter, Effect, Input, Label, Phase, Task, label};
 
 use crate::world::*;
@@ -180,6 +180,11 @@ fn an_operator_drives_a_halted_transaction_on_but_not_past_a_broken_promise() {
 fn the_label_is_that_of_the_weakest_part() {
     let two = manifest(vec![escrow(), record(1, true)], Rule::All);
     assert_eq!(label(&two, |_| false), Label::Verified);
+    let mut grouped = two.clone();
+    (grouped.decision.chain_id, grouped.decision.contract) = (0, Account([9; 20]));
+    grouped.legs.retain(|leg| leg.class == Class::Record);
+    assert_eq!(label(&grouped, |_| false), Label::Quorum);
+    assert_eq!(label(&grouped, |ledger| *ledger == grouped.decision.ledger), Label::Custodial);
     assert_eq!(label(&two, |ledger| ledger.as_str() == "calendar"), Label::Custodial);
     assert_eq!(label(&with_pivot(), |_| false).to_string(), "swap-safe(600 s)");
 }
