@@ -1,8 +1,12 @@
 //! What comes from members and strangers about a quorum's decision: one encoding only, refused or verified, never a panic.
 #![no_main]
 
+use std::sync::Arc;
+
 use libfuzzer_sys::fuzz_target;
-use sofie_model::quorum::{Certificate, Group, Kind, Vote};
+use sofie_model::quorum::{
+    Ask, Bundle, Certificate, Group, Input, Instance, Kind, MAX_ASK, MAX_BUNDLE, Seat, State, Vote,
+};
 use sofie_model::{
     Digest, Finality, Manifest, Rule, Span, Timestamp, canonical,
     manifest::{DecisionSite, Participant},
@@ -29,6 +33,15 @@ fn site(group: &Group) -> Manifest {
     }
 }
 
+/// What a member makes of it.
+fn heard(group: &Group, manifest: Manifest, input: Input) {
+    let (key, now) = (ed25519_dalek::SigningKey::from_bytes(&[1; 32]), Timestamp::from_seconds(1_799_999_999));
+    let seat = Seat::new(group.clone(), key, Span::from_millis(100)).expect("it is a member");
+    if let Ok(mut instance) = Instance::open(Arc::new(seat), Arc::new(manifest), now) {
+        let _ = instance.step(input, now);
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(group) = canonical::decode::<Group>(bytes, 1 << 12) {
         assert_eq!(canonical::encode(&group), bytes);
@@ -40,6 +53,13 @@ fuzz_target!(|bytes: &[u8]| {
     let manifest = site(&group);
     if let Ok(vote) = canonical::decode::<Vote>(bytes, 1 << 10) {
         let _ = vote.is_signed(&group, &group.id(), manifest.txid());
+    }
+    let _ = State::from_bytes(bytes);
+    if let Ok(ask) = canonical::decode::<Ask>(bytes, MAX_ASK) {
+        heard(&group, ask.manifest, Input::Ask(ask.candidate));
+    }
+    if let Ok(bundle) = canonical::decode::<Bundle>(bytes, MAX_BUNDLE) {
+        heard(&group, manifest.clone(), Input::Heard(Box::new(bundle)));
     }
     let Ok(certificate) = canonical::decode::<Certificate>(bytes, 1 << 14) else { return };
     assert_eq!(canonical::encode(&certificate), bytes);

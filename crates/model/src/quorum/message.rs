@@ -187,11 +187,11 @@ impl Certificate {
     }
 }
 
-fn sign(key: &SigningKey, digest: Digest) -> ByteArray<64> {
+pub(super) fn sign(key: &SigningKey, digest: Digest) -> ByteArray<64> {
     key.sign(digest.as_bytes()).to_bytes().into()
 }
 
-fn is_signed(group: &Group, member: u8, digest: Digest, signature: &ByteArray<64>) -> bool {
+pub(super) fn is_signed(group: &Group, member: u8, digest: Digest, signature: &ByteArray<64>) -> bool {
     let key = group.members().get(usize::from(member));
     let key = key.and_then(|key| VerifyingKey::from_bytes(key.as_bytes()).ok());
     key.is_some_and(|key| key.verify_strict(digest.as_bytes(), &Ed25519::from_bytes(signature)).is_ok())
