@@ -3,7 +3,9 @@
 use ed25519_dalek::SigningKey;
 use sofie_model::contract::abort_digest;
 use sofie_model::proof::quorum::QuorumProof;
-use sofie_model::quorum::{Certificate, Group, Kind, Value, Vote, Votes, vote_digest};
+use sofie_model::quorum::{
+    Ask, Bundle, Candidate, Certificate, Group, Kind, Proposal, Value, Vote, Votes, vote_digest,
+};
 use sofie_model::{Decision, Digest, Manifest, Proof, Signature, Timestamp, canonical};
 
 use crate::Vector;
@@ -49,12 +51,22 @@ pub(crate) fn vectors() -> Vec<Vector> {
     };
     let none = vote(&manifest, Kind::Prevote, None, 3);
     let digest = vote_digest(&group().id(), manifest.txid(), 2, Kind::Prevote, None);
+    let candidate = Candidate { decision: commit.decision.clone(), signatures: vec![] };
+    let ask = Ask { manifest: manifest.clone(), candidate };
+    let proposer = group().proposer(manifest.txid(), 2);
+    let proposer_key = &keys()[usize::from(proposer)];
+    let proposal = Proposal::sign(&group().id(), manifest.txid(), 2, (commit.clone(), None), proposer_key);
+    let decided = Some(certificate(&manifest, commit.clone()));
+    let bundle = Bundle { manifest: manifest.clone(), proposal: None, votes: vec![], lock: None, decided };
     let mut all = vec![
         Vector::new("a group of four", "group", &group())
             .expect("id", group().id())
             .expect("contract", group().account()),
         Vector::new("what it decides", "manifest", &manifest).expect("txid", manifest.txid()),
         Vector::new("a prevote for none in round 2", "vote", &none).expect("digest", digest),
+        Vector::new("a COMMIT that is asked for", "ask", &ask),
+        Vector::new("the proposal of round 2", "proposal", &proposal).expect("member", proposer),
+        Vector::new("what a member tells that has decided", "bundle", &bundle),
     ];
     for (name, value) in [("a COMMIT in the last millisecond of T_D", commit), ("an early ABORT", abort)] {
         let id = value.id();
