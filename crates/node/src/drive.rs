@@ -63,6 +63,12 @@ pub trait Actor<M: Machine>: Clone + Send + Sync + 'static {
         effect: M::Effect,
         inputs: mpsc::Sender<Asked<M::Input>>,
     ) -> impl Future<Output = Result<M::Input, JournalError>> + Send;
+
+    /// What else is kept in the write that takes `input`.
+    fn besides(&self, machine: &M, input: &M::Input) -> Option<Entry> {
+        let _ = (machine, input);
+        None
+    }
 }
 
 /// An input from outside the machine's own effects, and who wants to know when it is durable.
@@ -355,6 +361,7 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
             Ok(next) => {
                 step.notes.extend(M::notes(&before, input, &next));
                 step.entries.push(Entry::Input { machine: M::KIND, id, seq: self.seq, input: bytes });
+                step.entries.extend(self.actor.besides(&before, input));
                 step.state = Arc::new(next);
                 self.seq += 1;
                 Ok(())

@@ -78,6 +78,13 @@ pub enum Entry {
         /// `sofie_ledgers::Intent`.
         bytes: Vec<u8>,
     },
+    /// The operation that an intent carries out is answered for good: a restart need not know of it.
+    Spent {
+        /// Whose.
+        id: Digest,
+        /// Which operation of it.
+        task: String,
+    },
     /// The next audit record.
     Audit {
         /// Its place in the chain, from 0.

@@ -134,7 +134,8 @@ impl Runtime {
             transactions: transactions.clone(),
         };
         let peers = Peers::open(&config, operator_key(&config, &parties), rooms)?;
-        let (resumed, continued) = (transactions.recover()?, contracts.recover()?);
+        let (resumed, continued) =
+            (transactions.recover_with(|manifest| peers.shares(manifest))?, contracts.recover()?);
         tracing::info!(
             transactions = resumed,
             contracts = continued,

@@ -103,7 +103,8 @@ impl Runtime {
         let now = clock::now();
         let states = self.transactions().states();
         let all = states.iter().flat_map(|state| self.slacks(state, now));
-        all.fold((None, 0), |(least, alarms), (_, slack)| {
+        let waiting = self.transactions().waiting_until().map(|until| until.since(now));
+        all.fold((waiting, 0), |(least, alarms), (_, slack)| {
             let least = least.map_or(slack.left, |least: Span| least.min(slack.left));
             (Some(least), alarms + usize::from(slack.alarm))
         })

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use sofie_ledgers::Status;
 use sofie_model::{
-    Account, Class, Digest, Evidence, Fact, LedgerId, LegId, Manifest, Operation, Signature, Timestamp, Txid,
-    canonical,
+    Account, Class, Digest, Evidence, Fact, Finality, LedgerId, LegId, Manifest, Operation, Signature,
+    Timestamp, Txid, canonical,
 };
 use sofie_transaction::{Effect, Input, Look, Phase, Plan, State, Task};
 use tokio::sync::mpsc;
@@ -17,9 +17,11 @@ use crate::drive::{self, Actor, Asked, Handle, Keeper, Machine};
 use crate::executor::{Ended, Executor, Key};
 use crate::journal::{self, Entry, JournalError, Record};
 use crate::restored::Restored;
+use waiting::Room;
 
 mod asking;
 mod forgetful;
+mod waiting;
 
 /// Gives away the secrets of the participants whose keys this node holds.
 pub trait Secrets: Send + Sync {
@@ -41,6 +43,7 @@ pub struct Transactions {
     secrets: Arc<dyn Secrets>,
     live: Arc<Mutex<HashMap<Txid, Handle<State>>>>,
     restored: Arc<Restored>,
+    room: Arc<Mutex<Room>>,
 }
 
 impl std::fmt::Debug for Transactions {
@@ -53,7 +56,14 @@ impl Transactions {
     /// No transaction runs yet: [`Transactions::recover`] continues what the journal holds.
     #[must_use]
     pub fn new(executor: Executor, keeper: Keeper, secrets: Arc<dyn Secrets>) -> Self {
-        Self { executor, keeper, secrets, live: Arc::default(), restored: Arc::default() }
+        Self {
+            executor,
+            keeper,
+            secrets,
+            live: Arc::default(),
+            restored: Arc::default(),
+            room: Arc::default(),
+        }
     }
 
     /// Those of a node that was put back from a backup.
@@ -83,21 +93,6 @@ impl Transactions {
         Ok(self.run(state, 0))
     }
 
-    /// Continues what the journal holds unfinished.
-    ///
-    /// # Errors
-    /// [`JournalError`] when it cannot be read or replayed; [`JournalError::NoLedger`], then nothing is continued.
-    pub fn recover(&self) -> Result<usize, JournalError> {
-        let records = self.executor.journal().reader()?.machines(State::KIND, false)?;
-        let states: Vec<State> = records.iter().map(replay).collect::<Result<_, _>>()?;
-        // All or none: without its ledger a lock would look as if it had never been made.
-        states.iter().try_for_each(|state| self.has_ledgers_of(state.manifest()))?;
-        for (state, record) in states.into_iter().zip(&records) {
-            self.run(state, record.inputs.len() as u64);
-        }
-        Ok(records.len())
-    }
-
     fn clock(&self) -> &Clock {
         self.executor.journal().clock()
     }
@@ -111,13 +106,24 @@ impl Transactions {
         }
     }
 
-    /// A transaction that has not ended yet.
+    /// A transaction that has not ended yet. One that only waited is driven from now on.
     #[must_use]
     pub fn live(&self, id: Txid) -> Option<Handle<State>> {
+        self.driven(id).or_else(|| self.or_stop(self.wake(id)).flatten())
+    }
+
+    /// One that has a drive.
+    fn driven(&self, id: Txid) -> Option<Handle<State>> {
         self.live.lock().expect("no holder of this lock panics").get(&id).cloned()
     }
 
-    /// All that have not ended.
+    /// Tells the node that the journal fails.
+    fn or_stop<T>(&self, result: Result<T, JournalError>) -> Option<T> {
+        // The node stops on the first; a full channel says that it already does.
+        result.map_err(|error| self.keeper.fatal.try_send(error)).ok()
+    }
+
+    /// All that are driven.
     pub(crate) fn all_live(&self) -> Vec<Handle<State>> {
         self.live.lock().expect("no holder of this lock panics").values().cloned().collect()
     }
@@ -127,14 +133,14 @@ impl Transactions {
     /// # Errors
     /// [`JournalError`].
     pub fn state(&self, id: Txid) -> Result<Option<Arc<State>>, JournalError> {
-        if let Some(handle) = self.live(id) {
+        if let Some(handle) = self.driven(id) {
             return Ok(Some(handle.state()));
         }
         let record = self.executor.journal().reader()?.machine(State::KIND, id.0)?;
         record.as_ref().map(|record| replay(record).map(Arc::new)).transpose()
     }
 
-    /// The state of each that has not ended.
+    /// The state of each that is driven. Those that only wait have time: see [`Transactions::waiting_until`].
     #[must_use]
     pub fn states(&self) -> Vec<Arc<State>> {
         self.live.lock().expect("no holder of this lock panics").values().map(Handle::state).collect()
@@ -143,7 +149,7 @@ impl Transactions {
     /// How many have not ended.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.live.lock().expect("no holder of this lock panics").len()
+        self.waiting() + self.live.lock().expect("no holder of this lock panics").len()
     }
 
     /// Drives a transaction on that has halted: what it waits for is asked again. Changes nothing for every other.
@@ -282,6 +288,14 @@ impl Actor<State> for Transactions {
             // Has no name, so it is never run.
             Effect::Alarm(_) => std::future::pending().await,
         }
+    }
+
+    /// Where nothing is ever undone, nobody prepares a second time.
+    fn besides(&self, state: &State, input: &Input) -> Option<Entry> {
+        let Input::Prepared(leg, evidence) = input else { return None };
+        let ledger = self.executor.ledgers().get(&evidence.ledger)?;
+        let instant = ledger.profile().finality == Finality::Instant;
+        instant.then(|| Entry::Spent { id: state.id(), task: task_name(Task::Prepare(*leg)) })
     }
 }
 

@@ -37,6 +37,42 @@ impl Reader {
         rows.into_iter().map(|row| self.record(machine, row)).collect()
     }
 
+    /// The places of unfinished machines of a kind in the journal and their ids, at most `limit` of them, the oldest first,
+    /// after the place `after`.
+    ///
+    /// # Errors
+    /// [`JournalError::Read`], [`JournalError::Corrupt`].
+    pub fn unfinished(
+        &self,
+        machine: Machine,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, Digest)>, JournalError> {
+        let sql = "SELECT rowid, id FROM machines WHERE kind = ?1 AND ended = 0 AND rowid > ?2 ORDER BY rowid LIMIT ?3";
+        let rows: Vec<(i64, Vec<u8>)> =
+            self.rows(sql, params![machine as u8, after, limit], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        rows.into_iter().map(|(place, id)| Ok((place, self.digest(&id)?))).collect()
+    }
+
+    /// Where a machine stands in the journal.
+    ///
+    /// # Errors
+    /// [`JournalError::Read`].
+    pub fn place(&self, machine: Machine, id: Digest) -> Result<Option<i64>, JournalError> {
+        let sql = "SELECT rowid FROM machines WHERE kind = ?1 AND id = ?2";
+        Ok(self.rows(sql, params![machine as u8, id.as_bytes()], |r| r.get(0))?.pop())
+    }
+
+    /// The plan of a machine, without its inputs.
+    ///
+    /// # Errors
+    /// [`JournalError::Read`], [`JournalError::Corrupt`].
+    pub fn begun(&self, machine: Machine, id: Digest) -> Result<Option<Record>, JournalError> {
+        let sql = "SELECT id, plan, ended FROM machines WHERE kind = ?1 AND id = ?2";
+        let row = self.rows(sql, params![machine as u8, id.as_bytes()], begun)?.pop();
+        row.map(|row| self.plan(machine, row)).transpose()
+    }
+
     /// The newest machines of a kind, at most `limit`, the newest first.
     ///
     /// # Errors
@@ -146,21 +182,27 @@ impl Reader {
         &self.path
     }
 
-    fn record(&self, machine: Machine, (id, plan, ended): Begun) -> Result<Record, JournalError> {
+    fn plan(&self, machine: Machine, (id, plan, ended): Begun) -> Result<Record, JournalError> {
+        let plan = self.unseal(&[b"begun", &[machine as u8], &id], plan)?;
+        Ok(Record { id: self.digest(&id)?, plan, inputs: Vec::new(), ended, journal: self.path.clone() })
+    }
+
+    fn record(&self, machine: Machine, row: Begun) -> Result<Record, JournalError> {
         let kind = [machine as u8];
-        let plan = self.unseal(&[b"begun", &kind, &id], plan)?;
+        let id = row.0.clone();
+        let mut record = self.plan(machine, row)?;
         let sql = "SELECT seq, at, bytes FROM inputs WHERE kind = ?1 AND id = ?2 ORDER BY seq";
         let rows: Vec<(i64, i64, Vec<u8>)> =
             self.rows(sql, params![machine as u8, id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
-        let mut inputs = Vec::with_capacity(rows.len());
+        record.inputs.reserve(rows.len());
         for (expected, (seq, at, sealed)) in (0..).zip(rows) {
             if seq != expected {
                 return Err(self.corrupt(format!("input {expected} of {} is missing", hex::encode(&id))));
             }
             let place: [&[u8]; 5] = [b"input", &kind, &id, &seq.to_be_bytes(), &at.to_be_bytes()];
-            inputs.push((self.unseal(&place, sealed)?, instant(at)));
+            record.inputs.push((self.unseal(&place, sealed)?, instant(at)));
         }
-        Ok(Record { id: self.digest(&id)?, plan, inputs, ended, journal: self.path.clone() })
+        Ok(record)
     }
 
     fn records(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Vec<u8>>, JournalError> {

@@ -87,6 +87,9 @@ fn put(db: &Connection, entry: &Entry, now: Timestamp) -> rusqlite::Result<()> {
             )?
             .execute(params![id.as_bytes(), task, ledger, bytes])
         }
+        Entry::Spent { id, task } => db
+            .prepare_cached("DELETE FROM intents WHERE id = ?1 AND task = ?2")?
+            .execute(params![id.as_bytes(), task]),
         Entry::Audit { seq, subject, record } => {
             let seq = count(*seq);
             let record = seal::seal(&[b"audit", &seq.to_be_bytes(), subject.as_bytes()], record);

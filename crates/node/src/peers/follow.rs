@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use sofie_model::Manifest;
 use sofie_transaction::{Phase, State};
 
 use super::Peers;
@@ -21,10 +22,14 @@ impl Peers {
     /// Begins to accompany `handle`, if participants of it live elsewhere.
     pub(super) fn follow(&self, handle: Handle<State>) {
         let state = handle.state();
-        let theirs = |peer: &&Peer| state.manifest().participants.iter().any(|one| peer.has(one.account));
-        for peer in self.0.peers.iter().filter(theirs) {
+        for peer in self.0.peers.iter().filter(|peer| takes_part(peer, state.manifest())) {
             tokio::spawn(self.clone().tell(peer.clone(), handle.clone()));
         }
+    }
+
+    /// Whether participants of it live elsewhere: then it must be accompanied.
+    pub(crate) fn shares(&self, manifest: &Manifest) -> bool {
+        self.0.peers.iter().any(|peer| takes_part(peer, manifest))
     }
 
     /// Tells `peer` what it must know, each thing until it is heard, until D has decided.
@@ -55,6 +60,10 @@ impl Peers {
             }
         }
     }
+}
+
+fn takes_part(peer: &Peer, manifest: &Manifest) -> bool {
+    manifest.participants.iter().any(|one| peer.has(one.account))
 }
 
 /// Nothing need be said any more.

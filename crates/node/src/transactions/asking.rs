@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sofie_ledgers::{LedgerError, Status, port::Revealed};
 use sofie_model::{Account, Decide, Digest, Evidence, Finality, LedgerId, LegId, Operation, Step, contract};
-use sofie_transaction::{Input, Look, State};
+use sofie_transaction::{Effect, Input, Look, State};
 
 use super::Transactions;
 
@@ -97,18 +97,43 @@ fn shaken(state: &State, status: Status) -> Option<Input> {
 
 /// Waits for a lock that another node's party makes, or for a decision without it.
 pub(super) async fn await_lock(all: &Transactions, state: &State, leg: LegId) -> Input {
-    let operation = Operation::Leg { manifest: state.manifest().clone(), leg, step: Step::Prepare };
     let Some(ledger) = state.manifest().leg(leg).map(|leg| leg.ledger.clone()) else {
         return Input::PrepareRefused(leg, "there is no such leg".into());
     };
     let mut pace = Pace::of(all, &ledger);
     loop {
-        match ask(all, &ledger, &operation).await {
-            Some(Status::Final(evidence)) => return Input::Prepared(leg, evidence),
-            Some(Status::Refused { reason }) => return Input::PrepareRefused(leg, reason),
-            Some(Status::Absent | Status::Pending) | None => pace.rest(all).await,
+        match lock(all, state, leg, &ledger).await {
+            Some(input) => return input,
+            None => pace.rest(all).await,
         }
     }
+}
+
+async fn lock(all: &Transactions, state: &State, leg: LegId, ledger: &LedgerId) -> Option<Input> {
+    let operation = Operation::Leg { manifest: state.manifest().clone(), leg, step: Step::Prepare };
+    match ask(all, ledger, &operation).await? {
+        Status::Final(evidence) => Some(Input::Prepared(leg, evidence)),
+        Status::Refused { reason } => Some(Input::PrepareRefused(leg, reason)),
+        Status::Absent | Status::Pending => None,
+    }
+}
+
+/// Whether one look at the ledgers shows something that a waiting transaction waits for.
+pub(super) async fn has_news(all: &Transactions, state: &State) -> bool {
+    for effect in state.effects() {
+        let found = match effect {
+            Effect::Observe(look) => seen(all, state, look).await,
+            Effect::Await(id) => match state.manifest().leg(id) {
+                Some(leg) => lock(all, state, id, &leg.ledger).await,
+                None => None,
+            },
+            _ => None,
+        };
+        if found.is_some() {
+            return true;
+        }
+    }
+    false
 }
 
 async fn claim(all: &Transactions, state: &State) -> Option<Revealed> {

@@ -12,7 +12,7 @@ use sofie_transaction::{Phase, State};
 use super::world::*;
 
 /// Runs one life of a node; when it returns, nothing of the node is left.
-fn life<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn life<T>(work: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().unwrap().block_on(work)
 }

@@ -5,4 +5,5 @@ mod crashes;
 mod faults;
 mod nonsense;
 mod others;
+mod waiting;
 mod world;

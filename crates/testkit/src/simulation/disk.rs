@@ -89,6 +89,7 @@ fn tell(entry: &Entry) -> Option<String> {
         Entry::Input { id, seq, input, .. } => format!("{} input {seq} {}", short(id), said(input)),
         Entry::Ended { id, .. } => format!("ended {}", short(id)),
         Entry::Intent { id, task, ledger, .. } => format!("intent {} {task} on {ledger}", short(id)),
+        Entry::Spent { id, task } => format!("{} spent {task}", short(id)),
         Entry::Audit { .. } => return None,
         Entry::Fact { group, key, .. } => format!("fact {group} {key}"),
     })
