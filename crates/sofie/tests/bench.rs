@@ -38,6 +38,19 @@ fn three_legs_are_committed_and_applied_on_all_three_ledgers() {
 }
 
 #[test]
+fn a_restart_finds_every_transaction_waiting() {
+    let ran = bench(&["restart", "--count", "12", "-o", "json"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    let measure: Value = serde_json::from_slice(&ran.stdout).expect("one JSON object");
+    assert_eq!((&measure["name"], &measure["count"]), (&"restart".into(), &12.into()));
+    for field in ["ours", "theirs", "ratio", "ledgers_s", "journal_s", "all_read_s"] {
+        assert!(measure[field].as_f64().is_some_and(|value| value > 0.0), "{field} in {measure}");
+    }
+    assert!(measure["ledgers_s"].as_f64() <= measure["journal_s"].as_f64(), "{measure}");
+    assert!(measure["journal_s"].as_f64() <= measure["ours"].as_f64(), "{measure}");
+}
+
+#[test]
 fn people_get_a_table_and_what_bounds_it() {
     let ran = bench(&["tx", "--count", "3", "--concurrency", "2", "--payers", "1"]);
     let stdout = String::from_utf8_lossy(&ran.stdout);

@@ -1,5 +1,7 @@
 //! The arguments of `sofie bench`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::Output;
@@ -11,6 +13,35 @@ pub(crate) enum Bench {
     /// Example: sofie bench tx --legs 3 -o json
     #[command(verbatim_doc_comment)]
     Tx(BenchTx),
+    /// A node that starts on a journal full of transactions that wait, beside reading the same rows by plain SQLite
+    ///
+    /// Example: sofie bench restart --count 100000 -o json
+    #[command(verbatim_doc_comment)]
+    Restart(BenchRestart),
+    /// A part of `restart`, in a process of its own
+    #[command(hide = true)]
+    RestartPart(BenchRestartPart),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchRestart {
+    /// How many transactions wait
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) count: u64,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchRestartPart {
+    /// The folder of journal and ledgers
+    pub(crate) folder: PathBuf,
+    /// Write so many that wait; else start a node
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) write: Option<u64>,
+    /// The number of the first new transaction
+    #[arg(long)]
+    pub(crate) from: u64,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 mod load;
 mod ours;
 mod raw;
+mod restart;
 mod tally;
 mod tx;
 mod world;
@@ -15,6 +16,8 @@ use crate::failure::Failure;
 pub(crate) async fn run(bench: &Bench) -> Result<ExitCode, Failure> {
     match bench {
         Bench::Tx(args) => tx::run(args).await,
+        Bench::Restart(args) => restart::run(args).await,
+        Bench::RestartPart(args) => restart::run_part(args).await,
     }
 }
 

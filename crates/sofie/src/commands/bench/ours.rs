@@ -51,7 +51,8 @@ pub(super) async fn collect(
     Ok(all)
 }
 
-async fn one(world: &World, manifest: &Arc<Manifest>) -> Result<(), Failure> {
+/// One transaction, until both ledgers have applied it.
+pub(super) async fn one(world: &World, manifest: &Arc<Manifest>) -> Result<(), Failure> {
     let plan = Plan {
         manifest: Manifest::clone(manifest),
         acts_for: vec![0, 1],

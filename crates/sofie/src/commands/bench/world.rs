@@ -52,7 +52,7 @@ pub(super) struct World {
     nonces: Arc<std::sync::atomic::AtomicU64>,
     /// The journal's failure ends a node; here the transaction that waits for it says so.
     _failed: Arc<mpsc::Receiver<JournalError>>,
-    _folder: Arc<tempfile::TempDir>,
+    _folder: Option<Arc<tempfile::TempDir>>,
 }
 
 /// Each participant's secret follows from its account and the manifest's nonce.
@@ -81,6 +81,18 @@ impl World {
     /// Opens new ledgers and a new journal, with so many accounts that pay, for so many legs.
     pub(super) async fn open(payers: u64, legs: u64) -> Result<Self, Failure> {
         let folder = tempfile::tempdir().map_err(wrong)?;
+        let world = Self::open_in(folder.path(), payers, legs, || ()).await?;
+        Ok(Self { _folder: Some(Arc::new(folder)), ..world })
+    }
+
+    /// Opens the ledgers and the journal in `folder`, or makes them; `opened` is called once the ledgers are open. What
+    /// the journal holds unfinished is not continued.
+    pub(super) async fn open_in(
+        folder: &Path,
+        payers: u64,
+        legs: u64,
+        opened: impl FnOnce(),
+    ) -> Result<Self, Failure> {
         let mut keyring = Keyring::default();
         let mut account = |name: String| {
             let secret = Zeroizing::new(Digest::of("sofie.bench.key", &[name.as_bytes()]).0);
@@ -90,20 +102,21 @@ impl World {
         let (payee, evidence_key) = (account("payee".into())?, account("sensor".into())?);
         let payers = (0..payers).map(|who| account(format!("payer {who}"))).collect::<Result<Vec<_>, _>>()?;
         let balances = payers.iter().chain([&operator]).map(|who| (*who, BALANCE)).collect();
-        let evm = Arc::new(open_evm(folder.path(), keyring, operator, balances).await?);
+        let evm = Arc::new(open_evm(folder, keyring, operator, balances).await?);
         let mut ledgers = Ledgers::new();
         ledgers.insert(evm.profile().id.clone(), evm.clone());
         let mut calendars = Vec::new();
         for number in 1..legs {
-            let calendar = open_calendar(folder.path(), number)?;
+            let calendar = open_calendar(folder, number)?;
             calendars.push(calendar.profile().id.clone());
             ledgers.insert(calendar.profile().id.clone(), Arc::new(calendar));
         }
         let ledgers = Arc::new(ledgers);
-        let journal = Journal::open(&folder.path().join("journal.sqlite"), None).map_err(wrong)?;
+        opened();
+        let journal = Journal::open(&folder.join("journal.sqlite"), None).map_err(wrong)?;
         let (fatal, failed) = mpsc::channel(1);
         let keeper = Keeper { auditor: Auditor::open(journal.clone()).map_err(wrong)?, fatal };
-        let executor = Executor::new(ledgers.clone(), journal);
+        let executor = Executor::new(ledgers.clone(), journal).adopt().await.map_err(wrong)?;
         let transactions = Transactions::new(executor, keeper, Arc::new(Fixed));
         Ok(Self {
             evm,
@@ -115,8 +128,13 @@ impl World {
             evidence_key,
             nonces: Arc::default(),
             _failed: Arc::new(failed),
-            _folder: Arc::new(folder),
+            _folder: None,
         })
+    }
+
+    /// The next manifest has this number.
+    pub(super) fn number_from(&self, number: u64) {
+        self.nonces.store(number, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// The ledger of this name.
