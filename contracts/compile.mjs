@@ -14,7 +14,7 @@ if (folder === undefined) {
 const solc = createRequire(import.meta.url)("solc");
 
 // One artefact each, of the contract that has the file's name.
-const CONTRACTS = ["src/Decision.sol", "src/Escrow.sol", "test/Rogue.sol"];
+const CONTRACTS = ["src/Decision.sol", "src/Escrow.sol", "src/Notary.sol", "test/Rogue.sol"];
 // Every source that they may import.
 const SOURCES = [...CONTRACTS, "src/Typed.sol"];
 

@@ -15,6 +15,8 @@ mod escrow;
 mod gas;
 #[path = "contracts/invariants.rs"]
 mod invariants;
+#[path = "contracts/notary.rs"]
+mod notary;
 #[path = "contracts/rogue.rs"]
 mod rogue;
 #[path = "contracts/transfer.rs"]

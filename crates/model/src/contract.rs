@@ -1,4 +1,4 @@
-//! The decision and the escrow contract as Rust sees them: their ABI, and the pure arithmetic that both sides share.
+//! The contracts as Rust sees them: their ABI, and the pure arithmetic that both sides share.
 //!
 //! Written by hand to match `contracts/src/*.sol`; a test compares every selector and topic with the compiled artefacts.
 //! What calls or deploys a contract is not here: `sofie-ledgers` holds the bytecode and the transport.
@@ -108,6 +108,18 @@ sol! {
         function attestationDigest(bytes32 txid, uint16 leg, bytes32 observation, bool fulfilled, uint64 observedAt) external view returns (bytes32);
     }
 
+    /// The contract that takes batches of records.
+    #[derive(Debug, PartialEq, Eq)]
+    interface Notary {
+        event Recorded(bytes32 indexed root, uint64 first, uint32 count);
+
+        error WrongCount(uint32 most, uint32 got);
+
+        function record(bytes32 root, uint32 count) external returns (uint64 first);
+        function total() external view returns (uint64);
+        function MAX_COUNT() external view returns (uint32);
+    }
+
     /// What the guard signs to allow a COMMIT between T_D and G.
     struct Commit {
         bytes32 txid;
@@ -132,6 +144,10 @@ sol! {
 
 /// The deterministic deployment proxy: the same contract at the same address on every chain that holds it.
 pub const DEPLOYER: Account = Account(hex!("4e59b44847b379578588920ca78fbf26c0b4956c"));
+
+/// Where [`DEPLOYER`] puts the compiled `contracts/src/Notary.sol`: one address on every chain. No manifest names it, so that
+/// a proof of records rests on it; a test compares it with the artefact.
+pub const NOTARY: Account = Account(hex!("1c2142b5084ed3191216a74e3828c5464fe199da"));
 
 /// What stands at [`DEPLOYER`]: it creates what it is sent after a salt (CREATE2), and answers with the address. The
 /// embedded chain's genesis holds it.

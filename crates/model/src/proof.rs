@@ -3,6 +3,7 @@
 //! A proof holds the ledger's own bytes. Its verification decodes the facts from those bytes and says on which
 //! [`Anchor`] all of them rest; whoever pins that anchor need trust nothing else of this ledger's operator.
 
+pub mod batch;
 pub mod bitcoin;
 pub mod calendar;
 pub mod evm;
@@ -32,6 +33,9 @@ pub enum Proof {
     /// Of a group: a quorum's signatures under one decision.
     #[n(4)]
     Quorum(#[n(0)] quorum::QuorumProof),
+    /// Of records in batches on an Ethereum chain: the batches' events, and Merkle paths.
+    #[n(5)]
+    Batch(#[n(0)] batch::BatchProof),
 }
 
 /// What the facts of one ledger rest on. The reader must have it from elsewhere to trust them.
@@ -136,6 +140,7 @@ impl Proof {
             Self::Bitcoin(proof) => proof.verify(ledger, manifest),
             Self::Operator(proof) => proof.verify(ledger, manifest),
             Self::Quorum(proof) => proof.verify(ledger, manifest),
+            Self::Batch(proof) => proof.verify(ledger, manifest),
         }
     }
 
@@ -145,7 +150,7 @@ impl Proof {
         match self {
             Self::Evm(proof) => proof.settlements(),
             Self::Operator(proof) => proof.settlements().collect(),
-            Self::Calendar(_) | Self::Bitcoin(_) | Self::Quorum(_) => Vec::new(),
+            Self::Calendar(_) | Self::Bitcoin(_) | Self::Quorum(_) | Self::Batch(_) => Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use alloy_primitives::{Bytes, hex};
 use alloy_sol_types::{Revert, SolError, SolInterface};
 use sofie_model::Account;
-use sofie_model::contract::{self, Decision, Escrow};
+use sofie_model::contract::{self, Decision, Escrow, Notary};
 
 /// A contract, ready to be deployed: its creation code with its constructor's arguments, and where it will stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,11 @@ pub static DECISION: LazyLock<Deployment> = LazyLock::new(|| {
 pub static ESCROW: LazyLock<Deployment> = LazyLock::new(|| {
     let bytecode = creation(include_str!("../../../../contracts/artifacts/Escrow.json"));
     deployment("Escrow", contract::escrow_creation(&bytecode, DECISION.address))
+});
+
+/// The contract that takes batches of records.
+pub static NOTARY: LazyLock<Deployment> = LazyLock::new(|| {
+    deployment("Notary", creation(include_str!("../../../../contracts/artifacts/Notary.json")))
 });
 
 /// The deployment proxy's own code (EIP-2470's sibling by N. Johnson): calls CREATE2 with the first word as the salt.
@@ -52,12 +57,15 @@ pub fn refusal(data: &[u8]) -> String {
     if data.is_empty() {
         return "the contract reverted without a reason".into();
     }
-    // Errors that both contracts have are the same in both ABIs.
+    // Errors that two contracts have are the same in both ABIs.
     if let Ok(error) = Escrow::EscrowErrors::abi_decode(data) {
         return format!("{error:?}").replace("EscrowErrors::", "");
     }
     if let Ok(error) = Decision::DecisionErrors::abi_decode(data) {
         return format!("{error:?}").replace("DecisionErrors::", "");
+    }
+    if let Ok(error) = Notary::NotaryErrors::abi_decode(data) {
+        return format!("{error:?}").replace("NotaryErrors::", "");
     }
     match Revert::abi_decode(data) {
         Ok(revert) => revert.reason,
@@ -79,6 +87,7 @@ mod tests {
         assert_eq!(DECISION.address, contract::decision_address(&decision));
         assert_eq!(ESCROW.address, contract::escrow_address(&escrow, DECISION.address));
         assert_ne!(DECISION.address, ESCROW.address);
+        assert_eq!(NOTARY.address, contract::NOTARY, "the model names where the compiled contract stands");
     }
 
     #[test]
@@ -92,6 +101,7 @@ mod tests {
             (undecided.abi_encode(), "Undecided"),
             (undecided.abi_encode(), "0xabab"),
             (Revert { reason: "no".into() }.abi_encode(), "no"),
+            (Notary::WrongCount { most: 9, got: 0 }.abi_encode(), "most: 9"),
             (vec![], "without a reason"),
             (vec![1, 2, 3], "0x010203"),
         ];

@@ -10,6 +10,7 @@ use sofie_model::contract::{
     self,
     Decision::{DecisionCalls, DecisionErrors, DecisionEvents},
     Escrow::{EscrowCalls, EscrowErrors, EscrowEvents},
+    Notary::{NotaryCalls, NotaryErrors, NotaryEvents},
 };
 
 use crate::world::{artefact, creation};
@@ -82,10 +83,22 @@ fn the_escrow_contract_is_as_the_model_has_it() {
     assert_eq!(hashed_whole(&events), topics::<EscrowEvents>(EscrowEvents::SELECTORS));
 }
 
+#[test]
+fn the_notary_contract_is_as_the_model_has_it() {
+    let [functions, errors, events] = ["function", "error", "event"].map(|kind| compiled("Notary", kind));
+    assert_eq!(functions, written(NotaryCalls::SIGNATURES));
+    assert_eq!(errors, written(NotaryErrors::SIGNATURES));
+    assert_eq!(events, written(NotaryEvents::SIGNATURES));
+    assert_eq!(hashed(&functions), selectors::<NotaryCalls>());
+    assert_eq!(hashed(&errors), selectors::<NotaryErrors>());
+    assert_eq!(hashed_whole(&events), topics::<NotaryEvents>(NotaryEvents::SELECTORS));
+}
+
 /// Which topics an event has decides how a proof is read.
 #[test]
-fn events_are_indexed_by_transaction_and_leg() {
-    for (name, indexed) in [("Decision", &["txid"][..]), ("Escrow", &["txid", "leg"][..])] {
+fn events_are_indexed_by_transaction_and_leg_and_batches_by_their_root() {
+    let all = [("Decision", &["txid"][..]), ("Escrow", &["txid", "leg"][..]), ("Notary", &["root"][..])];
+    for (name, indexed) in all {
         let artefact = artefact(name);
         for event in artefact["abi"].as_array().unwrap().iter().filter(|entry| entry["type"] == "event") {
             let inputs = event["inputs"].as_array().unwrap();
@@ -98,7 +111,7 @@ fn events_are_indexed_by_transaction_and_leg() {
 
 #[test]
 fn no_function_takes_value_but_prepare_and_none_belongs_to_an_owner() {
-    for (name, payable) in [("Decision", &[][..]), ("Escrow", &["prepare"][..])] {
+    for (name, payable) in [("Decision", &[][..]), ("Escrow", &["prepare"][..]), ("Notary", &[][..])] {
         let artefact = artefact(name);
         let entries = artefact["abi"].as_array().unwrap();
         let takers: Vec<_> = entries
@@ -122,6 +135,7 @@ fn the_deployer_puts_each_contract_where_the_model_says() {
     assert_eq!(decision, contract::decision_address(&decision_code));
     let escrow = chain.deploy(&contract::escrow_creation(&escrow_code, decision));
     assert_eq!(escrow, contract::escrow_address(&escrow_code, decision));
+    assert_eq!(chain.deploy(&creation("Notary")), contract::NOTARY);
     let reads = chain.view(escrow, &contract::Escrow::decisionCall {});
     assert_eq!(reads, contract::address(decision));
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use sofie_model::{
     Account, Digest,
     attestation::typed_digest,
-    contract::{self, Escrow, word},
+    contract::{self, Escrow, Notary, word},
     manifest::Participant,
 };
 
@@ -23,6 +23,10 @@ const CEILING: u64 = 60_000;
 /// A transfer that is paid with its decision checked stays under this.
 const CLAIM_CEILING: u64 = 45_000;
 
+/// A record of a batch of [`RECORDS`] stays under this.
+const RECORD_CEILING: u64 = 10;
+const RECORDS: u32 = 10_000;
+
 /// Name and gas, in the order of a transaction's life.
 type Bill = Vec<(String, u64)>;
 
@@ -37,7 +41,10 @@ fn deployments() -> Bill {
     let decision = gas(&creation("Decision"));
     let address = contract::decision_address(&creation("Decision"));
     let escrow = gas(&contract::escrow_creation(&creation("Escrow"), address));
-    vec![("Decision (deployment)".into(), decision), ("Escrow (deployment)".into(), escrow)]
+    let notary = gas(&creation("Notary"));
+    [("Decision", decision), ("Escrow", escrow), ("Notary", notary)]
+        .map(|(name, gas)| (format!("{name} (deployment)"), gas))
+        .into()
 }
 
 /// COMMIT by this many participants.
@@ -135,9 +142,23 @@ fn transfers() -> Bill {
         .into()
 }
 
+/// The first batch of all fills the contract's one slot; every later one changes it. How many records there are is of
+/// no account.
+fn batches() -> Bill {
+    let mut chain = Chain::new(0);
+    let notary = chain.deploy(&creation("Notary"));
+    let mut gas = |count: u32| {
+        let call = Notary::recordCall { root: word(evidence_root()), count };
+        let done: Result<_, Notary::NotaryErrors> = chain.send(Account([1; 20]), notary, 0, &call);
+        done.expect("records").gas
+    };
+    let bill = [("the first batch", gas(1)), ("1 record", gas(1)), ("10000 records", gas(RECORDS))];
+    bill.map(|(name, gas)| (format!("Notary.record, {name}"), gas)).into()
+}
+
 #[test]
 fn each_call_costs_what_the_snapshot_says() {
-    let bill = [deployments(), decisions(), escrows(), transfers()].concat();
+    let bill = [deployments(), decisions(), escrows(), transfers(), batches()].concat();
     let mut measured = String::new();
     for (name, gas) in &bill {
         writeln!(measured, "{name:<45}{gas:>9}").expect("a string takes all");
@@ -157,6 +178,7 @@ fn each_call_costs_what_the_snapshot_says() {
         ("Escrow.prepare", CEILING),
         ("Escrow.prepare, a transfer", CEILING),
         ("Escrow.apply_, a transfer", CLAIM_CEILING),
+        ("Notary.record, 10000 records", RECORD_CEILING * u64::from(RECORDS)),
     ];
     for (name, ceiling) in ceilings {
         let (_, gas) = bill.iter().find(|(other, _)| other == name).expect("measured");

@@ -230,7 +230,7 @@ impl Included {
             return Err("its path does not lead to the checkpoint's root".into());
         }
         let leaf: Leaf = canonical::decode(&self.leaf, MAX_LEAF).map_err(|error| error.to_string())?;
-        check_leaf(&leaf, ledger, manifest)?;
+        check(&leaf.entry, leaf.at, ledger, manifest)?;
         match before {
             Some(before) if before.position.index >= self.index => Err("the leaves are not in order".into()),
             Some(before) if before.at > leaf.at => Err("its time lies before that of an earlier leaf".into()),
@@ -259,13 +259,18 @@ impl Published {
     }
 }
 
-/// Whether a leaf is one that `manifest` has on `ledger`.
-fn check_leaf(leaf: &Leaf, ledger: &LedgerId, manifest: &Manifest) -> Result<(), String> {
+/// Whether an entry of this time is one that `manifest` has on `ledger`.
+pub(super) fn check(
+    entry: &Entry,
+    at: Timestamp,
+    ledger: &LedgerId,
+    manifest: &Manifest,
+) -> Result<(), String> {
     let ours = |txid: &Txid| {
         let about_another = || format!("it is about another transaction, {txid}");
         if *txid == manifest.txid() { Ok(()) } else { Err(about_another()) }
     };
-    match &leaf.entry {
+    match entry {
         Entry::Note { .. } => Ok(()),
         Entry::Prepared { txid, leg, commitment } => {
             ours(txid)?;
@@ -284,7 +289,7 @@ fn check_leaf(leaf: &Leaf, ledger: &LedgerId, manifest: &Manifest) -> Result<(),
             if site != ledger {
                 return Err(format!("the decision stands on {site}, not on {ledger}"));
             }
-            decision::check(manifest, decision, signatures, leaf.at)
+            decision::check(manifest, decision, signatures, at)
         }
     }
 }

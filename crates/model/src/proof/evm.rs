@@ -81,10 +81,44 @@ pub const fn log_index(transaction: u32, log: u32) -> u64 {
     (transaction as u64) << 32 | log as u64
 }
 
+/// A log that a [`ChainProof`] proves, and where it stands.
+#[derive(Debug)]
+pub(super) struct ProvenLog {
+    pub(super) log: Log,
+    /// Which inclusion, and which of its receipt's logs.
+    place: (usize, u32),
+    pub(super) position: Position,
+    pub(super) at: Timestamp,
+}
+
+impl ProvenLog {
+    /// A refusal of what the log says.
+    pub(super) fn refused(&self, ledger: &LedgerId, why: &str) -> BadProof {
+        let (receipt, log) = self.place;
+        BadProof {
+            ledger: ledger.clone(),
+            part: format!("receipt {receipt}"),
+            why: format!("log {log}: {why}"),
+        }
+    }
+}
+
 impl ChainProof {
     pub(super) fn verify(&self, ledger: &LedgerId, manifest: &Manifest) -> Result<Proven, BadProof> {
         let bad = |part: String, why: String| BadProof { ledger: ledger.clone(), part, why };
         self.check_site(ledger, manifest).map_err(|why| bad("chain".into(), why))?;
+        let (anchor, logs) = self.logs(ledger)?;
+        let evidence = logs.iter().map(|logged| {
+            let fact =
+                event::fact(ledger, manifest, &logged.log).map_err(|why| logged.refused(ledger, &why))?;
+            Ok(Evidence { ledger: ledger.clone(), fact, position: logged.position, at: logged.at })
+        });
+        Ok(Proven { anchor, evidence: evidence.collect::<Result<_, _>>()? })
+    }
+
+    /// Proves all that the inclusions name, whatever it says.
+    pub(super) fn logs(&self, ledger: &LedgerId) -> Result<(Anchor, Vec<ProvenLog>), BadProof> {
+        let bad = |part: String, why: String| BadProof { ledger: ledger.clone(), part, why };
         let headers = self.linked().map_err(|(at, why)| bad(format!("header {at}"), why))?;
         let anchor = headers.last().ok_or_else(|| bad("headers".into(), "there are none".into()))?;
         let anchor = Anchor::Evm {
@@ -93,14 +127,14 @@ impl ChainProof {
             block_hash: Digest(anchor.hash.0),
         };
         self.check_order().map_err(|(at, why)| bad(format!("receipt {at}"), why))?;
-        let mut evidence = Vec::new();
+        let mut logs = Vec::new();
         for (at, inclusion) in self.inclusions.iter().enumerate() {
             let part = |name: &'static str| move |why| bad(format!("{name} {at}"), why);
             let block = block_of(&headers, inclusion.block).map_err(part("receipt"))?;
             let reference = inclusion.transaction(block, self.chain_id).map_err(part("transaction"))?;
-            evidence.extend(inclusion.facts(block, reference, ledger, manifest).map_err(part("receipt"))?);
+            logs.extend(inclusion.logs(at, block, reference).map_err(part("receipt"))?);
         }
-        Ok(Proven { anchor, evidence })
+        Ok((anchor, logs))
     }
 
     /// The manifest names a chain for D only, so that a proof of any other chain would rest on nothing.
@@ -181,14 +215,8 @@ impl Inclusion {
         Ok(Digest(keccak256(bytes).0))
     }
 
-    /// Proves the receipt, and decodes its facts.
-    fn facts(
-        &self,
-        block: &Linked,
-        reference: Digest,
-        ledger: &LedgerId,
-        manifest: &Manifest,
-    ) -> Result<Vec<Evidence>, String> {
+    /// Proves the receipt, and takes the logs that are named out of it. This is inclusion `at` of its proof.
+    fn logs(&self, at: usize, block: &Linked, reference: Digest) -> Result<Vec<ProvenLog>, String> {
         let bytes: &[u8] = &self.receipt;
         ensure(bytes.len() <= MAX_ITEM_BYTES, || format!("{} bytes are too long", bytes.len()))?;
         trie::verify(block.header.receipts_root, self.index, bytes, &self.receipt_nodes)?;
@@ -197,16 +225,14 @@ impl Inclusion {
         ensure(receipt.is_success(), || "its transaction failed".into())?;
         ensure(!self.logs.is_empty(), || "names no log".into())?;
         ensure(self.logs.is_sorted_by(|a, b| a < b), || "its logs are not ascending".into())?;
-        let at = Timestamp::from_seconds(block.header.timestamp);
-        let mut evidence = Vec::with_capacity(receipt.logs().len().min(self.logs.len()));
-        for &log in &self.logs {
+        let time = Timestamp::from_seconds(block.header.timestamp);
+        let named = self.logs.iter().map(|&log| {
             let logged = receipt.logs().get(log as usize).ok_or_else(|| format!("has no log {log}"))?;
-            let fact = event::fact(ledger, manifest, logged).map_err(|why| format!("log {log}: {why}"))?;
             let index = log_index(self.index, log);
             let position = Position { height: block.header.number, index, reference };
-            evidence.push(Evidence { ledger: ledger.clone(), fact, position, at });
-        }
-        Ok(evidence)
+            Ok(ProvenLog { log: logged.clone(), place: (at, log), position, at: time })
+        });
+        named.collect()
     }
 }
 
@@ -215,4 +241,4 @@ fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -66,8 +66,8 @@ fn manifest() -> Manifest {
     }
 }
 
-struct Block {
-    header: Header,
+pub(in crate::proof) struct Block {
+    pub(in crate::proof) header: Header,
     transactions: Vec<Vec<u8>>,
     receipts: Vec<Vec<u8>>,
 }
@@ -84,7 +84,7 @@ fn receipt(success: bool, logs: Vec<Log>) -> Vec<u8> {
     ReceiptEnvelope::Eip1559(receipt.with_bloom()).encoded_2718()
 }
 
-fn block(parent: Option<&Header>, logs: Vec<(bool, Vec<Log>)>, chain_id: u64) -> Block {
+pub(in crate::proof) fn block(parent: Option<&Header>, logs: Vec<(bool, Vec<Log>)>, chain_id: u64) -> Block {
     let transactions: Vec<_> = (0..logs.len() as u64).map(|nonce| transaction(nonce, chain_id)).collect();
     let receipts: Vec<_> = logs.into_iter().map(|(success, logs)| receipt(success, logs)).collect();
     let header = Header {
@@ -99,7 +99,7 @@ fn block(parent: Option<&Header>, logs: Vec<(bool, Vec<Log>)>, chain_id: u64) ->
     Block { header, transactions, receipts }
 }
 
-fn log(by: Account, event: &impl SolEvent) -> Log {
+pub(in crate::proof) fn log(by: Account, event: &impl SolEvent) -> Log {
     Log { address: contract::address(by), data: event.encode_log_data() }
 }
 
@@ -153,7 +153,7 @@ impl Chain {
     }
 }
 
-fn include(block: &Block, index: u32, log: u32) -> Inclusion {
+pub(in crate::proof) fn include(block: &Block, index: u32, log: u32) -> Inclusion {
     let (transactions_root, transaction_nodes) = trie::prove(&block.transactions, index);
     let (receipts_root, receipt_nodes) = trie::prove(&block.receipts, index);
     assert_eq!(transactions_root, block.header.transactions_root);
