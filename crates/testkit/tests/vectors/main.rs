@@ -7,6 +7,7 @@
 //! secp256k1 secrets of 32 equal bytes (01 to 04), an Ed25519 seed of 32 bytes 07, and for members seeds of 21 to 24.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod batch;
 mod calendar;
 mod examples;
 mod quorum;
@@ -53,7 +54,7 @@ impl Vector {
     }
 }
 
-fn files() -> [(&'static str, File); 4] {
+fn files() -> [(&'static str, File); 5] {
     let file = |about, vectors| File { about, vectors };
     [
         (
@@ -64,6 +65,7 @@ fn files() -> [(&'static str, File); 4] {
             "calendar.json",
             file("Entries, leaves, trees, checkpoints and proofs of a log.", calendar::vectors()),
         ),
+        ("batch.json", file("Records of a batch, with their paths to its root.", batch::vectors())),
         ("quorum.json", file("A group, a vote, and certificates of a quorum.", quorum::vectors())),
         ("receipt.json", file("A receipt whose facts stand on one log.", receipt::vectors())),
     ]
