@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A process that ends with this.
 pub(crate) struct Process {
     child: Child,
+    out: BufReader<ChildStdout>,
     /// The first line that it told.
     pub(crate) told: Value,
 }
@@ -33,7 +34,14 @@ impl Process {
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
         out.read_line(&mut line).expect("it tells");
         let told = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{args:?} tells {line:?}: {e}"));
-        Self { child, told }
+        Self { child, out, told }
+    }
+
+    /// Waits until the node says that it stands still.
+    pub(crate) fn paused(&mut self) {
+        let mut line = String::new();
+        self.out.read_line(&mut line).expect("it tells");
+        assert!(line.contains("paused"), "it tells {line:?}");
     }
 
     pub(crate) fn address(&self) -> &str {

@@ -1,0 +1,289 @@
+//! Two companies' nodes share a transaction by commands, as docs/guide/two-nodes.md tells it: two `sofie up` on loopback
+//! and one anvil that both reach. Where no anvil is, the test says so and ends.
+
+#![allow(clippy::print_stderr, reason = "what was skipped must be seen")]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::processes::Process;
+use common::{sofie, text};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(100);
+/// What every party has in the beginning: 1 ether.
+const ENDOWED: u128 = 1_000_000_000_000_000_000;
+/// What Alice pays; Bob pays twice as much. More than all fees together.
+const AMOUNT: u128 = 100_000_000_000_000_000;
+
+/// A chain with a block every second.
+struct Anvil {
+    process: Child,
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Anvil {
+    /// `None`, loudly, where there is none.
+    fn start() -> Option<Self> {
+        let binary = std::env::var_os("SOFIE_PEERS").map(|folder| PathBuf::from(folder).join("anvil"));
+        let Some(binary) = binary.filter(|binary| binary.is_file()) else {
+            eprintln!(
+                "skipped: two nodes on one chain; no anvil (SOFIE_PEERS names no folder with it; `cargo xtask peers \
+                 install` makes one)"
+            );
+            return None;
+        };
+        let mut process = Command::new(binary)
+            .args(["--host", "127.0.0.1", "--port", "0", "--block-time", "1", "--slots-in-an-epoch", "1"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("anvil starts");
+        let out = process.stdout.take().expect("a pipe");
+        let mut lines = BufReader::new(out).lines().map_while(Result::ok);
+        let listening = lines.find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned));
+        // Anvil must never wait for somebody to read what it prints.
+        std::thread::spawn(move || lines.for_each(drop));
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        Some(Self { process, url: format!("http://{}", listening.expect("it listens")), http })
+    }
+
+    async fn ask(&self, method: &str, params: Value) -> Value {
+        let question = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let answer = self.http.post(&self.url).json(&question).send().await.expect("anvil answers");
+        let answer: Value = answer.json().await.expect("JSON");
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    async fn balance(&self, account: &str) -> u128 {
+        let held = self.ask("eth_getBalance", json!([account, "latest"])).await;
+        let digits = held.as_str().expect("a quantity").trim_start_matches("0x");
+        u128::from_str_radix(digits, 16).expect("a number")
+    }
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A company's node: its folder and, while it runs, its process.
+struct Company {
+    name: &'static str,
+    url: String,
+    chain: String,
+    account: String,
+    /// The key of its operator, as the other pins it.
+    key: String,
+    peer: String,
+    folder: TempDir,
+    process: Option<Process>,
+}
+
+impl Company {
+    /// `sofie init` makes its keys, and tells what the other must know of it.
+    async fn new(name: &'static str, chain: &Anvil) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|door| door.local_addr()).expect("a free port");
+        let folder = tempfile::tempdir().expect("a folder");
+        let node = format!("{name}-node");
+        let made =
+            sofie(&["init", "-o", "json", "--name", &node, "--party", name]).arg(folder.path()).output();
+        let made = made.expect("it runs");
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let told: Value = serde_json::from_slice(&made.stdout).expect("JSON");
+        let word = |place: &str| told.pointer(place).and_then(Value::as_str).expect("a text").to_owned();
+        let (account, key) = (word("/parties/0/account"), word("/key"));
+        chain.ask("anvil_setBalance", json!([account, format!("0x{ENDOWED:x}")])).await;
+        let (url, chain) = (format!("http://{free}"), chain.url.clone());
+        Self { name, url, chain, account, key, peer: String::new(), folder, process: None }
+    }
+
+    /// `other` is a peer, which may have this one pay `automatic`.
+    fn knows(&mut self, other: &Self, automatic: u128) {
+        self.peer = format!(
+            "\n[[peer]]\nname = \"{0}-co\"\nurl = \"{1}\"\nkey = \"{2}\"\nparties = {{ {0} = \"{3}\" }}\n\
+             automatic = {{ ethereum = \"{automatic}\" }}\n",
+            other.name, other.url, other.key, other.account
+        );
+    }
+
+    fn start(&mut self, args: &[&str]) {
+        self.process = None;
+        let config = self.folder.path().join("sofie.toml");
+        let text = format!(
+            "[node]\nname = \"{0}-node\"\noperator = \"{0}\"\nlisten = \"{1}\"\n\n[[party]]\nname = \"{0}\"\n\n\
+             [[ledger]]\nid = \"ethereum\"\nkind = \"evm-rpc\"\nurl = \"{2}\"\nchain_id = 31337\nfinality = \"depth:1\"\n\
+             inclusion = \"2s\"\nfinalises = \"2s\"\npoll = \"250ms\"\n{3}",
+            self.name,
+            self.url.trim_start_matches("http://"),
+            self.chain,
+            self.peer
+        );
+        std::fs::write(&config, text).expect("it is written");
+        let config = config.display().to_string();
+        self.process = Some(Process::start(&[&["up", "-o", "json", "-c", &config], args].concat()));
+    }
+
+    /// `kill -9`.
+    fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// `sofie tx ARGS` at this node: its exit code, what it tells, and what it says.
+    fn tx(&self, args: &[&str]) -> (i32, String, String) {
+        let output = sofie(&["tx"]).args(args).args(["--node", &self.url]).output().expect("it runs");
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// The same, as data of one transaction.
+    fn one(&self, args: &[&str]) -> Value {
+        let (code, told, said) = self.tx(&[args, &["-o", "json"]].concat());
+        assert_eq!(code, 0, "{args:?}: {said}");
+        serde_json::from_str(&told).expect("JSON")
+    }
+
+    /// Waits until the node tells of the transaction what is wanted.
+    fn until(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let since = Instant::now();
+        loop {
+            let (code, told, said) = self.tx(&["show", id, "-o", "json"]);
+            match serde_json::from_str(&told) {
+                Ok(shown) if code == 0 && wanted(&shown) => return shown,
+                _ => assert!(since.elapsed() < PATIENCE, "{} is not {what}: {told}{said}", self.name),
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn ends(&self, id: &str) -> String {
+        let done = self.until(id, "done", |shown| shown["phase"] == "done");
+        done["decision"].as_str().expect("a decision").to_owned()
+    }
+
+    fn draft(&self, name: &str, seconds: u64) -> String {
+        let leg = |from, to, amount| json!({ "ledger": "ethereum", "kind": "transfer", "from": from, "to": to, "amount": format!("{amount}") });
+        let legs = [leg("alice", "bob", AMOUNT), leg("bob", "alice", 2 * AMOUNT)];
+        let file = self.folder.path().join(name);
+        let draft = json!({ "deadline": format!("{seconds}s"), "legs": legs });
+        std::fs::write(&file, draft.to_string()).expect("it is written");
+        file.display().to_string()
+    }
+
+    /// Submits it; gives the id.
+    fn submits(&self, name: &str, seconds: u64) -> String {
+        let shown = self.one(&["submit", &self.draft(name, seconds), "--key", name]);
+        assert_eq!(shown["phase"], "proposed", "{shown}");
+        shown["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+/// Alice's node and Bob's, who may pay half of what the draft asks of him without being asked.
+async fn companies(chain: &Anvil) -> (Company, Company) {
+    let mut alice = Company::new("alice", chain).await;
+    let mut bob = Company::new("bob", chain).await;
+    alice.knows(&bob, 0);
+    bob.knows(&alice, AMOUNT);
+    (alice, bob)
+}
+
+async fn held(chain: &Anvil, companies: [&Company; 2]) -> [u128; 2] {
+    let [alice, bob] = companies;
+    [chain.balance(&alice.account).await, chain.balance(&bob.account).await]
+}
+
+/// Whether `after` is what `before` becomes by a change of `whole` [`AMOUNT`]s, but for fees.
+#[track_caller]
+fn changed(before: u128, after: u128, whole: i128) {
+    let signed = |amount: u128| i128::try_from(amount).expect("it fits");
+    let fees = signed(before) + whole * signed(AMOUNT) - signed(after);
+    assert!((0..signed(AMOUNT) / 10).contains(&fees), "{before} to {after} is not {whole} amounts less fees");
+}
+
+#[tokio::test]
+async fn what_one_company_submits_the_other_sees_and_declines_or_agrees_to() {
+    let Some(chain) = Anvil::start() else { return };
+    let (mut alice, mut bob) = companies(&chain).await;
+    // Bob's node is away: nothing is begun.
+    alice.start(&[]);
+    let (code, _, said) = alice.tx(&["submit", &alice.draft("early", 90)]);
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("legs[0].to: for bob, peer bob-co at") && said.contains("nothing was begun"),
+        "{said}"
+    );
+    assert_eq!(alice.one(&["ls"]), json!([]));
+    bob.start(&[]);
+    let before = held(&chain, [&alice, &bob]).await;
+
+    let id = alice.submits("no", 120);
+    bob.until(&id, "proposed", |shown| shown["phase"] == "proposed");
+    let (code, told, _) = bob.tx(&["show", &id[..8]]);
+    assert_eq!(code, 0);
+    for part in [
+        "phase        proposed",
+        "label        verified",
+        "leg 0        ethereum (verifying): proposed, alice pays bob 100000000000000000",
+        "leg 1        ethereum (verifying): proposed, bob pays alice 200000000000000000",
+        "proposed by  peer alice-co",
+        "between      alice, bob",
+        "because      with it 200000000000000000 is paid on ethereum, and 100000000000000000 is automatic",
+        "next         sofie tx agree, or sofie tx decline",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert_eq!(bob.one(&["decline", &id[..8], "--reason", "not this week"])["phase"], "declined");
+    let (code, _, said) = bob.tx(&["agree", &id]);
+    assert!(code == 1 && said.contains("its owner has declined: not this week"), "{code}: {said}");
+    let declined = alice.until(&id, "declined", |shown| shown["phase"] == "declined");
+    assert_eq!(declined["proposal"]["why"], "peer bob-co declines: its owner has declined: not this week");
+    assert_eq!(held(&chain, [&alice, &bob]).await, before, "nothing was paid, not even a fee");
+
+    let id = alice.submits("yes", 120);
+    bob.until(&id, "proposed", |shown| shown["phase"] == "proposed");
+    bob.one(&["agree", &id]);
+    bob.one(&["agree", &id]);
+    assert_eq!((alice.ends(&id), bob.ends(&id)), ("commit".into(), "commit".into()));
+    let after = held(&chain, [&alice, &bob]).await;
+    changed(before[0], after[0], 1);
+    changed(before[1], after[1], -1);
+}
+
+/// Killed at a step of its journal and started again, either node ends as the other does.
+#[tokio::test]
+async fn a_node_that_is_killed_at_a_step_ends_as_the_other_does() {
+    let Some(chain) = Anvil::start() else { return };
+    let (mut alice, mut bob) = companies(&chain).await;
+    // Each stops before it sends what its own party locks: the other's is locked, or about to be.
+    for (name, whose, step) in [("a-locks", 0, "intent:prepare 0"), ("b-locks", 1, "intent:prepare 1")] {
+        let before = held(&chain, [&alice, &bob]).await;
+        let stop = ["--pause-at", step];
+        alice.start(if whose == 0 { &stop } else { &[] });
+        bob.start(if whose == 1 { &stop } else { &[] });
+        let id = alice.submits(name, 120);
+        bob.until(&id, "proposed", |shown| shown["phase"] == "proposed");
+        // It may stop before it has answered: then the word is given, and its answer is not.
+        let _ = bob.tx(&["agree", &id]);
+        let killed = if whose == 0 { &mut alice } else { &mut bob };
+        killed.process.as_mut().expect("it runs").paused();
+        killed.kill();
+        killed.start(&[]);
+        let (hers, his) = (alice.ends(&id), bob.ends(&id));
+        assert_eq!(hers, his, "killed at {step}");
+        let after = held(&chain, [&alice, &bob]).await;
+        let whole = i128::from(hers == "commit");
+        changed(before[0], after[0], whole);
+        changed(before[1], after[1], -whole);
+    }
+}
