@@ -59,6 +59,18 @@ impl Timestamp {
         self.0.is_multiple_of(1000)
     }
 
+    /// This instant if it is a whole second, or else the next one that is.
+    ///
+    /// ```
+    /// use sofie_model::Timestamp;
+    /// assert_eq!(Timestamp::from_millis(1_001).whole_second(), Timestamp::from_seconds(2));
+    /// assert_eq!(Timestamp::from_seconds(2).whole_second(), Timestamp::from_seconds(2));
+    /// ```
+    #[must_use]
+    pub const fn whole_second(self) -> Self {
+        Self::from_seconds(self.0.div_ceil(1000))
+    }
+
     /// How long after `earlier` this is; zero when it is not after it.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Span {

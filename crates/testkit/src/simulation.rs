@@ -13,6 +13,7 @@ mod check;
 mod dice;
 mod disk;
 mod hostile;
+mod keys;
 mod life;
 mod line;
 mod mutant;
@@ -50,6 +51,9 @@ pub struct Outcome {
     pub labels: Vec<String>,
     /// Whether a ledger broke its declared finality in it: then only P4 and the sums of the balances are judged.
     pub beyond: bool,
+    /// Whether the executors of a pivot were away for longer than was declared: then the pivot may end otherwise than D
+    /// says, and everything else is judged.
+    pub asleep: bool,
     /// What happened.
     pub tally: Tally,
     /// How many timers fired.
@@ -82,6 +86,7 @@ pub fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> std::io::Result<Ou
         violation: world.violation(),
         labels: labels(&world),
         beyond: world.scenario.beyond,
+        asleep: world.scenario.asleep,
         tally,
         steps: world.wheel.fired(),
         lasted: world.wheel.millis(),
@@ -93,7 +98,10 @@ pub fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> std::io::Result<Ou
 async fn live(world: &Arc<World>) -> Tally {
     world.scenario.told().into_iter().for_each(|line| world.log("world", || line));
     (0..world.fakes.len()).for_each(|ledger| drop(tokio::spawn(world::mine(world.clone(), ledger))));
-    (0..world.scenario.nodes.len()).for_each(|n| drop(tokio::spawn(node::live(world.rise(n)))));
+    (0..world.scenario.nodes.len()).for_each(|n| {
+        tokio::spawn(node::live(world.rise(n)));
+        tokio::spawn(world::nap(world.clone(), n));
+    });
     if world.scenario.hostile {
         tokio::spawn(hostile::play(world.clone()));
     }

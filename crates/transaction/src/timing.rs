@@ -89,6 +89,19 @@ impl PivotClock {
         let refunded = timelock + self.detection + self.inclusion_p + self.finality_p;
         refunded + self.detection + self.inclusion_d + self.finality_d + self.skew * 2
     }
+
+    /// T_p where nobody names one: the earliest that is safe, and a detection more, in whole seconds. A restart may cost
+    /// as much again before the alarm would be the last warning.
+    #[must_use]
+    pub fn timelock(&self, deadline: Timestamp) -> Timestamp {
+        (self.claim_by(deadline) + self.detection).whole_second()
+    }
+
+    /// G − T_D where nobody names it, with the same in reserve as [`PivotClock::timelock`].
+    #[must_use]
+    pub fn grace(&self, deadline: Timestamp, timelock: Timestamp) -> Span {
+        (self.decide_by(timelock) + self.detection).whole_second().since(deadline)
+    }
 }
 
 fn margin(edge: &'static str, at: Timestamp, needed: Timestamp) -> Result<Span, TooTight> {

@@ -9,7 +9,7 @@ use crate::api::{Draft, When};
 /// The instant that a draft means. A span reaches to a whole second, as contracts count them.
 pub(super) fn instant(when: When, start: Timestamp) -> Timestamp {
     match when {
-        When::In(span) => whole_second(start + span),
+        When::In(span) => (start + span).whole_second(),
         When::At(at) => at,
     }
 }
@@ -17,11 +17,6 @@ pub(super) fn instant(when: When, start: Timestamp) -> Timestamp {
 /// The first whole second after `now`.
 pub(super) const fn next_second(now: Timestamp) -> Timestamp {
     Timestamp::from_seconds(now.as_seconds() + 1)
-}
-
-/// This second, or the next one.
-const fn whole_second(at: Timestamp) -> Timestamp {
-    Timestamp::from_seconds(at.as_millis().div_ceil(1000))
 }
 
 impl Desk {
@@ -40,13 +35,11 @@ impl Desk {
         });
         let Some(terms) = pivot else { return Ok(()) };
         if draft.legs.iter().all(|leg| leg.timelock.is_none()) {
-            // A restart may cost as much again before the alarm would be the last warning.
-            terms.timelock = whole_second(clock.claim_by(deadline) + self.detection);
+            terms.timelock = clock.timelock(deadline);
         }
         manifest.guard = terms.payer;
         if draft.grace.is_none() {
-            let end = whole_second(clock.decide_by(terms.timelock) + self.detection);
-            manifest.grace = end.since(deadline);
+            manifest.grace = clock.grace(deadline, terms.timelock);
         }
         Ok(())
     }

@@ -7,7 +7,8 @@ use sofie_ledgers::Ledger;
 use sofie_model::{Decide, Digest, LegId, Manifest, Operation, Step};
 
 use super::dice::Dice;
-use super::scenario::{TransactionPlan, account};
+use super::keys::account;
+use super::scenario::TransactionPlan;
 use super::time::DAWN;
 use super::world::World;
 

@@ -1,12 +1,15 @@
 //! The line between one run of a node and one ledger: it takes its time, loses, doubles, delays and reorders what is
 //! submitted, and breaks off.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use sofie_ledgers::fake::Fake;
-use sofie_ledgers::{Head, Intent, Ledger, LedgerError, Profile, Status};
-use sofie_model::{Evidence, Manifest, Operation, Proof};
+use sofie_ledgers::{
+    Hashlocks, Head, Intent, Ledger, LedgerError, Presigned, Profile, Revealed, Spend, Status,
+};
+use sofie_model::{Evidence, LegId, Manifest, Operation, Proof};
 
 use super::dice::Dice;
 use super::life::{Life, Step};
@@ -23,6 +26,8 @@ pub(super) struct Line {
     plan: LedgerPlan,
     life: Life,
     dice: Mutex<Dice>,
+    /// How often each intent did not arrive in time.
+    failed: Mutex<BTreeMap<Vec<u8>, u32>>,
 }
 
 /// What becomes of a submission.
@@ -37,7 +42,7 @@ enum Fate {
 
 impl Line {
     pub(super) fn new(fake: Fake, plan: LedgerPlan, life: Life, dice: Dice) -> Self {
-        Self { fake, plan, life, dice: Mutex::new(dice) }
+        Self { fake, plan, life, dice: Mutex::new(dice), failed: Mutex::default() }
     }
 
     fn draw<T>(&self, draw: impl FnOnce(&mut Dice) -> T) -> T {
@@ -58,7 +63,18 @@ impl Line {
         Ok(())
     }
 
-    fn fate(&self) -> Fate {
+    fn fate(&self, intent: &Intent) -> Fate {
+        let mut failed = self.failed.lock().expect("no holder of this lock panics");
+        let times = failed.entry(intent.0.clone()).or_default();
+        let fate = self.drawn();
+        if !matches!(fate, Fate::Lost | Fate::Late) {
+            return fate;
+        }
+        *times += 1;
+        if *times > self.plan.stubborn { Fate::Arrives } else { fate }
+    }
+
+    fn drawn(&self) -> Fate {
         if self.life.world.is_calm() {
             return Fate::Arrives;
         }
@@ -117,7 +133,7 @@ impl Ledger for Line {
         if let Some(Moment::BeforeSubmit(nth)) = crash {
             self.life.die(&format!("dies before submission {nth} leaves")).await;
         }
-        let fate = self.fate();
+        let fate = self.fate(intent);
         self.tell(intent, fate);
         let late = self.draw(|dice| dice.below(LATEST));
         match fate {
@@ -150,5 +166,32 @@ impl Ledger for Line {
 
     async fn prove(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError> {
         self.fake.prove(manifest, facts).await
+    }
+
+    fn hashlocks(&self) -> Option<&dyn Hashlocks> {
+        self.fake.hashlocks().map(|_| self as &dyn Hashlocks)
+    }
+}
+
+#[async_trait]
+impl Hashlocks for Line {
+    async fn revealed(&self, manifest: &Manifest, leg: LegId) -> Result<Option<Revealed>, LedgerError> {
+        self.reach().await?;
+        self.fake.revealed(manifest, leg).await
+    }
+
+    async fn presign(&self, manifest: &Manifest, leg: LegId, spend: Spend) -> Result<Presigned, LedgerError> {
+        self.reach().await?;
+        self.fake.presign(manifest, leg, spend).await
+    }
+
+    async fn accept(
+        &self,
+        manifest: &Manifest,
+        leg: LegId,
+        presigned: &Presigned,
+    ) -> Result<(), LedgerError> {
+        self.reach().await?;
+        self.fake.accept(manifest, leg, presigned).await
     }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use sofie_ledgers::fake::{Breach, Fake};
-use sofie_ledgers::{Head, Intent, Ledger, LedgerError, Profile, Status};
+use sofie_ledgers::{
+    Hashlocks, Head, Intent, Ledger, LedgerError, Presigned, Profile, Revealed, Spend, Status,
+};
 use sofie_model::{
     Account, Class, Decide, Decision, Evidence, Fact, Finality, Leg, LegId, Manifest, Operation, Position,
     Proof, Step,
@@ -272,5 +274,37 @@ impl Ledger for Broken {
 
     async fn prove(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError> {
         self.inner.prove(manifest, facts).await
+    }
+
+    fn hashlocks(&self) -> Option<&dyn Hashlocks> {
+        self.inner.hashlocks().map(|_| self as &dyn Hashlocks)
+    }
+}
+
+impl Broken {
+    fn locks(&self) -> Result<&dyn Hashlocks, LedgerError> {
+        let (ledger, verb) = (self.profile().id.clone(), "claim");
+        let none = || LedgerError::Unsupported { ledger, verb, reason: "it has no hashlocks".into() };
+        self.inner.hashlocks().ok_or_else(none)
+    }
+}
+
+#[async_trait]
+impl Hashlocks for Broken {
+    async fn revealed(&self, manifest: &Manifest, leg: LegId) -> Result<Option<Revealed>, LedgerError> {
+        self.locks()?.revealed(manifest, leg).await
+    }
+
+    async fn presign(&self, manifest: &Manifest, leg: LegId, spend: Spend) -> Result<Presigned, LedgerError> {
+        self.locks()?.presign(manifest, leg, spend).await
+    }
+
+    async fn accept(
+        &self,
+        manifest: &Manifest,
+        leg: LegId,
+        presigned: &Presigned,
+    ) -> Result<(), LedgerError> {
+        self.locks()?.accept(manifest, leg, presigned).await
     }
 }

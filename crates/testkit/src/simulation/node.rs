@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sofie_ledgers::Ledger;
-use sofie_model::Digest;
+use sofie_model::{Account, Digest, Signature};
 use sofie_node::auditor::Auditor;
 use sofie_node::clock::Clock;
 use sofie_node::drive::Keeper;
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::dice::Dice;
 use super::disk::Disk;
+use super::keys::{account, owner, sign};
 use super::life::Life;
 use super::line::Line;
 use super::mutant::{Broken, Mutant};
@@ -75,7 +76,7 @@ async fn open(life: &Life, fatal: mpsc::Sender<JournalError>) -> Result<Transact
     if world.mutant != Some(Mutant::NoAdopt) {
         executor = executor.adopt().await?;
     }
-    let transactions = Transactions::new(executor, keeper, Arc::new(Held(world.clone())));
+    let transactions = Transactions::new(executor, keeper, Arc::new(Held(world.clone(), life.node)));
     if world.mutant != Some(Mutant::NoRecover) {
         transactions.recover()?;
     }
@@ -84,7 +85,8 @@ async fn open(life: &Life, fatal: mpsc::Sender<JournalError>) -> Result<Transact
 
 fn line(life: &Life, ledger: usize, part: u64) -> Arc<dyn Ledger> {
     let world = &life.world;
-    let (fake, plan) = (world.fakes[ledger].clone(), world.scenario.ledgers[ledger].clone());
+    let keys = world.scenario.nodes[life.node].acts_for.iter().map(|who| account(*who));
+    let (fake, plan) = (world.fakes[ledger].held_by(keys), world.scenario.ledgers[ledger].clone());
     let line: Arc<dyn Ledger> =
         Arc::new(Line::new(fake.clone(), plan, life.clone(), Dice::new(world.seed, part)));
     match world.mutant {
@@ -102,21 +104,32 @@ async fn begin(life: &Life, transactions: &Transactions, plan: TransactionPlan) 
     if late || !world.lives(life.node, life.run) || world.has_begun(life.node, id) {
         return;
     }
-    let people = u16::try_from(plan.secrets.len()).unwrap_or(0);
     let decision_time = world.decision_time(&plan);
-    let acts_for = (0..people).collect();
-    let plan = Plan { manifest: plan.manifest, acts_for, decision_time, pivot: None };
+    let here = world.scenario.nodes[life.node].acts_for.iter().map(|who| u16::from(*who));
+    let acts_for = here.filter(|who| usize::from(*who) < plan.secrets.len()).collect();
+    let plan = Plan { manifest: plan.manifest, acts_for, decision_time, pivot: plan.clock };
     // In a crash this never returns, and the next run begins it. A failed journal is told to whoever keeps the node.
     let _ = transactions.begin(plan, Vec::new(), Vec::new()).await;
 }
 
-/// The secrets of every participant of the world.
-struct Held(Arc<World>);
+/// The secrets and keys of the participants whom a node acts for.
+struct Held(Arc<World>, usize);
+
+impl Held {
+    fn holds(&self, who: u16) -> bool {
+        self.0.scenario.nodes[self.1].acts_for.iter().any(|one| u16::from(*one) == who)
+    }
+}
 
 impl Secrets for Held {
     fn preimage(&self, state: &State, who: u16) -> Option<Digest> {
         let plans = &self.0.scenario.transactions;
         let plan = plans.iter().find(|one| one.manifest.txid() == state.txid())?;
-        plan.secrets.get(usize::from(who)).copied()
+        plan.secrets.get(usize::from(who)).copied().filter(|_| self.holds(who))
+    }
+
+    fn sign(&self, account: Account, digest: Digest) -> Option<Signature> {
+        let who = owner(account).filter(|who| self.holds((*who).into()))?;
+        Some(sign(who, digest))
     }
 }

@@ -6,11 +6,16 @@ use sofie_model::manifest::{
 };
 use sofie_model::{Account, Digest, LedgerId, Manifest, Span, Txid};
 
+use sofie_transaction::PivotClock;
+
 use super::dice::Dice;
+use super::keys::{PEOPLE, account};
 use super::time::DAWN;
 
-/// After so many milliseconds nothing goes wrong any more (P6 counts from here).
-pub(super) const CALM: u64 = 240_000;
+mod pivot;
+
+/// After so many milliseconds nothing goes wrong any more in a world without a pivot (P6 counts from here).
+const CALM: u64 = 240_000;
 /// The longest that a node is down.
 const LONGEST_DOWN: u64 = 120_000;
 /// The largest error of a node's clock, in milliseconds, declared to everyone.
@@ -34,6 +39,10 @@ pub(super) struct Scenario {
     pub(super) hostile: bool,
     /// Whether a ledger breaks its declared finality: outside the label's assumption.
     pub(super) beyond: bool,
+    /// Whether the executors of a pivot are kept away for longer than was declared: outside the label's assumption, too.
+    pub(super) asleep: bool,
+    /// After so many milliseconds nothing goes wrong any more (P6 counts from here).
+    pub(super) calm: u64,
 }
 
 /// A ledger, and what goes wrong with it.
@@ -53,6 +62,10 @@ pub(super) struct LedgerPlan {
     pub(super) away: Vec<(u64, u64)>,
     /// When, and how many blocks are undone.
     pub(super) forks: Vec<(u64, u32)>,
+    /// At most so many submissions of the same thing by one run of a node fail to arrive in time.
+    pub(super) stubborn: u32,
+    /// How far its clock is ahead of the true time, in milliseconds.
+    pub(super) ahead: i64,
 }
 
 /// A node, and when it dies.
@@ -61,6 +74,10 @@ pub(super) struct NodePlan {
     /// How far its clock is off, in milliseconds.
     pub(super) skew: i64,
     pub(super) crashes: Vec<Crash>,
+    /// From, to: it is down, whatever it was at.
+    pub(super) naps: Vec<(u64, u64)>,
+    /// Whose keys and secrets it holds, by their places among the participants.
+    pub(super) acts_for: Vec<u8>,
 }
 
 /// A crash at a step of a node's life since its start.
@@ -93,6 +110,8 @@ pub(super) struct TransactionPlan {
     pub(super) begins: Vec<u64>,
     /// inclusion(D) + finality(D), and twice the skew.
     pub(super) decision_time: Span,
+    /// What its pivot's times are made of, if it has one.
+    pub(super) clock: Option<PivotClock>,
 }
 
 impl Scenario {
@@ -118,35 +137,47 @@ impl Scenario {
         }
         let hostile = dice.percent(50);
         let nodes = (0..nodes).map(|_| node(&mut dice)).collect();
-        Self { ledgers, nodes, transactions, hostile, beyond }
+        let mut one = Self { ledgers, nodes, transactions, hostile, beyond, asleep: false, calm: CALM };
+        pivot::add(&mut one, &mut Dice::new(seed, 2));
+        one
     }
 
     /// The world in a few lines, for a trace.
     pub(super) fn told(&self) -> Vec<String> {
         let ledger = |one: &LedgerPlan| {
-            let LedgerPlan { profile, block, coins, lost, unsure, late, doubled, away, forks } = one;
+            let LedgerPlan { profile, block, coins, lost, unsure, late, doubled, away, forks, ahead, .. } = one;
             format!(
                 "ledger {}: {:?}, {:?}, a block each {block} ms, coins {coins}; of a hundred {lost} lost, {unsure} unsure, \
-                 {late} late, {doubled} doubled; away {away:?}, undone {forks:?}",
+                 {late} late, {doubled} doubled; away {away:?}, undone {forks:?}; its clock is {ahead} ms ahead",
                 profile.id, profile.classes, profile.finality
             )
         };
         let node = |(n, one): (usize, &NodePlan)| {
-            format!("node {n}: its clock is off by {} ms; {:?}", one.skew, one.crashes)
+            let NodePlan { skew, crashes, naps, acts_for } = one;
+            format!("node {n}: acts for {acts_for:?}; its clock is off by {skew} ms; {crashes:?}, down {naps:?}")
         };
         let transaction = |one: &TransactionPlan| {
             let leg =
                 |leg: &Leg| format!("{} {}{}", leg.class, leg.ledger, if leg.required { "" } else { "?" });
             let legs: Vec<_> = one.manifest.legs.iter().map(leg).collect();
             let deadline = one.manifest.deadline.since(DAWN);
+            let pivot = pivot::terms(&one.manifest).map(|terms| {
+                let (timelock, grace) = (terms.timelock.since(DAWN), one.manifest.grace_end().since(DAWN));
+                format!("; paid back after {timelock}, and until {grace}")
+            });
             format!(
-                "transaction {}: {:?} of [{}], until {deadline}",
+                "transaction {}: {:?} of [{}], until {deadline}{}",
                 one.id,
                 one.manifest.rule,
-                legs.join(", ")
+                legs.join(", "),
+                pivot.unwrap_or_default()
             )
         };
-        let kinds = [("a hostile participant", self.hostile), ("beyond the declared finality", self.beyond)];
+        let kinds = [
+            ("a hostile participant", self.hostile),
+            ("beyond the declared finality", self.beyond),
+            ("asleep for longer than was declared", self.asleep),
+        ];
         let kinds = kinds.into_iter().filter(|(_, is)| *is).map(|(kind, _)| kind.to_owned());
         let ledgers = self.ledgers.iter().map(ledger);
         let nodes = self.nodes.iter().enumerate().map(node);
@@ -157,7 +188,7 @@ impl Scenario {
     /// longest pause between two tries, detection, inclusion and finality of D and of the slowest leg (P6).
     pub(super) fn bound(&self) -> u64 {
         let grace = |one: &TransactionPlan| one.manifest.grace_end().since(DAWN).as_millis();
-        let last = self.transactions.iter().map(grace).max().unwrap_or(0).max(CALM + LONGEST_DOWN);
+        let last = self.transactions.iter().map(grace).max().unwrap_or(0).max(self.calm + LONGEST_DOWN);
         let slowest = |one: &LedgerPlan| (one.profile.inclusion + one.profile.finalises).as_millis();
         let ledgers = self.ledgers.iter().map(slowest).max().unwrap_or(0);
         last + 2 * 300_000 + 4 * ledgers + 60_000
@@ -167,7 +198,7 @@ impl Scenario {
 fn node(dice: &mut Dice) -> NodePlan {
     let skew = i64::try_from(dice.below(2 * SKEW + 1)).unwrap_or(0) - i64::try_from(SKEW).unwrap_or(0);
     let crashes = (0..dice.below(5)).map(|_| crash(dice)).collect();
-    NodePlan { skew, crashes }
+    NodePlan { skew, crashes, naps: Vec::new(), acts_for: (0..PEOPLE).collect() }
 }
 
 fn crash(dice: &mut Dice) -> Crash {
@@ -228,6 +259,8 @@ fn ledger(dice: &mut Dice, id: &str, classes: &[Class], decides: bool, beyond: b
         doubled: chance(dice),
         away: (0..dice.below(3)).map(|_| outage(dice)).collect(),
         forks: if depth == 0 { Vec::new() } else { forks(dice, depth, beyond) },
+        stubborn: u32::MAX,
+        ahead: 0,
     }
 }
 
@@ -255,11 +288,6 @@ fn name(id: &str) -> LedgerId {
 /// Counts of a world are small.
 fn small(n: u64) -> u8 {
     u8::try_from(n).unwrap_or(u8::MAX)
-}
-
-/// The account of a participant.
-pub(super) const fn account(who: u8) -> Account {
-    Account([who + 1; 20])
 }
 
 fn transaction(dice: &mut Dice, seed: u64, n: u64, ledgers: &[LedgerPlan], nodes: u64) -> TransactionPlan {
@@ -298,7 +326,7 @@ fn transaction(dice: &mut Dice, seed: u64, n: u64, ledgers: &[LedgerPlan], nodes
         participants: (0..).zip(&secrets).map(participant).collect(),
         nonce: Digest::of("simulated nonce", &[&seed.to_be_bytes(), &[small(n)]]),
     };
-    TransactionPlan { id: manifest.txid(), manifest, secrets, begins, decision_time }
+    TransactionPlan { id: manifest.txid(), manifest, secrets, begins, decision_time, clock: None }
 }
 
 /// One leg a ledger, and sometimes a second one on D.

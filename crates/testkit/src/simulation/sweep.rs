@@ -18,6 +18,8 @@ pub struct Sweep {
     pub tally: Tally,
     /// In how many a ledger broke its declared finality.
     pub beyond: u64,
+    /// In how many a pivot's executors were away for longer than was declared.
+    pub asleep: u64,
     /// What transactions rest on (P7), and how many do.
     pub labels: BTreeMap<String, u64>,
     /// The first seed that breaks a promise.
@@ -65,6 +67,7 @@ fn add_up(outcomes: BTreeMap<u64, Outcome>) -> Sweep {
         sweep.worlds += 1;
         sweep.tally = sweep.tally + outcome.tally;
         sweep.beyond += u64::from(outcome.beyond);
+        sweep.asleep += u64::from(outcome.asleep);
         for label in &outcome.labels {
             *sweep.labels.entry(label.clone()).or_default() += 1;
         }
@@ -85,6 +88,9 @@ impl std::ops::Add for Tally {
             undone: self.undone + other.undone,
             committed: self.committed + other.committed,
             aborted: self.aborted + other.aborted,
+            claimed: self.claimed + other.claimed,
+            refunded: self.refunded + other.refunded,
+            parted: self.parted + other.parted,
         }
     }
 }

@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use sofie_ledgers::fake::Fake;
 use sofie_ledgers::{Intent, Ledger};
 use sofie_model::{Fact, LedgerId, Operation, Span, Timestamp, Txid};
+use sofie_node::clock::Time;
 use sofie_node::journal::Entry;
 use sofie_node::transactions::Transactions;
+use sofie_transaction::Phase;
 
 use super::check::{Check, Violation};
 use super::dice::Dice;
 use super::life::{Life, Step};
 use super::mutant::Mutant;
-use super::scenario::{
-    CALM, CHAIN, Crash, ENDOWMENT, LedgerPlan, Moment, Scenario, TransactionPlan, account,
-};
-use super::time::Wheel;
+use super::keys::{PEOPLE, account};
+use super::scenario::{CHAIN, Crash, ENDOWMENT, LedgerPlan, Moment, Scenario, TransactionPlan};
+use super::time::{Skewed, Wheel};
 
 /// A trace longer than this is cut.
 const MAX_TRACE: usize = 100_000;
@@ -54,6 +55,12 @@ pub struct Tally {
     pub committed: u32,
     /// Transactions that D aborts.
     pub aborted: u32,
+    /// Pivots that were claimed.
+    pub claimed: u32,
+    /// Locked pivots that were paid back.
+    pub refunded: u32,
+    /// Pivots that ended otherwise than D says, where the assumption of their label did not hold.
+    pub parted: u32,
 }
 
 /// A node between its runs and in them.
@@ -103,7 +110,7 @@ impl World {
     }
 
     pub(super) fn is_calm(&self) -> bool {
-        self.wheel.millis() >= CALM
+        self.wheel.millis() >= self.scenario.calm
     }
 
     pub(super) fn is_away(&self, plan: &LedgerPlan) -> bool {
@@ -170,11 +177,16 @@ impl World {
 
     /// The node of this run dies, and rises again when the seed says.
     pub(super) fn kill(self: &Arc<Self>, life: &Life, why: &str) {
+        let down = self.crash(life.node, life.run).map_or(1_000, |crash| crash.down);
+        self.down(life, down, why);
+    }
+
+    /// The node of this run dies, and rises again after so many milliseconds.
+    fn down(self: &Arc<Self>, life: &Life, down: u64, why: &str) {
         if !self.lives(life.node, life.run) {
             return;
         }
         self.log(&format!("node {}", life.node), || why.to_owned());
-        let down = self.crash(life.node, life.run).map_or(1_000, |crash| crash.down);
         let mut inner = self.inner();
         inner.tally.crashes += 1;
         let node = &mut inner.nodes[life.node];
@@ -187,6 +199,13 @@ impl World {
             world.wheel.sleep(down).await;
             super::node::live(world.rise(node)).await;
         });
+    }
+
+    /// Whatever run the node is in dies, if one is.
+    pub(super) fn nap(self: &Arc<Self>, node: usize, down: u64) {
+        let run = self.inner().nodes[node].run;
+        let life = Life { world: self.clone(), node, run };
+        self.down(&life, down, "is down");
     }
 
     pub(super) fn runs(&self, life: &Life, transactions: Transactions) {
@@ -212,9 +231,13 @@ impl World {
     /// Whether nothing can happen any more.
     pub(super) fn is_over(&self) -> bool {
         let inner = self.inner();
-        let idle = |node: &Node| {
-            node.pending.is_empty() && node.transactions.as_ref().is_some_and(|all| all.running() == 0)
+        // One that has halted waits for an operator: that is an end where the label's assumption does not hold.
+        let ended = |all: &Transactions| {
+            all.running() == 0
+                || (self.scenario.asleep
+                    && all.states().iter().all(|state| matches!(state.phase(), Phase::Halted { .. })))
         };
+        let idle = |node: &Node| node.pending.is_empty() && node.transactions.as_ref().is_some_and(ended);
         inner.violation.is_some() || (inner.busy == 0 && inner.nodes.iter().all(idle))
     }
 
@@ -288,6 +311,10 @@ impl World {
         self.found(found);
         let mut tally = self.inner().tally;
         for one in &self.scenario.transactions {
+            let end = super::check::pivot_end(self, one);
+            tally.claimed += u32::from(end == Some(true));
+            tally.refunded += u32::from(end == Some(false));
+            tally.parted += u32::from(super::check::has_parted(self, one));
             match self.inner().check.decision(one.id) {
                 Some(sofie_model::Decision::Commit { .. }) => tally.committed += 1,
                 Some(sofie_model::Decision::Abort { .. }) => tally.aborted += 1,
@@ -321,9 +348,9 @@ impl Drop for Busy {
 }
 
 fn fake(plan: &LedgerPlan, wheel: &Wheel, mutant: Option<Mutant>) -> Fake {
-    let clock = wheel.clone();
+    let clock = Skewed { wheel: wheel.clone(), skew: plan.ahead };
     let fake = Fake::new(plan.profile.clone(), CHAIN, Arc::new(move || clock.now()));
-    (0..3).for_each(|who| fake.endow(account(who), ENDOWMENT));
+    (0..PEOPLE).for_each(|who| fake.endow(account(who), ENDOWMENT));
     if plan.coins {
         fake.coins();
     }
@@ -331,6 +358,16 @@ fn fake(plan: &LedgerPlan, wheel: &Wheel, mutant: Option<Mutant>) -> Fake {
         fake.breach(breach);
     }
     fake
+}
+
+/// A node is down when the seed says, whatever it is at.
+pub(super) async fn nap(world: Arc<World>, node: usize) {
+    let mut naps = world.scenario.nodes[node].naps.clone();
+    naps.sort_unstable();
+    for (from, to) in naps {
+        world.wheel.sleep(from.saturating_sub(world.wheel.millis())).await;
+        world.nap(node, to.saturating_sub(world.wheel.millis()));
+    }
 }
 
 /// Blocks come, and sometimes others take their place.
