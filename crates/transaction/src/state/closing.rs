@@ -55,10 +55,12 @@ impl State {
         driven.chain([Effect::Observe(Look::Stands)]).collect()
     }
 
-    /// Whether nothing on this node can have locked the leg: its payer is elsewhere and undoes it there, or it is a
-    /// pivot whose turn never came. A script would take a lock after ABORT too, so that one is not asked for.
+    /// Whether nothing on this node can have locked the leg: its payer is elsewhere and undoes it there, it is a pivot
+    /// whose turn never came, or P5 forbade every lock. A script and a custodian would take a lock after ABORT too, so
+    /// that none is asked for.
     fn spared(&self, id: LegId) -> bool {
-        !self.locks_here(id) || (self.manifest.pivot() == Some(id) && !self.pivot_asked)
+        let pivot_waits = self.manifest.pivot() == Some(id) && !self.pivot_asked;
+        !self.locks_here(id) || pivot_waits || self.plan.check().is_err()
     }
 
     /// What could not be done is tried again: the legs follow D, and what is undecided is aborted there.

@@ -46,6 +46,10 @@ fn a_plan_whose_times_are_too_tight_locks_nothing_and_names_the_edge() {
         let state = State::begin(plan);
         assert!(matches!(state.phase(), Phase::Aborting { reason, .. } if reason.contains(why)));
         assert_eq!(tasks(&state), []);
+        // Nor after ABORT: nothing of unknown fate is there to be undone.
+        let abort = Decision::Abort { by: owner(1) };
+        let input = decided(&state, abort.clone());
+        assert_eq!(run(state, [input]).phase(), &Phase::Done(abort));
     }
 }
 
