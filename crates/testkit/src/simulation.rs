@@ -18,6 +18,8 @@ mod life;
 mod line;
 mod mutant;
 mod node;
+mod post;
+mod rogue;
 mod scenario;
 mod sweep;
 mod time;
@@ -102,7 +104,10 @@ async fn live(world: &Arc<World>) -> Tally {
         tokio::spawn(node::live(world.rise(n)));
         tokio::spawn(world::nap(world.clone(), n));
     });
-    if world.scenario.hostile {
+    if !world.scenario.outside.is_empty() {
+        (0..world.scenario.transactions.len())
+            .for_each(|n| drop(tokio::spawn(rogue::play(world.clone(), n))));
+    } else if world.scenario.hostile {
         tokio::spawn(hostile::play(world.clone()));
     }
     if world.mutant == Some(Mutant::EarlyRefund) {

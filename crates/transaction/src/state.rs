@@ -208,6 +208,12 @@ impl State {
         self.preimages.get(usize::from(who)).copied().flatten()
     }
 
+    /// The signature of participant `who` under ABORT, once this node knows it.
+    #[must_use]
+    pub fn abort_signature(&self, who: u16) -> Option<Signature> {
+        self.late.renounced.get(usize::from(who)).copied().flatten()
+    }
+
     /// Where each leg is, in the manifest's order.
     #[must_use]
     pub fn legs(&self) -> &[Leg] {

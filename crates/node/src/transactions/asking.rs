@@ -43,17 +43,19 @@ pub(super) fn renounce(all: &Transactions, state: &State, who: u16) -> Input {
     }
 }
 
-/// The guard signs only once it has itself seen that the claim is final (P1).
+/// The guard signs only once it has itself seen that the claim is final (P1). A ledger that does not tell now is asked
+/// again: without the signature the claim stays undecided until G, and is aborted then.
 pub(super) async fn permit(all: &Transactions, state: &State, included: u64, evidence_root: Digest) -> Input {
     let manifest = state.manifest();
     let digest = contract::commit_digest(manifest, included, evidence_root);
-    if !claim(all, state).await.is_some_and(|claim| claim.finally) {
-        return Input::PermitRefused("the claim is not final".into());
+    let Some(signature) = all.secrets.sign(manifest.guard, digest) else {
+        return Input::PermitRefused("the guard's key is not on this node".into());
+    };
+    let mut pace = Pace::of(all, &manifest.decision.ledger);
+    while !claim(all, state).await.is_some_and(|claim| claim.finally) {
+        pace.rest(all).await;
     }
-    match all.secrets.sign(manifest.guard, digest) {
-        Some(signature) => Input::Permitted(signature),
-        None => Input::PermitRefused("the guard's key is not on this node".into()),
-    }
+    Input::Permitted(signature)
 }
 
 /// Looks until there is something to tell. The first look comes after a poll interval: a transaction that goes well has

@@ -58,6 +58,11 @@ fn one(args: &Simulate, seed: u64, mutant: Option<Mutant>) -> Result<ExitCode, F
                     "beyond    a ledger breaks its declared finality: only P4 and the sums are judged",
                 );
             }
+            if world.asleep {
+                output::line(
+                    "asleep    executors are away for longer than was declared: the pivot may part from D",
+                );
+            }
         }
     }
     verdict(&[world], mutant)
@@ -83,14 +88,21 @@ fn many(args: &Simulate, mutant: Option<Mutant>) -> Result<ExitCode, Failure> {
                 "beyond    {} worlds with a ledger that breaks its declared finality",
                 sweep.beyond
             ));
+            output::line(&format!(
+                "asleep    {} worlds whose executors are away for longer than was declared: {} pivots parted from D",
+                sweep.asleep, sweep.tally.parted
+            ));
         }
     }
     verdict(sweep.found.as_slice(), mutant)
 }
 
 fn happened(tally: simulation::Tally) -> String {
-    let simulation::Tally { crashes, undone, committed, aborted } = tally;
-    format!("happened  {committed} committed, {aborted} aborted, {crashes} crashes, {undone} blocks undone")
+    let simulation::Tally { crashes, undone, committed, aborted, claimed, refunded, .. } = tally;
+    format!(
+        "happened  {committed} committed, {aborted} aborted, {claimed} pivots claimed, {refunded} refunded, \
+         {crashes} crashes, {undone} blocks undone"
+    )
 }
 
 fn unrun(error: std::io::Error) -> Failure {
@@ -123,8 +135,16 @@ fn found(world: &Outcome) -> Value {
 }
 
 fn counts(tally: simulation::Tally) -> Value {
-    let simulation::Tally { crashes, undone, committed, aborted } = tally;
-    json!({ "committed": committed, "aborted": aborted, "crashes": crashes, "blocks_undone": undone })
+    let simulation::Tally { crashes, undone, committed, aborted, claimed, refunded, parted } = tally;
+    json!({
+        "committed": committed,
+        "aborted": aborted,
+        "claimed": claimed,
+        "refunded": refunded,
+        "parted": parted,
+        "crashes": crashes,
+        "blocks_undone": undone,
+    })
 }
 
 fn outcome(world: &Outcome) -> Value {
@@ -134,6 +154,7 @@ fn outcome(world: &Outcome) -> Value {
         "lasted_ms": world.lasted,
         "labels": world.labels,
         "beyond": world.beyond,
+        "asleep": world.asleep,
         "happened": counts(world.tally),
         "violation": found(world),
         "trace": world.trace,
@@ -146,6 +167,7 @@ fn summary(from: u64, sweep: &Sweep) -> Value {
         "worlds": sweep.worlds,
         "labels": sweep.labels,
         "beyond": sweep.beyond,
+        "asleep": sweep.asleep,
         "happened": counts(sweep.tally),
         "violation": sweep.found.as_ref().map_or(Value::Null, found),
     })

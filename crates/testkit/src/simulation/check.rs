@@ -147,7 +147,9 @@ impl Check {
         let (id, input) = match entry {
             Entry::Intent { id, task, .. } => {
                 let locks = task.starts_with("prepare") && plan(world, Txid(*id)).is_some_and(untimely);
-                return ensure(!locks, "P5", || by(format!("is about to {task} although the times are not safe")));
+                return ensure(!locks, "P5", || {
+                    by(format!("is about to {task} although the times are not safe"))
+                });
             }
             Entry::Input { machine: Machine::Transaction, id, input, .. } => (id, input),
             _ => return Ok(()),
@@ -163,6 +165,8 @@ impl Check {
             Input::Permitted(_) => ensure(pivot_end(world, plan) == Some(true), "P1", || {
                 by("signs a late COMMIT, and no claim is final".to_owned())
             }),
+            // Only its own participants' releases are its deed.
+            Input::Released(who, _) if !world.acts_for(node, who) => Ok(()),
             Input::Released(who, _) => release(world, plan)
                 .map_err(|why| ("P2", by(format!("releases the secret of participant {who}: {why}")))),
             Input::Prepared(leg, _) => ensure(is_prepared(world, &plan.manifest, leg), "P2", || {
@@ -205,6 +209,15 @@ pub(super) fn pivot_end(world: &World, plan: &TransactionPlan) -> Option<bool> {
         _ => None,
     };
     fake.record().into_iter().find_map(end)
+}
+
+/// Whether the pivot's lock stands, unspent.
+pub(super) fn pivot_stands(world: &World, plan: &TransactionPlan) -> bool {
+    let locked = plan.manifest.pivot().and_then(|leg| {
+        let fake = world.fake(&plan.manifest.leg(leg)?.ledger)?;
+        fake.facts().contains(&Fact::Prepared(plan.id, leg)).then_some(())
+    });
+    locked.is_some() && pivot_end(world, plan).is_none()
 }
 
 /// Whether the pivot ended otherwise than D says: only where nobody promised that it would not.
@@ -335,6 +348,9 @@ fn audited(world: &World, node: usize) -> Found {
     read().map_err(|why| ("P4", format!("the audit log of node {node}: {why}")))
 }
 
+/// Where the fake ledger keeps what is locked in script.
+const SCRIPT: Account = Account([0x5c; 20]);
+
 /// Every account holds what the decisions say, and nothing stays locked.
 fn settled(world: &World, fake: &Fake) -> Found {
     let ledger = &fake.profile().id;
@@ -348,13 +364,19 @@ fn settled(world: &World, fake: &Fake) -> Found {
             }
             let applied = facts.contains(&Fact::Applied(plan.id, id));
             let reverted = facts.contains(&Fact::Reverted(plan.id, id));
-            ensure(applied || reverted, "P6", || format!("{ledger}: {id} of {} stays locked", plan.id))?;
             let (payer, payee, amount) = match &leg.terms {
                 Terms::Transfer(terms) => (terms.payer, terms.payee, terms.amount),
                 Terms::Escrow(terms) => (terms.payer, terms.contract, terms.amount),
                 Terms::Hashlock(terms) => (terms.payer, terms.claimant, terms.amount),
                 Terms::Record(_) => continue,
             };
+            // What somebody outside of every node locks too late is its own loss.
+            if !applied && !reverted && world.scenario.is_outside(payer) {
+                *expected.entry(payer).or_default() -= amount;
+                *expected.entry(leg.terms.holder().unwrap_or(SCRIPT)).or_default() += amount;
+                continue;
+            }
+            ensure(applied || reverted, "P6", || format!("{ledger}: {id} of {} stays locked", plan.id))?;
             if applied {
                 *expected.entry(payer).or_default() -= amount;
                 *expected.entry(payee).or_default() += amount;

@@ -9,10 +9,10 @@ use sofie_ledgers::fake::Fake;
 use sofie_ledgers::{
     Hashlocks, Head, Intent, Ledger, LedgerError, Presigned, Profile, Revealed, Spend, Status,
 };
-use sofie_model::{Evidence, LegId, Manifest, Operation, Proof};
+use sofie_model::{Evidence, LegId, Manifest, Operation, Proof, Step};
 
 use super::dice::Dice;
-use super::life::{Life, Step};
+use super::life::{self, Life};
 use super::scenario::{LedgerPlan, Moment};
 
 /// The longest way from a node to a ledger, in milliseconds, when nothing is wrong.
@@ -99,6 +99,20 @@ impl Line {
         self.life.world.deliver(&self.fake, intent.clone(), way + more);
     }
 
+    /// What others signed ahead for this spend, as a node that stored it brings it after every restart.
+    async fn bring_words(&self, operation: &Operation) {
+        let Operation::Leg { manifest, leg, step } = operation else { return };
+        let spend = match step {
+            Step::Claim(_) => Spend::Claim,
+            Step::Revert => Spend::Refund,
+            _ => return,
+        };
+        if let Some(word) = self.life.world.word(manifest.txid(), spend) {
+            // One for a lock that is there no more is refused, and of no use.
+            let _ = Hashlocks::accept(&self.fake, manifest, *leg, &word).await;
+        }
+    }
+
     fn tell(&self, intent: &Intent, fate: Fate) {
         self.life.log(|| {
             let fate = if fate == Fate::Arrives { String::new() } else { format!(" ({fate:?})") };
@@ -119,6 +133,7 @@ impl Ledger for Line {
 
     async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
         self.life.alive().await;
+        self.bring_words(operation).await;
         self.fake.intend(operation).await
     }
 
@@ -129,7 +144,7 @@ impl Ledger for Line {
 
     async fn submit(&self, intent: &Intent) -> Result<(), LedgerError> {
         self.life.alive().await;
-        let crash = self.life.step(Step::Submit);
+        let crash = self.life.step(life::Step::Submit);
         if let Some(Moment::BeforeSubmit(nth)) = crash {
             self.life.die(&format!("dies before submission {nth} leaves")).await;
         }

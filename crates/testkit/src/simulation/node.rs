@@ -21,6 +21,7 @@ use super::keys::{account, owner, sign};
 use super::life::Life;
 use super::line::Line;
 use super::mutant::{Broken, Mutant};
+use super::post;
 use super::scenario::TransactionPlan;
 use super::time::Skewed;
 use super::world::World;
@@ -37,7 +38,6 @@ pub(super) fn path(world: &World, node: usize) -> PathBuf {
 pub(super) async fn live(life: Life) {
     let (fatal, mut failed) = mpsc::channel(1);
     let world = life.world.clone();
-    let busy = world.hold();
     life.log(|| format!("starts, run {}", life.run));
     match open(&life, fatal).await {
         Ok(transactions) => {
@@ -53,7 +53,6 @@ pub(super) async fn live(life: Life) {
         }
         Err(error) => world.violate("P4", format!("node {} cannot start again: {error}", life.node)),
     }
-    drop(busy);
     if let Some(error) = failed.recv().await {
         world.violate("P4", format!("the journal of node {} fails: {error}", life.node));
     }
@@ -72,13 +71,17 @@ async fn open(life: &Life, fatal: mpsc::Sender<JournalError>) -> Result<Transact
     let ledgers: Ledgers = (0..world.fakes.len())
         .map(|n| (world.fakes[n].profile().id.clone(), line(life, n, part + 1 + n as u64)))
         .collect();
-    let mut executor = Executor::new(Arc::new(ledgers), journal);
+    let ledgers = Arc::new(ledgers);
+    let mut executor = Executor::new(ledgers.clone(), journal);
     if world.mutant != Some(Mutant::NoAdopt) {
         executor = executor.adopt().await?;
     }
     let transactions = Transactions::new(executor, keeper, Arc::new(Held(world.clone(), life.node)));
     if world.mutant != Some(Mutant::NoRecover) {
         transactions.recover()?;
+    }
+    if world.scenario.split {
+        post::open(life, &transactions, &ledgers);
     }
     Ok(transactions)
 }
@@ -106,7 +109,10 @@ async fn begin(life: &Life, transactions: &Transactions, plan: TransactionPlan) 
     }
     let decision_time = world.decision_time(&plan);
     let here = world.scenario.nodes[life.node].acts_for.iter().map(|who| u16::from(*who));
-    let acts_for = here.filter(|who| usize::from(*who) < plan.secrets.len()).collect();
+    let acts_for: Vec<u16> = here.filter(|who| usize::from(*who) < plan.secrets.len()).collect();
+    if acts_for.is_empty() {
+        return;
+    }
     let plan = Plan { manifest: plan.manifest, acts_for, decision_time, pivot: plan.clock };
     // In a crash this never returns, and the next run begins it. A failed journal is told to whoever keeps the node.
     let _ = transactions.begin(plan, Vec::new(), Vec::new()).await;

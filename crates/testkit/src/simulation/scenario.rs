@@ -12,10 +12,13 @@ use super::dice::Dice;
 use super::keys::{PEOPLE, account};
 use super::time::DAWN;
 
-mod pivot;
+mod parties;
+pub(super) mod pivot;
 
 /// After so many milliseconds nothing goes wrong any more in a world without a pivot (P6 counts from here).
 const CALM: u64 = 240_000;
+/// So many of a hundred worlds have a pivot.
+const SWAPS: u64 = 30;
 /// The longest that a node is down.
 const LONGEST_DOWN: u64 = 120_000;
 /// The largest error of a node's clock, in milliseconds, declared to everyone.
@@ -41,6 +44,10 @@ pub(super) struct Scenario {
     pub(super) beyond: bool,
     /// Whether the executors of a pivot are kept away for longer than was declared: outside the label's assumption, too.
     pub(super) asleep: bool,
+    /// Each node acts for participants of its own.
+    pub(super) split: bool,
+    /// Participants who are at no node, and follow no rule but the ledgers'.
+    pub(super) outside: Vec<u8>,
     /// After so many milliseconds nothing goes wrong any more (P6 counts from here).
     pub(super) calm: u64,
 }
@@ -137,15 +144,31 @@ impl Scenario {
         }
         let hostile = dice.percent(50);
         let nodes = (0..nodes).map(|_| node(&mut dice)).collect();
-        let mut one = Self { ledgers, nodes, transactions, hostile, beyond, asleep: false, calm: CALM };
-        pivot::add(&mut one, &mut Dice::new(seed, 2));
+        let mut one = Self {
+            ledgers,
+            nodes,
+            transactions,
+            hostile,
+            beyond,
+            asleep: false,
+            split: false,
+            outside: Vec::new(),
+            calm: CALM,
+        };
+        let mut dice = Dice::new(seed, 2);
+        let swaps = dice.percent(SWAPS);
+        parties::split(&mut one, if swaps { 60 } else { 10 }, &mut Dice::new(seed, 3));
+        if swaps {
+            pivot::add(&mut one, &mut dice);
+        }
         one
     }
 
     /// The world in a few lines, for a trace.
     pub(super) fn told(&self) -> Vec<String> {
         let ledger = |one: &LedgerPlan| {
-            let LedgerPlan { profile, block, coins, lost, unsure, late, doubled, away, forks, ahead, .. } = one;
+            let LedgerPlan { profile, block, coins, lost, unsure, late, doubled, away, forks, ahead, .. } =
+                one;
             format!(
                 "ledger {}: {:?}, {:?}, a block each {block} ms, coins {coins}; of a hundred {lost} lost, {unsure} unsure, \
                  {late} late, {doubled} doubled; away {away:?}, undone {forks:?}; its clock is {ahead} ms ahead",
@@ -154,7 +177,9 @@ impl Scenario {
         };
         let node = |(n, one): (usize, &NodePlan)| {
             let NodePlan { skew, crashes, naps, acts_for } = one;
-            format!("node {n}: acts for {acts_for:?}; its clock is off by {skew} ms; {crashes:?}, down {naps:?}")
+            format!(
+                "node {n}: acts for {acts_for:?}; its clock is off by {skew} ms; {crashes:?}, down {naps:?}"
+            )
         };
         let transaction = |one: &TransactionPlan| {
             let leg =

@@ -20,7 +20,7 @@ pub struct Sweep {
     pub beyond: u64,
     /// In how many a pivot's executors were away for longer than was declared.
     pub asleep: u64,
-    /// What transactions rest on (P7), and how many do.
+    /// What transactions rest on (P7), and how many do; every `swap-safe` is one.
     pub labels: BTreeMap<String, u64>,
     /// The first seed that breaks a promise.
     pub found: Option<Outcome>,
@@ -69,7 +69,8 @@ fn add_up(outcomes: BTreeMap<u64, Outcome>) -> Sweep {
         sweep.beyond += u64::from(outcome.beyond);
         sweep.asleep += u64::from(outcome.asleep);
         for label in &outcome.labels {
-            *sweep.labels.entry(label.clone()).or_default() += 1;
+            let kind = label.split('(').next().unwrap_or_default();
+            *sweep.labels.entry(kind.to_owned()).or_default() += 1;
         }
         if outcome.violation.is_some() {
             sweep.found = Some(outcome);

@@ -1,21 +1,24 @@
 //! One world while it runs: its ledgers, what its nodes do, and what is found wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use sofie_ledgers::fake::Fake;
-use sofie_ledgers::{Intent, Ledger};
-use sofie_model::{Fact, LedgerId, Operation, Span, Timestamp, Txid};
+use sofie_ledgers::{Intent, Ledger, Presigned, Spend};
+use sofie_model::{
+    Decide, Digest, Fact, LedgerId, LegId, Operation, Signature, Span, Step as LegStep, Timestamp, Txid,
+    canonical,
+};
 use sofie_node::clock::Time;
-use sofie_node::journal::Entry;
+use sofie_node::journal::{Entry, Machine};
 use sofie_node::transactions::Transactions;
-use sofie_transaction::Phase;
+use sofie_transaction::{Input, Phase};
 
 use super::check::{Check, Violation};
 use super::dice::Dice;
+use super::keys::{PEOPLE, account};
 use super::life::{Life, Step};
 use super::mutant::Mutant;
-use super::keys::{PEOPLE, account};
 use super::scenario::{CHAIN, Crash, ENDOWMENT, LedgerPlan, Moment, Scenario, TransactionPlan};
 use super::time::{Skewed, Wheel};
 
@@ -39,6 +42,14 @@ struct Inner {
     trace: Option<Vec<String>>,
     /// What everyone sees on its way to a ledger.
     public: Vec<(usize, Intent)>,
+    /// What the nodes' participants have told everyone: secrets, and signatures under ABORT.
+    told: BTreeMap<(Txid, u16), Digest>,
+    renounced: BTreeMap<(Txid, u16), Signature>,
+    /// Secrets, and prepares, that were seen on their way to a ledger.
+    published: BTreeSet<(Txid, u16)>,
+    asked_for: BTreeSet<(Txid, LegId)>,
+    /// What was signed ahead for a pivot's lock, the newest last.
+    words: Vec<(Txid, Presigned)>,
     /// Submissions on their way, and parts of the world that still have something to do.
     busy: u32,
     tally: Tally,
@@ -88,6 +99,11 @@ impl World {
             violation: None,
             trace: trace.then(Vec::new),
             public: Vec::new(),
+            told: BTreeMap::new(),
+            renounced: BTreeMap::new(),
+            published: BTreeSet::new(),
+            asked_for: BTreeSet::new(),
+            words: Vec::new(),
             busy: 0,
             tally: Tally::default(),
         };
@@ -252,6 +268,11 @@ impl World {
         self.inner().nodes[node].begun.contains(&id)
     }
 
+    /// Whether the participant's keys are at this node.
+    pub(super) fn acts_for(&self, node: usize, who: u16) -> bool {
+        self.scenario.nodes[node].acts_for.iter().any(|one| u16::from(*one) == who)
+    }
+
     /// Something is durable in a node's journal.
     pub(super) fn journaled(&self, life: &Life, entry: &Entry, now: Timestamp) {
         if let Entry::Begun { id, .. } = entry {
@@ -259,6 +280,106 @@ impl World {
         }
         let found = self.inner().check.journaled(self, life.node, entry, now);
         self.found(found);
+        self.hear(life.node, entry);
+    }
+
+    /// What a node's participants give away is told to every other: the pivot's claimant only publishes.
+    fn hear(&self, node: usize, entry: &Entry) {
+        let Entry::Input { machine: Machine::Transaction, id, input, .. } = entry else { return };
+        let (id, plans) = (Txid(*id), &self.scenario.transactions);
+        let Some(plan) = plans.iter().find(|one| one.id == id) else { return };
+        let own = |who| self.acts_for(node, who);
+        match canonical::decode::<Input>(input, input.len()) {
+            Ok(Input::Released(who, secret)) if own(who) && plan.claimant() != Some(who) => {
+                self.inner().told.insert((id, who), secret);
+            }
+            Ok(Input::Renounced(who, signature)) if own(who) => {
+                if self.scenario.split && !self.scenario.beyond && self.is_known(id, who) {
+                    let what = format!("node {node} signs ABORT for participant {who}, whose secret is out");
+                    self.violate("P1", what);
+                }
+                self.inner().renounced.insert((id, who), signature);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether everyone may know the participant's secret: it was told, or is in a COMMIT or a claim on its way.
+    pub(super) fn is_known(&self, id: Txid, who: u16) -> bool {
+        let inner = self.inner();
+        inner.told.contains_key(&(id, who)) || inner.published.contains(&(id, who))
+    }
+
+    /// Whether a prepare of the leg was seen on its way.
+    pub(super) fn is_asked_for(&self, id: Txid, leg: LegId) -> bool {
+        self.inner().asked_for.contains(&(id, leg))
+    }
+
+    /// What everyone learns of an operation on its way.
+    fn publish(&self, operation: &Operation) {
+        let (manifest, preimages) = match operation {
+            Operation::Decide { manifest, decide: Decide::Commit { preimages, .. } }
+            | Operation::Leg { manifest, step: LegStep::Claim(preimages), .. } => (manifest, preimages),
+            Operation::Leg { manifest, leg, step: LegStep::Prepare } => {
+                self.inner().asked_for.insert((manifest.txid(), *leg));
+                return;
+            }
+            _ => return,
+        };
+        let plans = &self.scenario.transactions;
+        let Some(plan) = plans.iter().find(|one| one.manifest.nonce == manifest.nonce) else { return };
+        for ((who, secret), shown) in (0..).zip(&plan.secrets).zip(preimages) {
+            if secret == shown {
+                self.inner().published.insert((plan.id, who));
+            }
+        }
+    }
+
+    /// A participant's signature under ABORT, if its node has given it.
+    pub(super) fn abort_signature(&self, id: Txid, who: u16) -> Option<Signature> {
+        self.inner().renounced.get(&(id, who)).copied()
+    }
+
+    /// Keeps what was signed ahead, for every node.
+    pub(super) fn sign(&self, id: Txid, word: Presigned) {
+        self.inner().words.push((id, word));
+    }
+
+    /// What was signed ahead for this spend of the transaction's pivot.
+    pub(super) fn word(&self, id: Txid, spend: Spend) -> Option<Presigned> {
+        let inner = self.inner();
+        let of = |(of, word): &&(Txid, Presigned)| *of == id && word.spend == spend;
+        inner.words.iter().rev().find(of).map(|(_, word)| word.clone())
+    }
+
+    /// Tells every node that is up and has begun the transaction.
+    pub(super) async fn tell_all(&self, id: Txid, input: &Input) {
+        for (_, transactions) in self.running() {
+            let Some(handle) = transactions.live(id) else { continue };
+            tokio::select! {
+                biased;
+                _ = handle.give(input.clone()) => {}
+                () = self.wheel.sleep(1_000) => {}
+            }
+        }
+    }
+
+    /// The transactions of a node that is up.
+    pub(super) fn transactions_of(&self, node: usize) -> Option<Transactions> {
+        self.inner().nodes[node].transactions.clone()
+    }
+
+    /// Whether nothing of the transaction is left to be done: D has decided, and no node and no pivot waits.
+    pub(super) fn is_closed(&self, plan: &TransactionPlan) -> bool {
+        let waits = |(_, all): &(usize, Transactions)| all.live(plan.id).is_some();
+        self.has_decision(plan.id)
+            && !self.running().iter().any(waits)
+            && !super::check::pivot_stands(self, plan)
+    }
+
+    /// Whether D holds a final decision of it.
+    pub(super) fn has_decision(&self, id: Txid) -> bool {
+        self.decision(id).is_some()
     }
 
     fn found(&self, found: Result<(), (&'static str, String)>) {
@@ -270,6 +391,9 @@ impl World {
     /// Ledgers.
     pub(super) fn deliver(self: &Arc<Self>, fake: &Fake, intent: Intent, after: u64) {
         let ledger = self.fakes.iter().position(|one| one.profile().id == fake.profile().id).unwrap_or(0);
+        if let Ok(operation) = fake.operation(&intent) {
+            self.publish(&operation);
+        }
         self.inner().public.push((ledger, intent.clone()));
         let (busy, fake) = (self.hold(), fake.clone());
         tokio::spawn(async move {

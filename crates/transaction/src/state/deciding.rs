@@ -157,7 +157,7 @@ impl State {
         if self.signatures().len() == self.manifest.participants.len() {
             return vec![self.decide_effect(false)];
         }
-        let unsigned = |who: u16| self.late.renounced.get(usize::from(who)).is_none_or(Option::is_none);
+        let unsigned = |who: u16| self.abort_signature(who).is_none();
         let kept = |who: u16| self.preimages[usize::from(who)].is_none();
         let asked = self.held().filter(|who| unsigned(*who) && kept(*who)).map(Effect::Renounce);
         asked.chain(self.waiting_effects()).collect()

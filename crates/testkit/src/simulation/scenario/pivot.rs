@@ -9,12 +9,10 @@ use sofie_model::{Class, Leg, Manifest, Span, Terms, Timestamp};
 use sofie_transaction::PivotClock;
 
 use super::super::dice::Dice;
-use super::super::keys::{account, public};
+use super::super::keys::{account, owner, public};
 use super::super::time::DAWN;
 use super::{LedgerPlan, NodePlan, SKEW, SLOWEST_ANSWER, Scenario, TransactionPlan, name, small};
 
-/// So many of a hundred worlds have a pivot.
-const SWAPS: u64 = 30;
 /// The longest that a ledger of such a world is away at once.
 const LONGEST_AWAY: u64 = 6_000;
 /// The longest that a node is down at once, where the assumption is kept.
@@ -38,15 +36,20 @@ pub(in super::super) fn terms(manifest: &Manifest) -> Option<&HashlockTerms> {
     }
 }
 
-/// Makes some worlds such ones.
-pub(super) fn add(world: &mut Scenario, dice: &mut Dice) {
-    if !dice.percent(SWAPS) {
-        return;
+impl TransactionPlan {
+    /// The pivot's claimant, by its place.
+    pub(in super::super) fn claimant(&self) -> Option<u16> {
+        let claimant = terms(&self.manifest)?.claimant;
+        owner(claimant).map(u16::from)
     }
+}
+
+/// Makes the world one with a pivot.
+pub(super) fn add(world: &mut Scenario, dice: &mut Dice) {
     world.asleep = dice.percent(20);
     let beyond = world.beyond && dice.percent(50);
     let mut coin = super::ledger(dice, "coin", &[Class::Hashlock], false, beyond);
-    coin.coins = world.nodes.len() == 1 && dice.percent(75);
+    coin.coins = (world.nodes.len() == 1 || world.split) && dice.percent(75);
     coin.ahead = i64::try_from(dice.below(2 * FARTHEST + 1)).unwrap_or(0) - FARTHEST.cast_signed();
     coin.profile.single_operator = false;
     world.ledgers.push(coin);
@@ -58,7 +61,7 @@ pub(super) fn add(world: &mut Scenario, dice: &mut Dice) {
     for plan in &mut world.transactions {
         retime(plan, &world.ledgers, dice);
         if dice.percent(75) {
-            lock(plan, &world.ledgers[pivot], clock, dice);
+            lock(plan, &world.ledgers[pivot], clock, &world.outside, dice);
         }
         plan.id = plan.manifest.txid();
     }
@@ -108,7 +111,8 @@ fn rest(node: &mut NodePlan, asleep: bool, dice: &mut Dice) {
     }
 }
 
-/// One executor is enough, so the one that is away for the shortest time in all is what is declared.
+/// One executor is enough: the one that is away for the shortest time in all is what is declared. Where each acts for
+/// others, it is the one that is away for the longest.
 fn clock(world: &Scenario, pivot: usize) -> PivotClock {
     let (d, p) = (&world.ledgers[0], &world.ledgers[pivot]);
     let away = |node: &NodePlan| {
@@ -116,7 +120,8 @@ fn clock(world: &Scenario, pivot: usize) -> PivotClock {
         let naps = node.naps.iter().map(|(_, long)| *long);
         downs.chain(naps).map(|long| long + RISE + again(d).max(again(p))).sum::<u64>()
     };
-    let away = world.nodes.iter().map(away).min().unwrap_or(0);
+    let each = world.nodes.iter().map(away);
+    let away = if world.split { each.max() } else { each.min() }.unwrap_or(0);
     PivotClock {
         inclusion_d: d.profile.inclusion,
         finality_d: d.profile.finalises,
@@ -141,7 +146,7 @@ fn retime(plan: &mut TransactionPlan, ledgers: &[LedgerPlan], dice: &mut Dice) {
 
 /// Adds the leg, at any place, with its times as a draft gets them (`sofie_node::drafts`), as early as P5 allows, or too
 /// early for it: then nothing may be locked.
-fn lock(plan: &mut TransactionPlan, ledger: &LedgerPlan, clock: PivotClock, dice: &mut Dice) {
+fn lock(plan: &mut TransactionPlan, ledger: &LedgerPlan, clock: PivotClock, outside: &[u8], dice: &mut Dice) {
     let deadline = plan.manifest.deadline;
     let (timelock, grace) = match dice.below(100) {
         0..5 => (deadline + Span::from_seconds(5), Span::from_seconds(20)),
@@ -157,6 +162,10 @@ fn lock(plan: &mut TransactionPlan, ledger: &LedgerPlan, clock: PivotClock, dice
     let people = plan.secrets.len() as u64;
     let payer = small(dice.below(people));
     let claimant = (payer + small(dice.between(1, people - 1))) % small(people);
+    // The label rests on that these two are not one party (docs/specs/inter-ledger.md, "What the model found").
+    if outside.contains(&payer) && outside.contains(&claimant) {
+        return;
+    }
     let terms = HashlockTerms {
         payer: account(payer),
         claimant: account(claimant),

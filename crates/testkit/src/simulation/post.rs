@@ -1,0 +1,132 @@
+//! What nodes of different participants tell each other, by a post that loses and delays: released secrets, that somebody
+//! will not release, signatures under ABORT, and what was signed ahead for the pivot. Each thing is told until it is
+//! heard, as `sofie_node::peers` does it; the words in its messages are the inputs of `sofie_transaction`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sofie_ledgers::Spend;
+use sofie_model::Txid;
+use sofie_node::executor::Ledgers;
+use sofie_node::transactions::Transactions;
+use sofie_transaction::{Input, Leg, Phase, State};
+
+use super::dice::Dice;
+use super::life::Life;
+use super::scenario::{TransactionPlan, pivot};
+
+/// Of a hundred messages so many are lost.
+const LOST: u64 = 20;
+/// The longest way of a message, and the pause before it is said again, in milliseconds.
+const LONGEST_WAY: u64 = 1_500;
+/// A receiver that does not answer for so long is down.
+const PATIENCE: u64 = 5_000;
+
+/// Begins to tell the other nodes, and whoever is at no node, of every transaction.
+pub(super) fn open(life: &Life, transactions: &Transactions, ledgers: &Arc<Ledgers>) {
+    for (n, plan) in life.world.scenario.transactions.iter().enumerate() {
+        for to in (0..life.world.scenario.nodes.len()).filter(|to| *to != life.node) {
+            let part =
+                10_000 * (life.node as u64 + 1) + 1_000 * to as u64 + 100 * n as u64 + u64::from(life.run);
+            let dice = Dice::new(life.world.seed, part);
+            tokio::spawn(tell(life.clone(), transactions.clone(), plan.clone(), to, dice));
+        }
+        tokio::spawn(sign_ahead(life.clone(), transactions.clone(), plan.clone(), ledgers.clone()));
+    }
+}
+
+/// Tells one other node what it must know of one transaction, until D has decided.
+async fn tell(life: Life, transactions: Transactions, plan: TransactionPlan, to: usize, mut dice: Dice) {
+    let Some(mut handle) = begun(&life, &transactions, plan.id).await else { return };
+    let mut heard = BTreeSet::new();
+    loop {
+        let is_news = |state: &State| is_over(state) || news(state).iter().any(|one| !heard.contains(&one.0));
+        let Some(state) = handle.until(is_news).await else { return };
+        if is_over(&state) {
+            return;
+        }
+        for (name, input) in news(&state) {
+            life.takes(dice.between(2, LONGEST_WAY)).await;
+            let lost = !life.world.is_calm() && dice.percent(LOST);
+            if !heard.contains(&name) && !lost && hears(&life, to, plan.id, input).await {
+                heard.insert(name);
+            }
+        }
+        life.takes(LONGEST_WAY).await;
+    }
+}
+
+/// The transaction, once this node has begun it.
+async fn begun(
+    life: &Life,
+    transactions: &Transactions,
+    id: Txid,
+) -> Option<sofie_node::drive::Handle<State>> {
+    while transactions.live(id).is_none() {
+        if life.world.has_begun(life.node, id) || life.world.wheel.millis() >= life.world.scenario.calm {
+            return None;
+        }
+        life.takes(500).await;
+    }
+    transactions.live(id)
+}
+
+fn is_over(state: &State) -> bool {
+    state.decided().is_some() || matches!(state.phase(), Phase::Halted { .. } | Phase::Done(_))
+}
+
+/// What is to be told, by participant and kind.
+fn news(state: &State) -> Vec<((u16, u8), Input)> {
+    let aborts = match state.phase() {
+        Phase::Aborting { reason, .. } => Some(reason),
+        _ => None,
+    };
+    let pivot = state.manifest().pivot().is_some();
+    let said = state.acts_for().iter().filter_map(|who| match (aborts, state.preimage(*who)) {
+        (Some(reason), _) if !pivot => Some(((*who, 1), Input::Withheld(*who, reason.clone()))),
+        (Some(_), None) => Some(((*who, 2), Input::Renounced(*who, state.abort_signature(*who)?))),
+        // The pivot's claimant releases by publishing.
+        (None, Some(preimage)) if state.claimant() != Some(*who) => {
+            Some(((*who, 0), Input::Released(*who, preimage)))
+        }
+        _ => None,
+    });
+    said.collect()
+}
+
+/// Whether the other node has taken it.
+async fn hears(life: &Life, to: usize, id: Txid, input: Input) -> bool {
+    let Some(there) = life.world.transactions_of(to).and_then(|all| all.live(id)) else { return false };
+    tokio::select! {
+        biased;
+        taken = there.give(input) => taken.is_ok(),
+        () = life.world.wheel.sleep(PATIENCE) => false,
+    }
+}
+
+/// Once the pivot's lock is final, whoever may spend it signs for the others: each can finish then.
+async fn sign_ahead(life: Life, transactions: Transactions, plan: TransactionPlan, ledgers: Arc<Ledgers>) {
+    let Some(leg) = plan.manifest.pivot() else { return };
+    let Some(mut handle) = begun(&life, &transactions, plan.id).await else { return };
+    let locked = |state: &State| {
+        let found = state.legs().get(usize::from(leg.0));
+        is_over(state) || matches!(found, Some(Leg::Prepared(_)))
+    };
+    if handle.until(locked).await.is_none() {
+        return;
+    }
+    let ledger = plan.manifest.leg(leg).and_then(|leg| ledgers.get(&leg.ledger));
+    let Some(locks) = ledger.and_then(|ledger| ledger.hashlocks()) else { return };
+    let Some(terms) = pivot::terms(&plan.manifest) else { return };
+    for (spend, who) in [(Spend::Claim, terms.claimant), (Spend::Refund, terms.payer)] {
+        if !life.world.scenario.holds(life.node, who) {
+            continue;
+        }
+        while life.world.word(plan.id, spend).is_none() && transactions.live(plan.id).is_some() {
+            match locks.presign(&plan.manifest, leg, spend).await {
+                Ok(word) => life.world.sign(plan.id, word),
+                Err(_) => life.takes(LONGEST_WAY).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Participants outside of every node, who keep no rule but the ledgers': they lock or not, hear what is told to all,
+//! and act together. Each transaction sees one [`Manner`] of them (design "Promises": the attackers).
+
+use std::sync::Arc;
+
+use sofie_ledgers::fake::Fake;
+use sofie_ledgers::{Hashlocks, Ledger, Spend};
+use sofie_model::{Account, Class, Decide, Digest, Fact, LegId, Operation, Step, Timestamp, contract};
+use sofie_transaction::Input;
+
+use super::dice::Dice;
+use super::keys::{account, owner, sign};
+use super::scenario::{TransactionPlan, pivot};
+use super::time::DAWN;
+use super::world::World;
+
+/// They rest so many milliseconds after the last instant at which something of the transaction can be done.
+const AFTER: u64 = 30_000;
+/// Their submissions for one transaction at most.
+const MOVES: u32 = 60;
+/// Nothing of theirs is locked later than this before T_D.
+const LAST_LOCK: u64 = 4_000;
+
+/// What they do once they hold every secret, or may give theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// They release, commit and claim.
+    Fair,
+    /// They lock, and say nothing once the others have released.
+    Silent,
+    /// They commit, and nothing is heard of them any more.
+    Dies,
+    /// They commit at the last moment of T_D.
+    LastMoment,
+    /// They claim the pivot, and decide nothing.
+    ClaimsOnly,
+    /// They claim it when it can be paid back already.
+    ClaimsLate,
+    /// They release, and turn back by every means.
+    TurnsBack,
+}
+
+const MANNERS: [Manner; 7] = [
+    Manner::Fair,
+    Manner::Silent,
+    Manner::Dies,
+    Manner::LastMoment,
+    Manner::ClaimsOnly,
+    Manner::ClaimsLate,
+    Manner::TurnsBack,
+];
+
+struct Rogue {
+    world: Arc<World>,
+    plan: TransactionPlan,
+    manner: Manner,
+    /// The ledgers, with their keys.
+    ledgers: Vec<Fake>,
+    /// How far from an edge they move, in milliseconds.
+    aim: u64,
+    committed: bool,
+    /// So many submissions are left to them.
+    moves: u32,
+}
+
+/// Plays their part in one transaction.
+pub(super) async fn play(world: Arc<World>, n: usize) {
+    let mut dice = Dice::new(world.seed, 400 + n as u64);
+    let busy = world.hold();
+    let plan = world.scenario.transactions[n].clone();
+    let keys = || world.scenario.outside.iter().map(|who| account(*who));
+    let ledgers = world.fakes.iter().map(|fake| fake.held_by(keys())).collect();
+    let (manner, aim) = (*dice.pick(&MANNERS), dice.below(6_000));
+    world.log("hostile", || format!("{} will see them: {manner:?}", plan.id));
+    let mut rogue =
+        Rogue { world: world.clone(), plan, manner, ledgers, aim, committed: false, moves: MOVES };
+    let locks = dice.percent(92);
+    let end = rogue.end();
+    while world.wheel.millis() < end && !world.is_closed(&rogue.plan) && rogue.moves > 0 {
+        world.wheel.sleep(dice.between(300, 2_500)).await;
+        if locks {
+            rogue.lock().await;
+        }
+        rogue.speak().await;
+        rogue.act().await;
+        rogue.take_back().await;
+    }
+    drop(busy);
+}
+
+impl Rogue {
+    fn holds(&self, who: u16) -> bool {
+        self.world.scenario.outside.iter().any(|one| u16::from(*one) == who)
+    }
+
+    fn is_theirs(&self, account: Account) -> bool {
+        owner(account).is_some_and(|who| self.holds(who.into()))
+    }
+
+    fn pays_pivot(&self) -> bool {
+        pivot::terms(&self.plan.manifest).is_some_and(|terms| self.is_theirs(terms.payer))
+    }
+
+    fn claims_pivot(&self) -> bool {
+        pivot::terms(&self.plan.manifest).is_some_and(|terms| self.is_theirs(terms.claimant))
+    }
+
+    fn timelock(&self) -> Option<Timestamp> {
+        pivot::terms(&self.plan.manifest).map(|terms| terms.timelock)
+    }
+
+    fn end(&self) -> u64 {
+        self.plan.manifest.grace_end().since(DAWN).as_millis() + AFTER
+    }
+
+    /// So many milliseconds before `at`, or later.
+    fn is_close(&self, at: Timestamp, before: u64) -> bool {
+        self.world.wheel.now() + sofie_model::Span::from_millis(before) >= at
+    }
+
+    async fn send(&mut self, what: &str, operation: &Operation) {
+        let ledger = match operation {
+            Operation::Leg { manifest, leg, .. } => manifest.leg(*leg).map(|leg| leg.ledger.clone()),
+            _ => Some(self.plan.manifest.decision.ledger.clone()),
+        };
+        let fake = self.ledgers.iter().find(|fake| Some(&fake.profile().id) == ledger.as_ref());
+        let Some(fake) = fake else { return };
+        let Ok(intent) = fake.intend(operation).await else { return };
+        self.world.log("hostile", || format!("{what}: {}", super::world::intent_words(fake, &intent)));
+        self.world.deliver(fake, intent, 5);
+        self.moves = self.moves.saturating_sub(1);
+    }
+
+    fn step(&self, leg: LegId, step: Step) -> Operation {
+        Operation::Leg { manifest: self.plan.manifest.clone().into(), leg, step }
+    }
+
+    fn shows(&self, fact: &Fact) -> bool {
+        self.world.fakes.iter().any(|fake| fake.facts().contains(fact))
+    }
+
+    /// Their legs, once each: the pivot whenever they like.
+    async fn lock(&mut self) {
+        let manifest = self.plan.manifest.clone();
+        if self.is_close(manifest.deadline, LAST_LOCK) || self.world.has_decision(self.plan.id) {
+            return;
+        }
+        for (leg, found) in manifest.legs() {
+            let theirs = found.terms.payer().is_some_and(|payer| self.is_theirs(payer));
+            if theirs && !self.world.is_asked_for(self.plan.id, leg) {
+                let locks = self.step(leg, Step::Prepare);
+                self.send("locks", &locks).await;
+            }
+        }
+    }
+
+    /// What they tell: secrets, and what is signed ahead for the pivot's lock.
+    async fn speak(&self) {
+        let tells = !matches!(self.manner, Manner::Silent);
+        let claimant = pivot::terms(&self.plan.manifest).map(|terms| terms.claimant);
+        for (who, secret) in (0..).zip(&self.plan.secrets) {
+            let publishes = self.plan.manifest.participants[usize::from(who)].account;
+            if tells && self.holds(who) && Some(publishes) != claimant {
+                self.world.tell_all(self.plan.id, &Input::Released(who, *secret)).await;
+            }
+        }
+        let Some(leg) = self.plan.manifest.pivot() else { return };
+        let Some(locks) = self.ledgers.last().and_then(|fake| fake.hashlocks()) else { return };
+        for (spend, theirs) in [(Spend::Claim, self.claims_pivot()), (Spend::Refund, self.pays_pivot())] {
+            if theirs
+                && self.world.word(self.plan.id, spend).is_none()
+                && let Ok(word) = Hashlocks::presign(locks, &self.plan.manifest, leg, spend).await
+            {
+                self.world.sign(self.plan.id, word);
+            }
+        }
+    }
+
+    /// Theirs, what was told, and what was published.
+    fn secrets(&self) -> Option<Vec<Digest>> {
+        let know = |(who, secret): (u16, &Digest)| {
+            let known = self.holds(who) || self.world.is_known(self.plan.id, who);
+            known.then_some(*secret)
+        };
+        (0..).zip(&self.plan.secrets).map(know).collect()
+    }
+
+    async fn act(&mut self) {
+        let deadline = self.plan.manifest.deadline;
+        match self.manner {
+            Manner::Fair => {
+                self.commit().await;
+                self.claim(self.world.has_decision(self.plan.id)).await;
+            }
+            Manner::Dies if !self.committed => self.commit().await,
+            Manner::LastMoment if self.is_close(deadline, self.aim) => {
+                self.commit().await;
+                self.claim(true).await;
+            }
+            Manner::ClaimsOnly => self.claim(true).await,
+            Manner::ClaimsLate => {
+                let due = self.timelock().is_some_and(|at| self.is_close(at, self.aim / 2));
+                self.claim(due).await;
+            }
+            Manner::TurnsBack => self.abort().await,
+            Manner::Silent | Manner::Dies | Manner::LastMoment => {}
+        }
+    }
+
+    async fn commit(&mut self) {
+        let Some(preimages) = self.secrets() else { return };
+        let manifest = &self.plan.manifest;
+        let quorum = manifest.quorum();
+        let stands = |leg: &LegId| self.shows(&Fact::Prepared(self.plan.id, *leg));
+        let standing =
+            manifest.legs().map(|(leg, _)| leg).filter(stands).fold(0, |mask, leg| mask | 1 << leg.0);
+        let included = quorum.required | (quorum.optional & standing);
+        if !quorum.allows(included) || self.world.has_decision(self.plan.id) {
+            return;
+        }
+        let evidence_root = Digest::of("nonsense", &[self.plan.id.0.as_bytes()]);
+        let digest = contract::commit_digest(manifest, included, evidence_root);
+        let late = self.world.wheel.now() > manifest.deadline;
+        let guard = owner(manifest.guard).filter(|who| late && self.holds((*who).into()));
+        let guard = guard.map(|who| sign(who, digest));
+        let decide = Decide::Commit { included, evidence_root, preimages, guard };
+        let commits = Operation::Decide { manifest: manifest.clone().into(), decide };
+        self.send("commits", &commits).await;
+        self.committed = true;
+    }
+
+    async fn claim(&mut self, now: bool) {
+        let Some(leg) = self.plan.manifest.pivot().filter(|_| now && self.claims_pivot()) else { return };
+        if let Some(preimages) = self.secrets() {
+            let claims = self.step(leg, Step::Claim(preimages));
+            self.send("claims", &claims).await;
+        }
+    }
+
+    /// By themselves, and with everyone's signature once the others have given theirs.
+    async fn abort(&mut self) {
+        let manifest = &self.plan.manifest;
+        let digest = contract::abort_digest(manifest);
+        let by = |who: u16| match u8::try_from(who) {
+            Ok(own) if self.holds(who) => Some(sign(own, digest)),
+            _ => self.world.abort_signature(self.plan.id, who),
+        };
+        let people = u16::try_from(manifest.participants.len()).unwrap_or(0);
+        let signatures: Option<Vec<_>> = (0..people).map(by).collect();
+        let who = self.world.scenario.outside.first().map_or(Account::ZERO, |who| account(*who));
+        let decide = Decide::Abort { by: who, signatures: signatures.unwrap_or_default() };
+        let turns = Operation::Decide { manifest: manifest.clone().into(), decide };
+        self.send("turns back", &turns).await;
+    }
+
+    /// The pivot, as soon as its time has passed, whatever D says.
+    async fn take_back(&mut self) {
+        let Some(leg) = self.plan.manifest.pivot().filter(|_| self.pays_pivot()) else { return };
+        let class = self.plan.manifest.leg(leg).map(|leg| leg.class);
+        if class == Some(Class::Hashlock) && self.timelock().is_some_and(|at| self.is_close(at, 2_500)) {
+            let takes = self.step(leg, Step::Revert);
+            self.send("takes back", &takes).await;
+        }
+    }
+}
