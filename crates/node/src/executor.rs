@@ -203,6 +203,14 @@ impl Executor {
         Ok(self.journal.reader()?.intent(key.id, &key.task)?.map(Intent))
     }
 
+    /// Whether something was fixed for this operation, so that it may have left.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn has_begun(&self, key: &Key) -> Result<bool, JournalError> {
+        Ok(self.journal.reader()?.intent(key.id, &key.task)?.is_some())
+    }
+
     /// Makes a new intent and writes it ahead.
     async fn fix(
         &self,

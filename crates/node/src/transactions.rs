@@ -309,9 +309,19 @@ impl Transactions {
         ledger: &LedgerId,
         operation: &Operation,
     ) -> Result<Ended, JournalError> {
+        let key = Key { id: state.id(), task: task_name(task) };
+        // A crash may lie between the release and this: the secret stays here then.
+        if task == Task::Decide(true)
+            && state.commit_releases()
+            && asking::too_late(self, state)
+            && !self.executor.has_begun(&key)?
+        {
+            let why =
+                "the last secret would be published too late for COMMIT to be final before the deadline";
+            return Ok(Ended::Refused(why.to_owned()));
+        }
         loop {
-            let key = Key { id: state.id(), task: task_name(task) };
-            let ended = self.executor.operate(key, ledger, operation).await?;
+            let ended = self.executor.operate(key.clone(), ledger, operation).await?;
             let (Ended::Refused(_), Some(place)) = (&ended, self.executor.ledgers().get(ledger)) else {
                 return Ok(ended);
             };

@@ -244,6 +244,14 @@ impl State {
         u16::try_from(index).ok()
     }
 
+    /// Whether COMMIT, sent from here, gives the pivot's last secret away. Whoever has not sent it yet sends it no later
+    /// than that secret may be released (P2): D would refuse it, and the others would have the secret all the same.
+    #[must_use]
+    pub fn commit_releases(&self) -> bool {
+        let claimant_here = self.claimant().is_some_and(|who| self.plan.acts_for.contains(&who));
+        self.phase == Phase::Committing && self.late.claim.is_none() && claimant_here
+    }
+
     /// Takes one input that came at `now`. Repeated and late answers are accepted and change nothing.
     ///
     /// # Errors

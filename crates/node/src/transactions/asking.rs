@@ -256,6 +256,6 @@ async fn look(
 }
 
 /// Whether a release would come too late for a COMMIT before T_D.
-fn too_late(all: &Transactions, state: &State) -> bool {
+pub(super) fn too_late(all: &Transactions, state: &State) -> bool {
     all.clock().now() + state.decision_time() > state.manifest().deadline
 }

@@ -265,6 +265,10 @@ fn valid(world: &World, id: Txid, decision: &Decision, at: Timestamp) -> Found {
     ensure(at.as_seconds() <= manifest.grace_end().as_seconds(), "P2", || {
         format!("COMMIT of {id} comes after the deadline")
     })?;
+    let guarded = at.as_seconds() <= manifest.deadline.as_seconds()
+        || world.scenario.is_outside(manifest.guard)
+        || pivot_end(world, plan) == Some(true);
+    ensure(guarded, "P2", || format!("COMMIT of {id} comes after T_D, and no claim is final"))?;
     let fits = |(one, secret): (&sofie_model::manifest::Participant, &Digest)| {
         Digest::sha256(secret.as_bytes()) == one.hashlock
     };

@@ -13,6 +13,7 @@ use sofie_model::{Evidence, LegId, Manifest, Operation, Proof, Step};
 
 use super::dice::Dice;
 use super::life::{self, Life};
+use super::mutant::Mutant;
 use super::scenario::{LedgerPlan, Moment};
 
 /// The longest way from a node to a ledger, in milliseconds, when nothing is wrong.
@@ -107,7 +108,8 @@ impl Line {
             Step::Revert => Spend::Refund,
             _ => return,
         };
-        if let Some(word) = self.life.world.word(manifest.txid(), spend) {
+        let brings = self.life.world.mutant != Some(Mutant::NothingAhead);
+        if let Some(word) = self.life.world.word(manifest.txid(), spend).filter(|_| brings) {
             // One for a lock that is there no more is refused, and of no use.
             let _ = Hashlocks::accept(&self.fake, manifest, *leg, &word).await;
         }

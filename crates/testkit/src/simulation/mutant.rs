@@ -64,6 +64,16 @@ mutants! {
     NoPreimage "no-preimage" "D takes COMMIT without looking at the preimages.";
     SecondDecision "second-decision" "D takes a second decision in place of the first.";
     ApplyTwice "apply-twice" "A leg takes effect as often as it is told to.";
+    NoP5 "no-p5" "A pivot is locked although its times are not safe.";
+    ClaimUnfinal "claim-unfinal" "The guard signs a late COMMIT for a claim that is not final.";
+    BlindToClaims "blind-to-claims" "Nobody looks for a claim that was not decided.";
+    LateRefund "late-refund" "The pivot is paid back only after ABORT, not as soon as its time has passed.";
+    RenounceLate "renounce-late" "ABORT is signed for a participant whose secret is out.";
+    ClaimantTells "claimant-tells" "The pivot's claimant gives its secret away in a message.";
+    NothingAhead "nothing-ahead" "What was signed ahead for the pivot's lock is not brought to the others.";
+    EarlyTimelock "early-timelock" "The pivot's ledger pays back before T_p.";
+    EarlyAbort "early-abort" "D takes ABORT before G although there is a pivot.";
+    LongPreimage "long-preimage" "The pivot's ledger opens to a preimage of 33 bytes.";
     EarlyRefund "early-refund" "A custodian pays back by time, without a decision.";
 }
 
@@ -90,6 +100,9 @@ impl Mutant {
             Self::NoPreimage => Some(Breach::Preimages),
             Self::SecondDecision => Some(Breach::SecondDecision),
             Self::ApplyTwice => Some(Breach::ApplyTwice),
+            Self::EarlyTimelock => Some(Breach::EarlyRefund),
+            Self::EarlyAbort => Some(Breach::EarlyAbort),
+            Self::LongPreimage => Some(Breach::LongPreimages),
             _ => None,
         }
     }
@@ -178,6 +191,11 @@ impl Broken {
         memory.seen.iter().find(of).map(|(one, _)| one.clone())
     }
 
+    fn waits_for_abort(&self, operation: &Operation) -> bool {
+        let Operation::Leg { manifest, step: Step::Revert, .. } = operation else { return false };
+        self.inner.hashlocks().is_some() && !self.world.has_decision(manifest.txid())
+    }
+
     fn too_early(&self, operation: &Operation) -> bool {
         match operation {
             Operation::Decide { .. } => self.mutant == Mutant::DecisionUnfinal,
@@ -194,6 +212,10 @@ impl Ledger for Broken {
     }
 
     async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
+        if self.mutant == Mutant::LateRefund && self.waits_for_abort(operation) {
+            let (ledger, reason) = (self.profile().id.clone(), "D has not decided".to_owned());
+            return Err(LedgerError::Transient { ledger, reason });
+        }
         let intent = match self.mutant {
             Mutant::SharedNonce => self.fake.intend_with(self.fake.tries() / 2 + 1, operation)?,
             _ => self.inner.intend(operation).await?,
@@ -292,7 +314,12 @@ impl Broken {
 #[async_trait]
 impl Hashlocks for Broken {
     async fn revealed(&self, manifest: &Manifest, leg: LegId) -> Result<Option<Revealed>, LedgerError> {
-        self.locks()?.revealed(manifest, leg).await
+        let claim = self.locks()?.revealed(manifest, leg).await?;
+        Ok(match self.mutant {
+            Mutant::BlindToClaims => None,
+            Mutant::ClaimUnfinal => claim.map(|claim| Revealed { finally: true, ..claim }),
+            _ => claim,
+        })
     }
 
     async fn presign(&self, manifest: &Manifest, leg: LegId, spend: Spend) -> Result<Presigned, LedgerError> {

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sofie_ledgers::Ledger;
-use sofie_model::{Account, Digest, Signature};
+use sofie_model::{Account, Digest, Signature, Span};
 use sofie_node::auditor::Auditor;
 use sofie_node::clock::Clock;
 use sofie_node::drive::Keeper;
 use sofie_node::executor::{Executor, Ledgers};
 use sofie_node::journal::{Journal, JournalError, Sqlite};
 use sofie_node::transactions::{Secrets, Transactions};
-use sofie_transaction::{Plan, State};
+use sofie_transaction::{PivotClock, Plan, State};
 use tokio::sync::mpsc;
 
 use super::dice::Dice;
@@ -113,10 +113,24 @@ async fn begin(life: &Life, transactions: &Transactions, plan: TransactionPlan) 
     if acts_for.is_empty() {
         return;
     }
-    let plan = Plan { manifest: plan.manifest, acts_for, decision_time, pivot: plan.clock };
+    let pivot = match world.mutant {
+        Some(Mutant::NoP5) => plan.clock.map(|_| AT_ONCE),
+        _ => plan.clock,
+    };
+    let plan = Plan { manifest: plan.manifest, acts_for, decision_time, pivot };
     // In a crash this never returns, and the next run begins it. A failed journal is told to whoever keeps the node.
     let _ = transactions.begin(plan, Vec::new(), Vec::new()).await;
 }
+
+/// The clock of a pivot for which nothing takes any time.
+const AT_ONCE: PivotClock = PivotClock {
+    inclusion_d: Span::ZERO,
+    finality_d: Span::ZERO,
+    inclusion_p: Span::ZERO,
+    finality_p: Span::ZERO,
+    detection: Span::ZERO,
+    skew: Span::ZERO,
+};
 
 /// The secrets and keys of the participants whom a node acts for.
 struct Held(Arc<World>, usize);

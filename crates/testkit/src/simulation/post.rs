@@ -12,15 +12,15 @@ use sofie_node::transactions::Transactions;
 use sofie_transaction::{Input, Leg, Phase, State};
 
 use super::dice::Dice;
+use super::keys::sign;
 use super::life::Life;
+use super::mutant::Mutant;
 use super::scenario::{TransactionPlan, pivot};
 
 /// Of a hundred messages so many are lost.
 const LOST: u64 = 20;
 /// The longest way of a message, and the pause before it is said again, in milliseconds.
 const LONGEST_WAY: u64 = 1_500;
-/// A receiver that does not answer for so long is down.
-const PATIENCE: u64 = 5_000;
 
 /// Begins to tell the other nodes, and whoever is at no node, of every transaction.
 pub(super) fn open(life: &Life, transactions: &Transactions, ledgers: &Arc<Ledgers>) {
@@ -30,6 +30,9 @@ pub(super) fn open(life: &Life, transactions: &Transactions, ledgers: &Arc<Ledge
                 10_000 * (life.node as u64 + 1) + 1_000 * to as u64 + 100 * n as u64 + u64::from(life.run);
             let dice = Dice::new(life.world.seed, part);
             tokio::spawn(tell(life.clone(), transactions.clone(), plan.clone(), to, dice));
+        }
+        if life.world.mutant == Some(Mutant::RenounceLate) && plan.claimant().is_some() {
+            tokio::spawn(renounce_late(life.clone(), transactions.clone(), plan.clone()));
         }
         tokio::spawn(sign_ahead(life.clone(), transactions.clone(), plan.clone(), ledgers.clone()));
     }
@@ -48,7 +51,7 @@ async fn tell(life: Life, transactions: Transactions, plan: TransactionPlan, to:
         for (name, input) in news(&state) {
             life.takes(dice.between(2, LONGEST_WAY)).await;
             let lost = !life.world.is_calm() && dice.percent(LOST);
-            if !heard.contains(&name) && !lost && hears(&life, to, plan.id, input).await {
+            if !heard.contains(&name) && !lost && life.world.tell(to, plan.id, input).await {
                 heard.insert(name);
             }
         }
@@ -94,14 +97,14 @@ fn news(state: &State) -> Vec<((u16, u8), Input)> {
     said.collect()
 }
 
-/// Whether the other node has taken it.
-async fn hears(life: &Life, to: usize, id: Txid, input: Input) -> bool {
-    let Some(there) = life.world.transactions_of(to).and_then(|all| all.live(id)) else { return false };
-    tokio::select! {
-        biased;
-        taken = there.give(input) => taken.is_ok(),
-        () = life.world.wheel.sleep(PATIENCE) => false,
-    }
+/// A broken node signs ABORT for whomever it acts for, once it wants it.
+async fn renounce_late(life: Life, transactions: Transactions, plan: TransactionPlan) {
+    let Some(mut handle) = begun(&life, &transactions, plan.id).await else { return };
+    let aborts = |state: &State| is_over(state) || matches!(state.phase(), Phase::Aborting { .. });
+    let Some(state) = handle.until(aborts).await.filter(|state| !is_over(state)) else { return };
+    let digest = sofie_model::contract::abort_digest(state.manifest());
+    let keys = state.acts_for().iter().filter_map(|who| Some((*who, u8::try_from(*who).ok()?)));
+    keys.for_each(|(who, key)| life.world.renounce(life.node, state.txid(), who, sign(key, digest)));
 }
 
 /// Once the pivot's lock is final, whoever may spend it signs for the others: each can finish then.

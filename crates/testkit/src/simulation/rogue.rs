@@ -1,6 +1,7 @@
 //! Participants outside of every node, who keep no rule but the ledgers': they lock or not, hear what is told to all,
 //! and act together. Each transaction sees one [`Manner`] of them (design "Promises": the attackers).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sofie_ledgers::fake::Fake;
@@ -17,7 +18,11 @@ use super::world::World;
 /// They rest so many milliseconds after the last instant at which something of the transaction can be done.
 const AFTER: u64 = 30_000;
 /// Their submissions for one transaction at most.
-const MOVES: u32 = 60;
+const MOVES: u32 = 120;
+/// So many of them are kept for what must wait.
+const KEPT: u32 = 80;
+/// How often a node is told a secret that it does not take.
+const TELLINGS: u32 = 5;
 /// Nothing of theirs is locked later than this before T_D.
 const LAST_LOCK: u64 = 4_000;
 
@@ -34,21 +39,32 @@ enum Manner {
     LastMoment,
     /// They claim the pivot, and decide nothing.
     ClaimsOnly,
+    /// They claim it when T_D is over, so that COMMIT needs the guard.
+    ClaimsOverdue,
     /// They claim it when it can be paid back already.
     ClaimsLate,
+    /// They claim it when G is all but over.
+    ClaimsLast,
+    /// They claim, and ask D for ABORT at once.
+    ClaimsAndAborts,
+    /// They take the pivot back, and commit then: its guard is theirs.
+    RefundsAndCommits,
     /// They release, and turn back by every means.
     TurnsBack,
 }
 
-const MANNERS: [Manner; 7] = [
-    Manner::Fair,
-    Manner::Silent,
-    Manner::Dies,
-    Manner::LastMoment,
+/// Of anybody, and besides them of the pivot's claimant, and of its payer.
+const ANYBODY: [Manner; 5] =
+    [Manner::Fair, Manner::Silent, Manner::Dies, Manner::LastMoment, Manner::TurnsBack];
+const CLAIMANT: [Manner; 6] = [
     Manner::ClaimsOnly,
+    Manner::ClaimsOverdue,
+    Manner::ClaimsOverdue,
     Manner::ClaimsLate,
-    Manner::TurnsBack,
+    Manner::ClaimsLast,
+    Manner::ClaimsAndAborts,
 ];
+const PAYER: [Manner; 3] = [Manner::RefundsAndCommits; 3];
 
 struct Rogue {
     world: Arc<World>,
@@ -61,6 +77,8 @@ struct Rogue {
     committed: bool,
     /// So many submissions are left to them.
     moves: u32,
+    /// How often each node is still told each secret.
+    tellings: BTreeMap<(usize, u16), u32>,
 }
 
 /// Plays their part in one transaction.
@@ -75,10 +93,18 @@ pub(super) async fn play(world: Arc<World>, n: usize) {
     let plan = world.scenario.transactions[n].clone();
     let keys = || world.scenario.outside.iter().map(|who| account(*who));
     let ledgers = world.fakes.iter().map(|fake| fake.held_by(keys())).collect();
-    let (manner, aim) = (*dice.pick(&MANNERS), dice.below(6_000));
-    world.log("hostile", || format!("{} will see them: {manner:?}", plan.id));
-    let mut rogue =
-        Rogue { world: world.clone(), plan, manner, ledgers, aim, committed: false, moves: MOVES };
+    let aim = dice.below(6_000);
+    let mut rogue = Rogue {
+        world: world.clone(),
+        plan,
+        manner: Manner::Fair,
+        ledgers,
+        aim,
+        committed: false,
+        moves: MOVES,
+        tellings: BTreeMap::new(),
+    };
+    rogue.choose(&mut dice);
     let locks = dice.percent(92);
     let end = rogue.end();
     while world.wheel.millis() < end && !world.is_closed(&rogue.plan) && rogue.moves > 0 {
@@ -96,6 +122,13 @@ pub(super) async fn play(world: Arc<World>, n: usize) {
 impl Rogue {
     fn holds(&self, who: u16) -> bool {
         self.world.scenario.outside.iter().any(|one| u16::from(*one) == who)
+    }
+
+    fn choose(&mut self, dice: &mut Dice) {
+        let claimant = self.claims_pivot().then_some(CLAIMANT).into_iter().flatten();
+        let payer = self.pays_pivot().then_some(PAYER).into_iter().flatten();
+        self.manner = *dice.pick(&ANYBODY.into_iter().chain(claimant).chain(payer).collect::<Vec<_>>());
+        self.world.log("hostile", || format!("{} will see them: {:?}", self.plan.id, self.manner));
     }
 
     fn is_theirs(&self, account: Account) -> bool {
@@ -160,13 +193,20 @@ impl Rogue {
     }
 
     /// What they tell: secrets, and what is signed ahead for the pivot's lock.
-    async fn speak(&self) {
+    async fn speak(&mut self) {
         let tells = !matches!(self.manner, Manner::Silent);
         let claimant = pivot::terms(&self.plan.manifest).map(|terms| terms.claimant);
         for (who, secret) in (0..).zip(&self.plan.secrets) {
             let publishes = self.plan.manifest.participants[usize::from(who)].account;
-            if tells && self.holds(who) && Some(publishes) != claimant {
-                self.world.tell_all(self.plan.id, &Input::Released(who, *secret)).await;
+            if !tells || !self.holds(who) || Some(publishes) == claimant {
+                continue;
+            }
+            for node in 0..self.world.scenario.nodes.len() {
+                let tellings = self.tellings.entry((node, who)).or_insert(TELLINGS);
+                if *tellings > 0 {
+                    let taken = self.world.tell(node, self.plan.id, Input::Released(who, *secret)).await;
+                    *tellings = if taken { 0 } else { *tellings - 1 };
+                }
             }
         }
         let Some(leg) = self.plan.manifest.pivot() else { return };
@@ -203,11 +243,28 @@ impl Rogue {
                 self.claim(true).await;
             }
             Manner::ClaimsOnly => self.claim(true).await,
+            Manner::ClaimsOverdue => {
+                let over = self.world.wheel.now() > deadline;
+                self.claim(over).await;
+            }
             Manner::ClaimsLate => {
                 let due = self.timelock().is_some_and(|at| self.is_close(at, self.aim / 2));
                 self.claim(due).await;
             }
-            Manner::TurnsBack => self.abort().await,
+            Manner::ClaimsLast => {
+                let due = self.is_close(self.plan.manifest.grace_end(), self.aim);
+                self.claim(due).await;
+            }
+            Manner::ClaimsAndAborts => {
+                self.claim(true).await;
+                if self.secrets().is_some() && self.moves > KEPT {
+                    self.abort().await;
+                }
+            }
+            Manner::RefundsAndCommits if self.is_refunded() => self.commit().await,
+            Manner::RefundsAndCommits => {}
+            Manner::TurnsBack if self.moves > KEPT => self.abort().await,
+            Manner::TurnsBack => {}
             Manner::Silent | Manner::Dies | Manner::LastMoment => {}
         }
     }
@@ -236,7 +293,7 @@ impl Rogue {
 
     async fn claim(&mut self, now: bool) {
         let Some(leg) = self.plan.manifest.pivot().filter(|_| now && self.claims_pivot()) else { return };
-        if let Some(preimages) = self.secrets() {
+        if let Some(preimages) = self.secrets().filter(|_| self.world.pivot_is_open(&self.plan)) {
             let claims = self.step(leg, Step::Claim(preimages));
             self.send("claims", &claims).await;
         }
@@ -258,11 +315,18 @@ impl Rogue {
         self.send("turns back", &turns).await;
     }
 
-    /// The pivot, as soon as its time has passed, whatever D says.
+    fn is_refunded(&self) -> bool {
+        let pivot = self.plan.manifest.pivot();
+        pivot.is_some_and(|leg| self.shows(&Fact::Reverted(self.plan.id, leg)))
+    }
+
+    /// The pivot, as soon as its time has passed, whatever D says; who turns back tries it before.
     async fn take_back(&mut self) {
         let Some(leg) = self.plan.manifest.pivot().filter(|_| self.pays_pivot()) else { return };
         let class = self.plan.manifest.leg(leg).map(|leg| leg.class);
-        if class == Some(Class::Hashlock) && self.timelock().is_some_and(|at| self.is_close(at, 2_500)) {
+        let early = self.manner == Manner::TurnsBack && self.moves > KEPT;
+        let due = early || self.timelock().is_some_and(|at| self.is_close(at, 2_500));
+        if class == Some(Class::Hashlock) && due && !self.is_refunded() {
             let takes = self.step(leg, Step::Revert);
             self.send("takes back", &takes).await;
         }

@@ -18,7 +18,7 @@ pub(super) mod pivot;
 /// After so many milliseconds nothing goes wrong any more in a world without a pivot (P6 counts from here).
 const CALM: u64 = 240_000;
 /// So many of a hundred worlds have a pivot.
-const SWAPS: u64 = 30;
+const SWAPS: u64 = 35;
 /// The longest that a node is down.
 const LONGEST_DOWN: u64 = 120_000;
 /// The largest error of a node's clock, in milliseconds, declared to everyone.
@@ -157,7 +157,7 @@ impl Scenario {
         };
         let mut dice = Dice::new(seed, 2);
         let swaps = dice.percent(SWAPS);
-        parties::split(&mut one, if swaps { 60 } else { 10 }, &mut Dice::new(seed, 3));
+        parties::split(&mut one, if swaps { 65 } else { 10 }, &mut Dice::new(seed, 3));
         if swaps {
             pivot::add(&mut one, &mut dice);
         }

@@ -22,6 +22,8 @@ use super::mutant::Mutant;
 use super::scenario::{CHAIN, Crash, ENDOWMENT, LedgerPlan, Moment, Scenario, TransactionPlan};
 use super::time::{Skewed, Wheel};
 
+/// Whoever does not take a message within so many milliseconds is down.
+const PATIENCE: u64 = 5_000;
 /// A trace longer than this is cut.
 const MAX_TRACE: usize = 100_000;
 
@@ -48,6 +50,8 @@ struct Inner {
     /// Secrets, and prepares, that were seen on their way to a ledger.
     published: BTreeSet<(Txid, u16)>,
     asked_for: BTreeSet<(Txid, LegId)>,
+    /// Last secrets for which a COMMIT was written ahead.
+    intended: BTreeSet<(Txid, u16)>,
     /// What was signed ahead for a pivot's lock, the newest last.
     words: Vec<(Txid, Presigned)>,
     /// Submissions on their way, and parts of the world that still have something to do.
@@ -103,6 +107,7 @@ impl World {
             renounced: BTreeMap::new(),
             published: BTreeSet::new(),
             asked_for: BTreeSet::new(),
+            intended: BTreeSet::new(),
             words: Vec::new(),
             busy: 0,
             tally: Tally::default(),
@@ -283,25 +288,60 @@ impl World {
         self.hear(life.node, entry);
     }
 
+    /// P2: the pivot's claimant releases by COMMIT, while that can still be final before T_D. What was intended once may
+    /// have left.
+    fn last_release(&self, node: usize, id: Txid, intent: &Intent) {
+        let Ok(Operation::Decide { decide: Decide::Commit { .. }, .. }) = self.fakes[0].operation(intent)
+        else {
+            return;
+        };
+        let plans = &self.scenario.transactions;
+        let Some(plan) = plans.iter().find(|one| one.id == id) else { return };
+        let Some(who) = plan.claimant().filter(|who| self.acts_for(node, *who)) else { return };
+        let d = &self.scenario.ledgers[0].profile;
+        let in_time = self.wheel.now() + d.inclusion + d.finalises <= plan.manifest.deadline;
+        let first = self.inner().intended.insert((id, who));
+        if first && !in_time && !self.scenario.beyond && !self.is_known(id, who) {
+            let what =
+                format!("node {node} publishes the last secret of {id} too late for COMMIT to be final");
+            self.violate("P2", what);
+        }
+    }
+
     /// What a node's participants give away is told to every other: the pivot's claimant only publishes.
     fn hear(&self, node: usize, entry: &Entry) {
+        if let Entry::Intent { id, task, bytes, .. } = entry
+            && task == "commit"
+        {
+            self.last_release(node, Txid(*id), &Intent(bytes.clone()));
+        }
         let Entry::Input { machine: Machine::Transaction, id, input, .. } = entry else { return };
         let (id, plans) = (Txid(*id), &self.scenario.transactions);
         let Some(plan) = plans.iter().find(|one| one.id == id) else { return };
         let own = |who| self.acts_for(node, who);
         match canonical::decode::<Input>(input, input.len()) {
-            Ok(Input::Released(who, secret)) if own(who) && plan.claimant() != Some(who) => {
+            Ok(Input::Released(who, secret)) if own(who) && self.is_told(plan, who) => {
                 self.inner().told.insert((id, who), secret);
             }
             Ok(Input::Renounced(who, signature)) if own(who) => {
-                if self.scenario.split && !self.scenario.beyond && self.is_known(id, who) {
-                    let what = format!("node {node} signs ABORT for participant {who}, whose secret is out");
-                    self.violate("P1", what);
-                }
-                self.inner().renounced.insert((id, who), signature);
+                self.renounce(node, id, who, signature);
             }
             _ => {}
         }
+    }
+
+    /// The pivot's claimant only publishes.
+    fn is_told(&self, plan: &TransactionPlan, who: u16) -> bool {
+        plan.claimant() != Some(who) || self.mutant == Some(Mutant::ClaimantTells)
+    }
+
+    /// P1: whoever signs ABORT has released nothing.
+    pub(super) fn renounce(&self, node: usize, id: Txid, who: u16, signature: Signature) {
+        if self.scenario.split && !self.scenario.beyond && self.is_known(id, who) {
+            let what = format!("node {node} signs ABORT for participant {who}, whose secret is out");
+            self.violate("P1", what);
+        }
+        self.inner().renounced.insert((id, who), signature);
     }
 
     /// Whether everyone may know the participant's secret: it was told, or is in a COMMIT or a claim on its way.
@@ -352,16 +392,20 @@ impl World {
         inner.words.iter().rev().find(of).map(|(_, word)| word.clone())
     }
 
-    /// Tells every node that is up and has begun the transaction.
-    pub(super) async fn tell_all(&self, id: Txid, input: &Input) {
-        for (_, transactions) in self.running() {
-            let Some(handle) = transactions.live(id) else { continue };
-            tokio::select! {
-                biased;
-                _ = handle.give(input.clone()) => {}
-                () = self.wheel.sleep(1_000) => {}
-            }
+    /// Tells a node, if it is up and has begun the transaction; whether it has taken it.
+    pub(super) async fn tell(&self, node: usize, id: Txid, input: Input) -> bool {
+        let Some(there) = self.transactions_of(node).and_then(|all| all.live(id)) else { return false };
+        tokio::select! {
+            biased;
+            taken = there.give(input) => taken.is_ok(),
+            // It is down.
+            () = self.wheel.sleep(PATIENCE) => false,
         }
+    }
+
+    /// Whether the pivot's lock stands, and nothing has spent it yet.
+    pub(super) fn pivot_is_open(&self, plan: &TransactionPlan) -> bool {
+        super::check::pivot_stands(self, plan)
     }
 
     /// The transactions of a node that is up.

@@ -25,6 +25,7 @@ pub(super) fn split(world: &mut Scenario, chance: u64, dice: &mut Dice) {
         return;
     }
     world.split = true;
+    world.hostile |= dice.percent(40);
     if world.hostile {
         let first = u8::try_from(dice.below(u64::from(PEOPLE))).unwrap_or(0);
         world.outside.push(first);
