@@ -118,6 +118,8 @@ struct Own {
     acts_for: Vec<u16>,
     decision_time: Span,
     pivot: Option<PivotClock>,
+    /// [`Plan::check`] has found nothing.
+    timely: bool,
 }
 
 /// What a COMMIT includes.
@@ -155,7 +157,8 @@ impl State {
     pub fn begin(plan: Plan) -> Self {
         let untimely = plan.check().err();
         let Plan { manifest, acts_for, decision_time, pivot } = plan;
-        let (manifest, own) = (Arc::new(manifest), Own { acts_for, decision_time, pivot });
+        let (manifest, own) =
+            (Arc::new(manifest), Own { acts_for, decision_time, pivot, timely: untimely.is_none() });
         let mut state = Self {
             txid: manifest.txid(),
             phase: Phase::Preparing,
@@ -248,7 +251,7 @@ impl State {
     /// than that secret may be released (P2): D would refuse it, and the others would have the secret all the same.
     #[must_use]
     pub fn commit_releases(&self) -> bool {
-        let claimant_here = self.claimant().is_some_and(|who| self.plan.acts_for.contains(&who));
+        let claimant_here = self.claimant().is_some_and(|who| self.own.acts_for.contains(&who));
         self.phase == Phase::Committing && self.late.claim.is_none() && claimant_here
     }
 

@@ -100,7 +100,7 @@ fn many(args: &Simulate, mutant: Option<Mutant>) -> Result<ExitCode, Failure> {
 fn happened(tally: simulation::Tally) -> String {
     let simulation::Tally { crashes, undone, committed, aborted, claimed, refunded, .. } = tally;
     format!(
-        "happened  {committed} committed, {aborted} aborted, {claimed} pivots claimed, {refunded} refunded, \
+        "happened  {committed} committed, {aborted} aborted, {claimed} claimed, {refunded} refunded, \
          {crashes} crashes, {undone} blocks undone"
     )
 }

@@ -69,7 +69,6 @@ mutants! {
     BlindToClaims "blind-to-claims" "Nobody looks for a claim that was not decided.";
     LateRefund "late-refund" "The pivot is paid back only after ABORT, not as soon as its time has passed.";
     RenounceLate "renounce-late" "ABORT is signed for a participant whose secret is out.";
-    ClaimantTells "claimant-tells" "The pivot's claimant gives its secret away in a message.";
     NothingAhead "nothing-ahead" "What was signed ahead for the pivot's lock is not brought to the others.";
     EarlyTimelock "early-timelock" "The pivot's ledger pays back before T_p.";
     EarlyAbort "early-abort" "D takes ABORT before G although there is a pivot.";

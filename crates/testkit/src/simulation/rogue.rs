@@ -56,7 +56,9 @@ enum Manner {
 /// Of anybody, and besides them of the pivot's claimant, and of its payer.
 const ANYBODY: [Manner; 5] =
     [Manner::Fair, Manner::Silent, Manner::Dies, Manner::LastMoment, Manner::TurnsBack];
-const CLAIMANT: [Manner; 6] = [
+const CLAIMANT: [Manner; 8] = [
+    Manner::Dies,
+    Manner::Dies,
     Manner::ClaimsOnly,
     Manner::ClaimsOverdue,
     Manner::ClaimsOverdue,
@@ -245,6 +247,10 @@ impl Rogue {
             Manner::ClaimsOnly => self.claim(true).await,
             Manner::ClaimsOverdue => {
                 let over = self.world.wheel.now() > deadline;
+                // D refuses it without its guard; the claim it must not wait for.
+                if over && self.moves > KEPT {
+                    self.commit().await;
+                }
                 self.claim(over).await;
             }
             Manner::ClaimsLate => {

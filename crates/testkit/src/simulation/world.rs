@@ -320,7 +320,7 @@ impl World {
         let Some(plan) = plans.iter().find(|one| one.id == id) else { return };
         let own = |who| self.acts_for(node, who);
         match canonical::decode::<Input>(input, input.len()) {
-            Ok(Input::Released(who, secret)) if own(who) && self.is_told(plan, who) => {
+            Ok(Input::Released(who, secret)) if own(who) && plan.claimant() != Some(who) => {
                 self.inner().told.insert((id, who), secret);
             }
             Ok(Input::Renounced(who, signature)) if own(who) => {
@@ -328,11 +328,6 @@ impl World {
             }
             _ => {}
         }
-    }
-
-    /// The pivot's claimant only publishes.
-    fn is_told(&self, plan: &TransactionPlan, who: u16) -> bool {
-        plan.claimant() != Some(who) || self.mutant == Some(Mutant::ClaimantTells)
     }
 
     /// P1: whoever signs ABORT has released nothing.

@@ -60,7 +60,7 @@ impl State {
     /// that none is asked for.
     fn spared(&self, id: LegId) -> bool {
         let pivot_waits = self.manifest.pivot() == Some(id) && !self.pivot_asked;
-        !self.locks_here(id) || pivot_waits || self.plan.check().is_err()
+        !self.locks_here(id) || pivot_waits || !self.own.timely
     }
 
     /// What could not be done is tried again: the legs follow D, and what is undecided is aborted there.

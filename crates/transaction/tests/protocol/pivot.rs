@@ -185,3 +185,17 @@ fn slack_is_told_by_edge_and_alarms_before_it_is_gone() {
     let input = closed(&state, 0, true);
     assert_eq!(told(&run(state, [input]), NOW), []);
 }
+
+#[test]
+fn the_claimants_own_commit_gives_the_last_secret_away_and_no_other() {
+    let state = releasing(&[0, 1]);
+    assert!(!state.commit_releases());
+    let state = run(state, [Input::Released(0, SECRETS[0]), Input::Released(1, SECRETS[1])]);
+    assert!(matches!(state.phase(), Phase::Committing) && state.commit_releases());
+    // A claim shows every secret: whoever commits then gives nothing away.
+    let claimed = run(releasing(&[0, 1]), [revealed(false)]);
+    assert!(matches!(claimed.phase(), Phase::Committing) && !claimed.commit_releases());
+    let refused = run(state, [Input::DecideRefused("too late".into())]);
+    assert!(matches!(refused.phase(), Phase::Aborting { by: Aborter::Together, .. }));
+    assert!(!refused.effects().iter().any(|effect| matches!(effect, Effect::Renounce(1))));
+}
