@@ -65,7 +65,6 @@ mutants! {
     SecondDecision "second-decision" "D takes a second decision in place of the first.";
     ApplyTwice "apply-twice" "A leg takes effect as often as it is told to.";
     NoP5 "no-p5" "A pivot is locked although its times are not safe.";
-    ClaimUnfinal "claim-unfinal" "The guard signs a late COMMIT for a claim that is not final.";
     BlindToClaims "blind-to-claims" "Nobody looks for a claim that was not decided.";
     LateRefund "late-refund" "The pivot is paid back only after ABORT, not as soon as its time has passed.";
     RenounceLate "renounce-late" "ABORT is signed for a participant whose secret is out.";
@@ -316,7 +315,6 @@ impl Hashlocks for Broken {
         let claim = self.locks()?.revealed(manifest, leg).await?;
         Ok(match self.mutant {
             Mutant::BlindToClaims => None,
-            Mutant::ClaimUnfinal => claim.map(|claim| Revealed { finally: true, ..claim }),
             _ => claim,
         })
     }
