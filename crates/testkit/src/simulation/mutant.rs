@@ -65,12 +65,10 @@ mutants! {
     SecondDecision "second-decision" "D takes a second decision in place of the first.";
     ApplyTwice "apply-twice" "A leg takes effect as often as it is told to.";
     NoP5 "no-p5" "A pivot is locked although its times are not safe.";
-    BlindToClaims "blind-to-claims" "Nobody looks for a claim that was not decided.";
     LateRefund "late-refund" "The pivot is paid back only after ABORT, not as soon as its time has passed.";
     RenounceLate "renounce-late" "ABORT is signed for a participant whose secret is out.";
     NothingAhead "nothing-ahead" "What was signed ahead for the pivot's lock is not brought to the others.";
     EarlyTimelock "early-timelock" "The pivot's ledger pays back before T_p.";
-    EarlyAbort "early-abort" "D takes ABORT before G although there is a pivot.";
     LongPreimage "long-preimage" "The pivot's ledger opens to a preimage of 33 bytes.";
     EarlyRefund "early-refund" "A custodian pays back by time, without a decision.";
 }
@@ -99,7 +97,6 @@ impl Mutant {
             Self::SecondDecision => Some(Breach::SecondDecision),
             Self::ApplyTwice => Some(Breach::ApplyTwice),
             Self::EarlyTimelock => Some(Breach::EarlyRefund),
-            Self::EarlyAbort => Some(Breach::EarlyAbort),
             Self::LongPreimage => Some(Breach::LongPreimages),
             _ => None,
         }
@@ -312,11 +309,7 @@ impl Broken {
 #[async_trait]
 impl Hashlocks for Broken {
     async fn revealed(&self, manifest: &Manifest, leg: LegId) -> Result<Option<Revealed>, LedgerError> {
-        let claim = self.locks()?.revealed(manifest, leg).await?;
-        Ok(match self.mutant {
-            Mutant::BlindToClaims => None,
-            _ => claim,
-        })
+        self.locks()?.revealed(manifest, leg).await
     }
 
     async fn presign(&self, manifest: &Manifest, leg: LegId, spend: Spend) -> Result<Presigned, LedgerError> {
