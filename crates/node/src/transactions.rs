@@ -392,7 +392,8 @@ fn answer(task: Task, ended: Ended) -> Input {
         (Task::Decide(_), Ended::Final(evidence)) => Input::Decided(evidence),
         (Task::Decide(_), Ended::Refused(reason)) => Input::DecideRefused(reason),
         (Task::Apply(leg) | Task::Revert(leg), Ended::Final(evidence)) => Input::Closed(leg, evidence),
-        (Task::Apply(leg) | Task::Revert(leg), Ended::Refused(reason)) => Input::CloseRefused(leg, reason),
+        (Task::Apply(leg), Ended::Refused(reason)) => Input::CloseRefused(leg, reason),
+        (Task::Revert(leg), Ended::Refused(reason)) => Input::RevertRefused(leg, reason),
     }
 }
 
@@ -424,7 +425,7 @@ fn notes(before: &State, input: &Input, next: &State) -> Vec<Note> {
             let kind = if matches!(evidence.fact, Fact::Applied(..)) { "applied" } else { "reverted" };
             vec![on(kind, evidence)]
         }
-        Input::CloseRefused(leg, reason) => {
+        Input::CloseRefused(leg, reason) | Input::RevertRefused(leg, reason) => {
             let note = Note::about(id, "close-refused", false, reason.clone());
             vec![Note { ledger: ledger_of(leg), ..note }]
         }

@@ -77,8 +77,8 @@ pub enum Input {
     /// The leg took effect, or was undone, finally. Answers [`crate::Task::Apply`] and [`crate::Task::Revert`].
     #[n(7)]
     Closed(#[n(0)] LegId, #[n(1)] Evidence),
-    /// The leg's ledger refuses for good what the decision demands: the promise is at stake.
-    /// Answers [`crate::Task::Apply`] and [`crate::Task::Revert`].
+    /// The leg's ledger refuses for good what the decision demands: the promise is at stake. Answers
+    /// [`crate::Task::Apply`].
     #[n(8)]
     CloseRefused(#[n(0)] LegId, #[n(1)] String),
     /// An operator has looked at a halted transaction and wants it driven on.
@@ -111,6 +111,10 @@ pub enum Input {
     /// another node.
     #[n(15)]
     Renounced(#[n(0)] u16, #[n(1)] Signature),
+    /// The leg's ledger refuses for good to undo it: the promise is at stake, unless D has included the leg meanwhile.
+    /// Answers [`crate::Task::Revert`].
+    #[n(16)]
+    RevertRefused(#[n(0)] LegId, #[n(1)] String),
 }
 
 impl Input {
@@ -133,6 +137,7 @@ impl Input {
             Self::Permitted(_) => "permitted".into(),
             Self::PermitRefused(_) => "permit-refused".into(),
             Self::Renounced(who, _) => format!("renounced({who})"),
+            Self::RevertRefused(leg, _) => format!("revert-refused({leg})"),
         }
     }
 }

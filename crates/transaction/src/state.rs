@@ -317,7 +317,7 @@ impl State {
             (Phase::Aborting { .. }, Input::Woken) if self.timelock().is_some_and(|at| now > at) => {
                 self.late.refund = true;
             }
-            (Phase::Aborting { .. }, Input::CloseRefused(..)) => self.late.refund = false,
+            (Phase::Aborting { .. }, Input::RevertRefused(..)) => self.late.refund = false,
             (Phase::Aborting { .. } | Phase::Late, Input::Closed(leg, evidence)) => {
                 self.refunded(*leg, evidence)?
             }
@@ -327,7 +327,9 @@ impl State {
             }
             // Apply.
             (Phase::Closing(_), Input::Closed(leg, evidence)) => self.close(*leg, evidence)?,
-            (Phase::Closing(_), Input::CloseRefused(leg, reason)) => {
+            // A refund at T_p that the claim forestalled is told late: D has included the leg, and it is applied.
+            (Phase::Closing(decision), Input::RevertRefused(leg, _)) if decision.includes(*leg) => {}
+            (Phase::Closing(_), Input::CloseRefused(leg, reason) | Input::RevertRefused(leg, reason)) => {
                 self.phase = Phase::Halted { reason: format!("{leg} refuses what was decided: {reason}") };
             }
             (Phase::Done(_), _) => {}

@@ -160,9 +160,25 @@ fn a_claim_stops_the_refund_until_it_is_decided() {
     let state = run(releasing(&[0]), [Input::Released(0, SECRETS[0])]);
     let due = TIMELOCK + Span::from_millis(1);
     let state = at(state, due, &Input::Woken);
-    let state = at(at(state, due, &Input::Woken), due, &Input::CloseRefused(PIVOT, "claimed".into()));
+    let state = at(at(state, due, &Input::Woken), due, &Input::RevertRefused(PIVOT, "claimed".into()));
     assert_eq!(step(&state, PIVOT), None);
     assert_eq!(at(state, due, &revealed(false)).phase(), &Phase::Late);
+}
+
+#[test]
+fn a_refund_that_a_claim_forestalled_is_no_refusal_of_the_commit() {
+    let state = run(releasing(&[0]), [Input::Released(0, SECRETS[0])]);
+    let due = TIMELOCK + Span::from_millis(1);
+    let state = at(at(state, due, &Input::Woken), due, &Input::Woken);
+    assert_eq!(step(&state, PIVOT), Some(Step::Revert));
+    let input = decided(&state, commit(0b11));
+    let late = Input::RevertRefused(PIVOT, "the lock is spent already".into());
+    let state = run(state, [input, late.clone()]);
+    assert!(matches!(state.phase(), Phase::Closing(_)));
+    // It is one where D has left the leg out.
+    let state = run(releasing(&[0]), [Input::Released(0, SECRETS[0])]);
+    let input = decided(&state, Decision::Abort { by: owner(1) });
+    assert!(matches!(run(state, [input, late]).phase(), Phase::Halted { .. }));
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn any_input(state: &State) -> impl Strategy<Value = Input> + use<> {
         closed(state, 0, false),
         closed(state, 1, false),
         Input::CloseRefused(LegId(0), "no".into()),
+        Input::RevertRefused(LegId(0), "no".into()),
         Input::Resumed,
     ];
     proptest::sample::select(lies.to_vec())
@@ -57,6 +58,7 @@ fn any_pivot_input() -> impl Strategy<Value = Input> {
         closed(&state, 1, true),
         closed(&state, 1, false),
         Input::CloseRefused(LegId(0), "no".into()),
+        Input::RevertRefused(LegId(0), "no".into()),
         Input::Resumed,
     ];
     proptest::sample::select(all.to_vec())
