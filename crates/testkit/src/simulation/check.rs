@@ -160,8 +160,7 @@ impl Check {
             return Ok(());
         };
         match input {
-            // One that comes too late by the node's own clock is kept by the node, which aborts.
-            Input::Released(..) if now + last_release(world, plan) > plan.manifest.deadline => Ok(()),
+            Input::Released(..) if is_kept(world, plan, now) => Ok(()),
             Input::Permitted(_) => ensure(pivot_end(world, plan) == Some(true), "P1", || {
                 by("signs a late COMMIT, and no claim is final".to_owned())
             }),
@@ -187,6 +186,11 @@ impl Check {
             _ => Ok(()),
         }
     }
+}
+
+/// A release that comes too late by the node's own clock is told to nobody: the node aborts.
+pub(super) fn is_kept(world: &World, plan: &TransactionPlan, now: Timestamp) -> bool {
+    now + last_release(world, plan) > plan.manifest.deadline
 }
 
 /// What a node leaves for COMMIT before T_D.

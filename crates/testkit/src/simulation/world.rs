@@ -14,7 +14,7 @@ use sofie_node::journal::{Entry, Machine};
 use sofie_node::transactions::Transactions;
 use sofie_transaction::{Input, Phase};
 
-use super::check::{Check, Violation};
+use super::check::{self, Check, Violation};
 use super::dice::Dice;
 use super::keys::{PEOPLE, account};
 use super::life::{Life, Step};
@@ -285,7 +285,7 @@ impl World {
         }
         let found = self.inner().check.journaled(self, life.node, entry, now);
         self.found(found);
-        self.hear(life.node, entry);
+        self.hear(life.node, entry, now);
     }
 
     /// P2: the pivot's claimant releases by COMMIT, while that can still be final before T_D. What was intended once may
@@ -309,7 +309,7 @@ impl World {
     }
 
     /// What a node's participants give away is told to every other: the pivot's claimant only publishes.
-    fn hear(&self, node: usize, entry: &Entry) {
+    fn hear(&self, node: usize, entry: &Entry, now: Timestamp) {
         if let Entry::Intent { id, task, bytes, .. } = entry
             && task == "commit"
         {
@@ -320,7 +320,9 @@ impl World {
         let Some(plan) = plans.iter().find(|one| one.id == id) else { return };
         let own = |who| self.acts_for(node, who);
         match canonical::decode::<Input>(input, input.len()) {
-            Ok(Input::Released(who, secret)) if own(who) && plan.claimant() != Some(who) => {
+            Ok(Input::Released(who, secret))
+                if own(who) && plan.claimant() != Some(who) && !check::is_kept(self, plan, now) =>
+            {
                 self.inner().told.insert((id, who), secret);
             }
             Ok(Input::Renounced(who, signature)) if own(who) => {
@@ -400,7 +402,7 @@ impl World {
 
     /// Whether the pivot's lock stands, and nothing has spent it yet.
     pub(super) fn pivot_is_open(&self, plan: &TransactionPlan) -> bool {
-        super::check::pivot_stands(self, plan)
+        check::pivot_stands(self, plan)
     }
 
     /// The transactions of a node that is up.
@@ -411,9 +413,7 @@ impl World {
     /// Whether nothing of the transaction is left to be done: D has decided, and no node and no pivot waits.
     pub(super) fn is_closed(&self, plan: &TransactionPlan) -> bool {
         let waits = |(_, all): &(usize, Transactions)| all.live(plan.id).is_some();
-        self.has_decision(plan.id)
-            && !self.running().iter().any(waits)
-            && !super::check::pivot_stands(self, plan)
+        self.has_decision(plan.id) && !self.running().iter().any(waits) && !check::pivot_stands(self, plan)
     }
 
     /// Whether D holds a final decision of it.
