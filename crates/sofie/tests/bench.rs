@@ -46,6 +46,7 @@ fn a_restart_finds_every_transaction_waiting() {
     for field in ["ours", "theirs", "ratio", "ledgers_s", "journal_s", "all_read_s"] {
         assert!(measure[field].as_f64().is_some_and(|value| value > 0.0), "{field} in {measure}");
     }
+    assert!(measure["bound"].as_str().is_some_and(|bound| bound.ends_with(" %")), "{measure}");
     assert!(measure["ledgers_s"].as_f64() <= measure["journal_s"].as_f64(), "{measure}");
     assert!(measure["journal_s"].as_f64() <= measure["ours"].as_f64(), "{measure}");
 }

@@ -48,7 +48,8 @@ struct Measure {
     all_read_s: f64,
     /// Resident memory for each that waits, ledgers not counted; absent where the system does not tell.
     bytes_each: Option<f64>,
-    bound: &'static str,
+    /// The stage that took most of the time until it works again.
+    bound: String,
 }
 
 /// What a start says.
@@ -93,6 +94,7 @@ fn measure(count: u64, starts: &[Start], reads: &[Duration]) -> Measure {
     let mean = |all: Vec<f64>| all.iter().sum::<f64>() / all.len().max(1) as f64;
     let of = |which: fn(&Start) -> f64| round(mean(starts.iter().map(which).collect()), 3);
     let ours = of(|start| start.works_s);
+    let (ledgers_s, journal_s) = (of(|start| start.ledgers_s), of(|start| start.journal_s));
     let theirs = mean(reads.iter().map(Duration::as_secs_f64).collect());
     let grown: Option<Vec<f64>> = starts.iter().map(|start| start.grown.map(|bytes| bytes as f64)).collect();
     Measure {
@@ -103,12 +105,23 @@ fn measure(count: u64, starts: &[Start], reads: &[Duration]) -> Measure {
         theirs: round(theirs, 3),
         ratio: round(ours / theirs, 3),
         count,
-        ledgers_s: of(|start| start.ledgers_s),
-        journal_s: of(|start| start.journal_s),
+        ledgers_s,
+        journal_s,
         all_read_s: of(|start| start.all_read_s),
         bytes_each: grown.map(|grown| round(mean(grown) / count as f64, 1)),
-        bound: "one core: the ledgers' and the journal's checks, one after the other",
+        bound: bound(ledgers_s, journal_s, ours),
     }
+}
+
+/// The longest of the stages, which come one after the other, and its part of the whole.
+fn bound(ledgers_s: f64, journal_s: f64, works_s: f64) -> String {
+    let stages = [
+        ("opening the ledgers", ledgers_s),
+        ("opening the journal and reading each plan", journal_s - ledgers_s),
+        ("one new transaction, while the journal is read", works_s - journal_s),
+    ];
+    let longest = stages.into_iter().max_by(|(_, one), (_, other)| one.total_cmp(other));
+    longest.map_or_else(String::new, |(stage, took)| format!("{stage}: {:.0} %", 100.0 * took / works_s))
 }
 
 fn print(measure: &Measure) {
@@ -125,6 +138,7 @@ fn print(measure: &Measure) {
         Some(bytes) => output::line(&format!("memory {bytes:.0} bytes for each that waits")),
         None => output::line("memory unknown: this system does not tell"),
     }
+    output::line(&format!("bound  {}", measure.bound));
     output::line(&format!("all {} transactions still wait, and a new one is applied", measure.count));
 }
 
@@ -225,4 +239,20 @@ fn read_plainly(folder: &Path, count: u64) -> Result<Duration, Failure> {
 
 fn wrong(why: impl Into<Box<dyn std::error::Error>>) -> Failure {
     Failure::refused(TRIED, why, "look at the folder for temporary files (TMPDIR) and its disk")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bound;
+
+    #[test]
+    fn the_longest_stage_bounds() {
+        for ((ledgers, journal, works), expected) in [
+            ((3.0, 3.5, 4.0), "opening the ledgers: 75 %"),
+            ((0.5, 3.5, 4.0), "opening the journal and reading each plan: 75 %"),
+            ((0.5, 1.0, 4.0), "one new transaction, while the journal is read: 75 %"),
+        ] {
+            assert_eq!(bound(ledgers, journal, works), expected);
+        }
+    }
 }
