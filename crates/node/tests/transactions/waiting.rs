@@ -69,7 +69,7 @@ fn what_waits_is_not_driven_until_somebody_speaks_of_it() {
         assert_eq!((node.transactions.waiting(), node.transactions.states().len()), (4, 1));
         handle.give(Input::Released(1, secret(1))).await.unwrap();
         assert!(committed(&*ended(handle).await));
-        assert_eq!(node.transactions.running(), 4);
+        until(|| node.transactions.running() == 4).await;
         assert!(node.transactions.live(txid).is_none(), "it has ended");
         assert!(node.transactions.live(Txid(Digest::ZERO)).is_none());
     });
