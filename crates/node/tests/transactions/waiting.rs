@@ -59,8 +59,8 @@ fn what_waits_is_not_driven_until_somebody_speaks_of_it() {
     life(async {
         let node = second_life(&world, folder.path(), 5).await;
         assert_eq!((node.transactions.waiting(), node.transactions.states().len()), (5, 0));
-        let until = node.transactions.waiting_until().unwrap();
-        assert!(until < plans[0].manifest.deadline, "the last safe release is before T_D");
+        let last = node.transactions.waiting_until().unwrap();
+        assert!(last < plans[0].manifest.deadline, "the last safe release is before T_D");
         // To look at one changes nothing.
         let txid = plans[2].manifest.txid();
         assert_eq!(node.transactions.state(txid).unwrap().unwrap().prepared().count(), 2);
