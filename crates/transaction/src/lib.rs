@@ -18,5 +18,5 @@ mod timing;
 pub use effect::{Effect, Look, Task};
 pub use input::{Input, Plan, Untimely};
 pub use label::{Label, label};
-pub use state::{Aborter, Edge, Leg, Phase, Rejected, Remaining, State};
+pub use state::{Aborter, Edge, Leg, News, Phase, Rejected, Remaining, State};
 pub use timing::{PivotClock, Slack, TooTight, slack};

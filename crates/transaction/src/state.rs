@@ -10,9 +10,11 @@ use crate::{Effect, Input, Look, PivotClock, Plan, Task};
 
 mod closing;
 mod deciding;
+mod news;
 mod preparing;
 mod remaining;
 
+pub use news::News;
 pub use remaining::{Edge, Remaining};
 
 /// Where the transaction is.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sofie_model::Manifest;
-use sofie_transaction::{Phase, State};
+use sofie_transaction::{Input, News, State};
 
 use super::Peers;
 use super::message::{Message, Reply, shortened};
@@ -37,9 +37,9 @@ impl Peers {
         let mut heard = BTreeSet::new();
         let mut pause = FIRST_PAUSE;
         loop {
-            let is_news = |state: &State| over(state) || !news(state, &heard).is_empty();
+            let is_news = |state: &State| state.is_silent() || !news(state, &heard).is_empty();
             let Some(state) = handle.until(is_news).await else { return };
-            if over(&state) {
+            if state.is_silent() {
                 return;
             }
             for (what, message) in news(&state, &heard) {
@@ -66,28 +66,14 @@ fn takes_part(peer: &Peer, manifest: &Manifest) -> bool {
     manifest.participants.iter().any(|one| peer.has(one.account))
 }
 
-/// Nothing need be said any more.
-fn over(state: &State) -> bool {
-    state.decided().is_some() || matches!(state.phase(), Phase::Halted { .. } | Phase::Done(_))
-}
-
-/// What is to be said and was not heard, by participant and whether it releases.
-fn news(state: &State, heard: &BTreeSet<(u16, bool)>) -> Vec<((u16, bool), Message)> {
+/// What is to be said and was not heard. A signature under ABORT needs a pivot, and no transaction between nodes has one.
+fn news(state: &State, heard: &BTreeSet<(u16, News)>) -> Vec<((u16, News), Message)> {
     let txid = state.txid();
-    let aborts = match state.phase() {
-        Phase::Aborting { reason, .. } => Some(reason),
+    let unheard = state.news().into_iter().filter(|(name, _)| !heard.contains(name));
+    let message = |input| match input {
+        Input::Released(who, preimage) => Some(Message::Released { txid, who, preimage }),
+        Input::Withheld(who, reason) => Some(Message::Withheld { txid, who, reason: shortened(&reason) }),
         _ => None,
     };
-    let said = state.acts_for().iter().filter_map(|who| match (aborts, state.preimage(*who)) {
-        (Some(reason), _) => {
-            let reason = shortened(reason);
-            Some(((*who, false), Message::Withheld { txid, who: *who, reason }))
-        }
-        // The pivot's claimant releases by publishing: COMMIT on D, or the claim (design: "Secrets").
-        (None, Some(preimage)) if state.claimant() != Some(*who) => {
-            Some(((*who, true), Message::Released { txid, who: *who, preimage }))
-        }
-        (None, _) => None,
-    });
-    said.filter(|(name, _)| !heard.contains(name)).collect()
+    unheard.filter_map(|(name, input)| Some((name, message(input)?))).collect()
 }

@@ -1,6 +1,6 @@
 //! What nodes of different participants tell each other, by a post that loses and delays: released secrets, that somebody
 //! will not release, signatures under ABORT, and what was signed ahead for the pivot. Each thing is told until it is
-//! heard, as `sofie_node::peers` does it; the words in its messages are the inputs of `sofie_transaction`.
+//! heard, as `sofie_node::peers` does it; what there is to say is `State::news` for both.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use sofie_ledgers::Spend;
 use sofie_model::Txid;
 use sofie_node::executor::Ledgers;
 use sofie_node::transactions::Transactions;
-use sofie_transaction::{Input, Leg, Phase, State};
+use sofie_transaction::{Leg, Phase, State};
 
 use super::dice::Dice;
 use super::keys::sign;
@@ -43,12 +43,13 @@ async fn tell(life: Life, transactions: Transactions, plan: TransactionPlan, to:
     let Some(mut handle) = begun(&life, &transactions, plan.id).await else { return };
     let mut heard = BTreeSet::new();
     loop {
-        let is_news = |state: &State| is_over(state) || news(state).iter().any(|one| !heard.contains(&one.0));
+        let is_news =
+            |state: &State| state.is_silent() || state.news().iter().any(|one| !heard.contains(&one.0));
         let Some(state) = handle.until(is_news).await else { return };
-        if is_over(&state) {
+        if state.is_silent() {
             return;
         }
-        for (name, input) in news(&state) {
+        for (name, input) in state.news() {
             life.takes(dice.between(2, LONGEST_WAY)).await;
             let lost = !life.world.is_calm() && dice.percent(LOST);
             if !heard.contains(&name) && !lost && life.world.tell(to, plan.id, input).await {
@@ -74,34 +75,11 @@ async fn begun(
     transactions.live(id)
 }
 
-fn is_over(state: &State) -> bool {
-    state.decided().is_some() || matches!(state.phase(), Phase::Halted { .. } | Phase::Done(_))
-}
-
-/// What is to be told, by participant and kind.
-fn news(state: &State) -> Vec<((u16, u8), Input)> {
-    let aborts = match state.phase() {
-        Phase::Aborting { reason, .. } => Some(reason),
-        _ => None,
-    };
-    let pivot = state.manifest().pivot().is_some();
-    let said = state.acts_for().iter().filter_map(|who| match (aborts, state.preimage(*who)) {
-        (Some(reason), _) if !pivot => Some(((*who, 1), Input::Withheld(*who, reason.clone()))),
-        (Some(_), None) => Some(((*who, 2), Input::Renounced(*who, state.abort_signature(*who)?))),
-        // The pivot's claimant releases by publishing.
-        (None, Some(preimage)) if state.claimant() != Some(*who) => {
-            Some(((*who, 0), Input::Released(*who, preimage)))
-        }
-        _ => None,
-    });
-    said.collect()
-}
-
 /// A broken node signs ABORT for whomever it acts for, once it wants it.
 async fn renounce_late(life: Life, transactions: Transactions, plan: TransactionPlan) {
     let Some(mut handle) = begun(&life, &transactions, plan.id).await else { return };
-    let aborts = |state: &State| is_over(state) || matches!(state.phase(), Phase::Aborting { .. });
-    let Some(state) = handle.until(aborts).await.filter(|state| !is_over(state)) else { return };
+    let aborts = |state: &State| state.is_silent() || matches!(state.phase(), Phase::Aborting { .. });
+    let Some(state) = handle.until(aborts).await.filter(|state| !state.is_silent()) else { return };
     let digest = sofie_model::contract::abort_digest(state.manifest());
     let keys = state.acts_for().iter().filter_map(|who| Some((*who, u8::try_from(*who).ok()?)));
     keys.for_each(|(who, key)| life.world.renounce(life.node, state.txid(), who, sign(key, digest)));
@@ -113,7 +91,7 @@ async fn sign_ahead(life: Life, transactions: Transactions, plan: TransactionPla
     let Some(mut handle) = begun(&life, &transactions, plan.id).await else { return };
     let locked = |state: &State| {
         let found = state.legs().get(usize::from(leg.0));
-        is_over(state) || matches!(found, Some(Leg::Prepared(_)))
+        state.is_silent() || matches!(found, Some(Leg::Prepared(_)))
     };
     if handle.until(locked).await.is_none() {
         return;

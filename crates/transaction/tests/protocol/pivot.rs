@@ -1,7 +1,9 @@
 //! The pivot: who releases when, what a claim makes possible, who may abort, and what P5 leaves.
 
 use sofie_model::{Decide, Decision, LegId, Span, Step, Timestamp};
-use sofie_transaction::{Aborter, Edge, Effect, Input, Look, Phase, PivotClock, Plan, State, Task, slack};
+use sofie_transaction::{
+    Aborter, Edge, Effect, Input, Look, News, Phase, PivotClock, Plan, State, Task, slack,
+};
 
 use crate::world::*;
 
@@ -214,4 +216,23 @@ fn the_claimants_own_commit_gives_the_last_secret_away_and_no_other() {
     let refused = run(state, [Input::DecideRefused("too late".into())]);
     assert!(matches!(refused.phase(), Phase::Aborting { by: Aborter::Together, .. }));
     assert!(!refused.effects().iter().any(|effect| matches!(effect, Effect::Renounce(1))));
+}
+
+#[test]
+fn the_claimant_says_nothing_and_who_aborts_says_its_signature() {
+    let said = |state: &State| state.news().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let both = run(releasing(&[0, 1]), [Input::Released(0, SECRETS[0])]);
+    assert_eq!(said(&both), [(0, News::Released)]);
+    let state = releasing(&[0]);
+    assert_eq!(said(&state), []);
+    let aborts = run(state.clone(), [renounced(&state, 0)]);
+    assert_eq!(said(&aborts), [(0, News::Renounced)]);
+    // Nobody signs ABORT whose secret is out.
+    let late =
+        at(run(state, [Input::Released(0, SECRETS[0])]), DEADLINE + Span::from_millis(1), &Input::Woken);
+    assert!(matches!(late.phase(), Phase::Aborting { .. }));
+    assert_eq!(said(&late), []);
+    assert!(!late.is_silent());
+    let input = decided(&late, commit(0b11));
+    assert!(run(late, [input]).is_silent());
 }
