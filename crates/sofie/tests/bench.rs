@@ -1,4 +1,4 @@
-//! `sofie bench tx` as a process: a short run prints every field, and only after the ledgers hold every transaction.
+//! `sofie bench` as a process: short runs print every field, and only after the ledgers hold what was done, or wait for it.
 
 use std::process::{Command, Output};
 

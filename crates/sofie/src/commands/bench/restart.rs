@@ -16,7 +16,7 @@ use sofie_model::Manifest;
 use sofie_transaction::Plan;
 
 use super::world::World;
-use super::{ours, round};
+use super::{Paired, ours, round};
 use crate::cli::{BenchRestart, BenchRestartPart};
 use crate::failure::Failure;
 use crate::output::{self, Format};
@@ -35,12 +35,8 @@ const TRIED: &str = "measure a restart";
 /// The measure, as `-o json` prints it. Seconds are means of two starts.
 #[derive(Debug, Serialize)]
 struct Measure {
-    name: &'static str,
-    unit: &'static str,
-    ours: f64,
-    peer: &'static str,
-    theirs: f64,
-    ratio: f64,
+    #[serde(flatten)]
+    paired: Paired,
     count: u64,
     /// Until the ledgers were open, until the journal was, until every waiting transaction had been read.
     ledgers_s: f64,
@@ -95,15 +91,11 @@ fn measure(count: u64, starts: &[Start], reads: &[Duration]) -> Measure {
     let of = |which: fn(&Start) -> f64| round(mean(starts.iter().map(which).collect()), 3);
     let ours = of(|start| start.works_s);
     let (ledgers_s, journal_s) = (of(|start| start.ledgers_s), of(|start| start.journal_s));
-    let theirs = mean(reads.iter().map(Duration::as_secs_f64).collect());
+    let peer =
+        ("reading the same rows by plain SQLite", mean(reads.iter().map(Duration::as_secs_f64).collect()));
     let grown: Option<Vec<f64>> = starts.iter().map(|start| start.grown.map(|bytes| bytes as f64)).collect();
     Measure {
-        name: "restart",
-        unit: "s until it works again",
-        ours,
-        peer: "reading the same rows by plain SQLite",
-        theirs: round(theirs, 3),
-        ratio: round(ours / theirs, 3),
+        paired: Paired::new(("restart", "s until it works again"), ours, peer, 3),
         count,
         ledgers_s,
         journal_s,
@@ -127,8 +119,8 @@ fn bound(ledgers_s: f64, journal_s: f64, works_s: f64) -> String {
 fn print(measure: &Measure) {
     let row = |who: &str, seconds: f64| vec![who.to_owned(), format!("{seconds:.3}")];
     output::table(
-        &[measure.name, measure.unit],
-        &[row("ours", measure.ours), row(measure.peer, measure.theirs)],
+        &[measure.paired.name, measure.paired.unit],
+        &[row("ours", measure.paired.ours), row(measure.paired.peer, measure.paired.theirs)],
     );
     output::line(&format!(
         "of that ledgers {:.3}, journal {:.3}; all read after {:.3}",

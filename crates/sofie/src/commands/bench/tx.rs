@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::load::Load;
 use super::tally::Tally;
 use super::world::World;
-use super::{ours, raw, round};
+use super::{Paired, ours, raw};
 use crate::cli::BenchTx;
 use crate::failure::Failure;
 use crate::output::{self, Format};
@@ -25,12 +25,8 @@ enum Side {
 /// One measure, as `-o json` prints it.
 #[derive(Debug, Serialize)]
 struct Measure {
-    name: &'static str,
-    unit: &'static str,
-    ours: f64,
-    peer: &'static str,
-    theirs: f64,
-    ratio: f64,
+    #[serde(flatten)]
+    paired: Paired,
     p50_ms: f64,
     p99_ms: f64,
     /// What bounds ours: which threads were how busy.
@@ -76,14 +72,10 @@ pub(super) async fn run(args: &BenchTx) -> Result<ExitCode, Failure> {
 }
 
 fn measure(args: &BenchTx, mut ours: Tally, mut raw: Tally) -> Measure {
-    let (rate, raw_rate) = (ours.rate(), raw.rate());
+    let name = if args.legs == 2 { "tx-two-leg" } else { "tx-three-leg" };
+    let peer = ("raw submits to the same ledgers", raw.rate());
     Measure {
-        name: if args.legs == 2 { "tx-two-leg" } else { "tx-three-leg" },
-        unit: "atomic transactions/s",
-        ours: round(rate, 1),
-        peer: "raw submits to the same ledgers",
-        theirs: round(raw_rate, 1),
-        ratio: round(rate / raw_rate, 3),
+        paired: Paired::new((name, "atomic transactions/s"), ours.rate(), peer, 1),
         p50_ms: ours.quantile(50),
         p99_ms: ours.quantile(99),
         bound: ours.load.bound(ours.took),
@@ -102,11 +94,11 @@ fn print(measure: &Measure) {
         vec![who.to_owned(), format!("{rate:.1}"), format!("{p50:.2}"), format!("{p99:.2}")]
     };
     let rows = [
-        row("ours", measure.ours, measure.p50_ms, measure.p99_ms),
-        row(measure.peer, measure.theirs, measure.peer_p50_ms, measure.peer_p99_ms),
+        row("ours", measure.paired.ours, measure.p50_ms, measure.p99_ms),
+        row(measure.paired.peer, measure.paired.theirs, measure.peer_p50_ms, measure.peer_p99_ms),
     ];
-    output::table(&[measure.name, measure.unit, "p50 ms", "p99 ms"], &rows);
-    output::line(&format!("ratio  {:.3}", measure.ratio));
+    output::table(&[measure.paired.name, measure.paired.unit, "p50 ms", "p99 ms"], &rows);
+    output::line(&format!("ratio  {:.3}", measure.paired.ratio));
     output::line(&format!("bound  {}", measure.bound));
     output::line(&format!("peer's {}", measure.peer_bound));
     output::line(&format!(
