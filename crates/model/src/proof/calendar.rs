@@ -305,4 +305,4 @@ fn record(manifest: &Manifest, id: LegId, ledger: &LedgerId) -> Result<Digest, S
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

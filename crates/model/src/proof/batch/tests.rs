@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::manifest::{DecisionSite, Participant};
-use crate::proof::evm::tests::{block, include, log};
-use crate::{Account, Class, Fact, Finality, Leg, LegId, Proof, Rule, Span, Terms, Txid};
+use crate::proof::calendar::tests::manifest_on;
+use crate::proof::evm::tests::{block, flipped_is_refused, include, log};
+use crate::{Account, Fact, LegId, Proof, Txid};
 
 const CHAIN: u64 = 31_337;
 /// Numbers that the records of others took.
@@ -20,31 +20,7 @@ fn ledger() -> LedgerId {
 }
 
 fn manifest() -> Manifest {
-    let leg = |ledger: &str, payload: &[u8]| Leg {
-        ledger: ledger.parse().unwrap(),
-        class: Class::Record,
-        finality: Finality::Instant,
-        required: true,
-        terms: Terms::Record(Digest::sha256(payload)),
-        fee_limit: 0,
-    };
-    Manifest {
-        version: 1,
-        legs: vec![leg("elsewhere", b"0"), leg("records", b"1")],
-        rule: Rule::All,
-        decision: DecisionSite {
-            ledger: "evm".parse().unwrap(),
-            chain_id: 1,
-            contract: Account([1; 20]),
-            finality: Finality::Instant,
-            fee_limit: 0,
-        },
-        deadline: Timestamp::from_seconds(100),
-        grace: Span::ZERO,
-        guard: Account::ZERO,
-        participants: vec![Participant { account: Account([2; 20]), hashlock: Digest::sha256(&[0; 32]) }],
-        nonce: Digest::ZERO,
-    }
+    manifest_on("records")
 }
 
 fn note(number: u32) -> Entry {
@@ -221,14 +197,6 @@ proptest! {
     #[test]
     fn a_flipped_byte_never_passes_under_the_same_anchor(place in any::<prop::sample::Index>(), bit in 0_u8..8) {
         let good = Proof::Batch(Story::good().proof());
-        let mut bytes = canonical::encode(&good);
-        let at = place.index(bytes.len());
-        bytes[at] ^= 1 << bit;
-        let anchor = good.verify(&ledger(), &manifest()).unwrap().anchor;
-        if let Ok(changed) = canonical::decode::<Proof>(&bytes, bytes.len())
-            && let Ok(proven) = changed.verify(&ledger(), &manifest())
-        {
-            prop_assert_ne!(proven.anchor, anchor, "byte {} bit {}", at, bit);
-        }
+        prop_assert!(flipped_is_refused(&good, &ledger(), &manifest(), place, bit));
     }
 }

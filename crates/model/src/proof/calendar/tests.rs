@@ -13,7 +13,8 @@ fn ledger() -> LedgerId {
     "calendar".parse().unwrap()
 }
 
-fn manifest() -> Manifest {
+/// Two records: one elsewhere, and leg 1 on `ledger`.
+pub(in crate::proof) fn manifest_on(ledger: &str) -> Manifest {
     let leg = |ledger: &str, payload: &[u8]| Leg {
         ledger: ledger.parse().unwrap(),
         class: Class::Record,
@@ -24,7 +25,7 @@ fn manifest() -> Manifest {
     };
     Manifest {
         version: 1,
-        legs: vec![leg("elsewhere", b"0"), leg("calendar", b"1")],
+        legs: vec![leg("elsewhere", b"0"), leg(ledger, b"1")],
         rule: Rule::All,
         decision: DecisionSite {
             ledger: "evm".parse().unwrap(),
@@ -39,6 +40,10 @@ fn manifest() -> Manifest {
         participants: vec![Participant { account: Account([2; 20]), hashlock: Digest::sha256(&[0; 32]) }],
         nonce: Digest::ZERO,
     }
+}
+
+fn manifest() -> Manifest {
+    manifest_on("calendar")
 }
 
 /// A log in a few lines.

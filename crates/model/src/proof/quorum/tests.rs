@@ -1,3 +1,5 @@
+//! Certificates as proofs: what holds, and each way in which one does not.
+
 use super::*;
 use crate::quorum::Value;
 use crate::quorum::tests::fixtures::{DEADLINE, abort, certificate, commit, group, manifest};
