@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use sofie_model::quorum::{
-    Ask, Bundle, Certificate, Group, Input, Instance, Kind, MAX_ASK, MAX_BUNDLE, Seat, State, Vote,
+    Ask, Bundle, Certificate, Group, Input, Instance, Kind, MAX_ASK, MAX_BUNDLE, MAX_WORD, Seat, State, Vote,
+    Word,
 };
 use sofie_model::{
     Digest, Finality, Manifest, Rule, Span, Timestamp, canonical,
@@ -38,6 +39,9 @@ fn heard(group: &Group, manifest: Manifest, input: Input) {
     let (key, now) = (ed25519_dalek::SigningKey::from_bytes(&[1; 32]), Timestamp::from_seconds(1_799_999_999));
     let seat = Seat::new(group.clone(), key, Span::from_millis(100)).expect("it is a member");
     if let Ok(mut instance) = Instance::open(Arc::new(seat), Arc::new(manifest), now) {
+        if let Input::Heard(bundle) = &input {
+            let _ = instance.foreign_vote(bundle);
+        }
         let _ = instance.step(input, now);
     }
 }
@@ -53,6 +57,9 @@ fuzz_target!(|bytes: &[u8]| {
     let manifest = site(&group);
     if let Ok(vote) = canonical::decode::<Vote>(bytes, 1 << 10) {
         let _ = vote.is_signed(&group, &group.id(), manifest.txid());
+    }
+    if let Ok(word) = canonical::decode::<Word>(bytes, MAX_WORD) {
+        let _ = word.verify(&group, manifest.txid(), &Digest::ZERO);
     }
     let _ = State::from_bytes(bytes);
     if let Ok(ask) = canonical::decode::<Ask>(bytes, MAX_ASK) {

@@ -15,7 +15,7 @@ use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
 
 use super::message::{Kind, Value, Vote, Votes};
-use super::{Bundle, Candidate, Certificate, Group, MAX_VOTES, Proposal, check_site};
+use super::{Bundle, Candidate, Certificate, Group, MAX_VOTES, Proposal, Said, Word, check_site};
 use crate::proof::calendar::decision;
 use crate::{Account, Decision, Digest, Manifest, Span, Timestamp, Txid, canonical};
 
@@ -57,6 +57,12 @@ impl Seat {
     #[must_use]
     pub const fn member(&self) -> u8 {
         self.member
+    }
+
+    /// This member's answer to the question `nonce` about a transaction.
+    #[must_use]
+    pub fn answer(&self, txid: Txid, nonce: &Digest, said: Said, decided: Option<Certificate>) -> Word {
+        Word::sign((&self.id, txid, nonce), said, decided, (self.member, &self.key))
     }
 }
 
@@ -225,6 +231,36 @@ impl Instance {
     #[must_use]
     pub const fn decided(&self) -> Option<&Certificate> {
         self.state.decided()
+    }
+
+    /// Whether it was asked for a COMMIT or has seen votes for one. While it has not, and its clock is past T_D, it never
+    /// gives the first votes to one.
+    #[must_use]
+    pub fn knows_commit(&self) -> bool {
+        let State { candidates, locked, valid, decided, .. } = &self.state;
+        let voted = [locked, valid, decided].into_iter().flatten().map(|one| &one.value.decision);
+        let mut all = candidates.iter().map(|one| &one.decision).chain(voted);
+        all.any(|decision| matches!(decision, Decision::Commit { .. }))
+    }
+
+    /// A vote of this member's own key in `bundle` that it never gave: the key is used elsewhere, or this state is an old
+    /// copy. A member that goes on nevertheless may be made to contradict itself, and its group to decide twice.
+    #[must_use]
+    pub fn foreign_vote(&self, bundle: &Bundle) -> Option<Vote> {
+        if self.state.decided.is_some() {
+            return None;
+        }
+        let (group, id, member) = (&self.seat.group, &self.seat.id, self.seat.member);
+        let of = |certificate: &Option<Certificate>, kind| -> Vec<Vote> {
+            let Some(Certificate { value, votes }) = certificate else { return vec![] };
+            let (round, value) = (votes.round, Some(value.id()));
+            let vote = |&(member, signature): &_| Vote { round, kind, value, member, signature };
+            votes.signatures.iter().map(vote).collect()
+        };
+        let certified = [of(&bundle.lock, Kind::Prevote), of(&bundle.decided, Kind::Precommit)];
+        let all = bundle.votes.iter().cloned().chain(certified.into_iter().flatten());
+        let own = all.filter(|vote| vote.member == member && !self.has_given(vote));
+        own.into_iter().find(|vote| vote.is_signed(group, id, self.txid))
     }
 
     /// When it wants to be called at the latest; never again once it is decided.

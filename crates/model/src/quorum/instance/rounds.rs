@@ -57,6 +57,13 @@ impl Instance {
         }
     }
 
+    /// Whether it may have given this vote of its own: what it gave in rounds that are over is forgotten.
+    pub(super) fn has_given(&self, vote: &Vote) -> bool {
+        let said = |own: &Vote| own.value == vote.value;
+        let stored = self.state.votes.binary_search_by_key(&place(vote), place);
+        vote.round < self.state.round || stored.is_ok_and(|at| said(&self.state.votes[at]))
+    }
+
     fn ballots(&self, kind: Kind, round: u32) -> impl Iterator<Item = &Vote> {
         self.state.votes.iter().filter(move |vote| (vote.round, vote.kind) == (round, kind))
     }
