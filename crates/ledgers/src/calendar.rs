@@ -14,7 +14,6 @@
 //! Left out: witnesses' cosignatures, and tiles on disk: the log is held in memory.
 
 use std::{
-    collections::BTreeMap,
     io,
     path::PathBuf,
     sync::{
@@ -29,13 +28,12 @@ use async_trait::async_trait;
 pub use ed25519_dalek::SigningKey;
 pub use k256::ecdsa::SigningKey as AccountKey;
 use sofie_model::{
-    Account, Class, Decide, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Signature,
-    Span, Step, Terms,
-    contract::abort_digest,
+    Class, Decide, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Span, Step, Terms,
     proof::calendar::{Entry, LogProof, MAX_LEAVES, MAX_ORIGIN, decision, is_origin, verifier_key},
 };
 use tokio::sync::oneshot;
 
+use crate::decide::{Participants, parts};
 use crate::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status};
 
 mod file;
@@ -163,7 +161,7 @@ pub enum OpenError {
 pub struct Calendar {
     profile: Profile,
     key: SigningKey,
-    participants: BTreeMap<Account, AccountKey>,
+    participants: Participants,
     clock: Clock,
     log: Arc<RwLock<Log>>,
     read_only: AtomicBool,
@@ -197,14 +195,14 @@ impl Calendar {
             .map_err(|source| OpenError::Io { path: config.path, doing: "start the writer of", source })?;
         let read_only = AtomicBool::new(config.refuse);
         let (queue, writer) = (Some(queue), Some(writer));
-        let participants = BTreeMap::new();
+        let participants = Participants::default();
         Ok(Self { profile, key, participants, clock, log, read_only, queue, writer })
     }
 
     /// Signs an early ABORT for these participants, as a chain's keyring signs their transactions.
     #[must_use]
     pub fn acting_for(mut self, keys: impl IntoIterator<Item = AccountKey>) -> Self {
-        self.participants = keys.into_iter().map(|key| (Account::from(key.verifying_key()), key)).collect();
+        self.participants = keys.into_iter().collect();
         self
     }
 
@@ -315,17 +313,6 @@ impl Calendar {
         Ok(())
     }
 
-    /// An ABORT that comes without a signature gets its author's, if that key is here.
-    fn signed(&self, operation: &Operation) -> Operation {
-        let Operation::Decide { manifest, decide: Decide::Abort { by, signatures } } = operation else {
-            return operation.clone();
-        };
-        let key = self.participants.get(by).filter(|_| signatures.is_empty());
-        let own = key.map(|key| Signature::by(key, abort_digest(manifest)));
-        let signatures = signatures.iter().copied().chain(own).collect();
-        Operation::Decide { manifest: Arc::clone(manifest), decide: Decide::Abort { by: *by, signatures } }
-    }
-
     fn decode(&self, intent: &Intent) -> Result<Wanted, LedgerError> {
         Wanted::from_intent(intent).map_err(|error| self.nonsense(format!("no intent of it: {error}")))
     }
@@ -349,7 +336,7 @@ impl Calendar {
         if let Some((index, leaf)) = log.decision(manifest) {
             return Status::Final(leaf.evidence(&self.profile.id, index));
         }
-        let (decision, signatures) = wanted::parts(decide);
+        let (decision, signatures) = parts(decide);
         match decision::check(manifest, &decision, &signatures, log.last_time()) {
             Err(reason) if matches!(decide, Decide::Commit { .. }) => Status::Refused { reason },
             _ => Status::Absent,
@@ -380,7 +367,7 @@ impl Ledger for Calendar {
     }
 
     async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
-        let wanted = self.wanted(&self.signed(operation))?;
+        let wanted = self.wanted(&self.participants.signed(operation))?;
         self.objection(&wanted)?;
         Ok(wanted.to_intent())
     }

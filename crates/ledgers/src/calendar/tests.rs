@@ -3,7 +3,8 @@
 use std::sync::{Mutex, atomic::AtomicU64};
 
 use sofie_model::{
-    Account, Attestation, Fact, SignedAttestation, Timestamp, manifest::Participant, proof::calendar::merkle,
+    Account, Attestation, Fact, Signature, SignedAttestation, Timestamp, contract::abort_digest,
+    manifest::Participant, proof::calendar::merkle,
 };
 use tempfile::TempDir;
 

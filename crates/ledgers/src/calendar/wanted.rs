@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use sofie_model::{
-    Decide, Decision, Manifest, Signature, canonical,
+    Decide, Manifest, canonical,
     proof::calendar::{Entry, MAX_LEAF},
 };
 
 use crate::Intent;
+use crate::decide::parts;
 
 /// A longer intent is none: 64 legs and 16 participants stay far below.
 const MAX_INTENT: usize = 64 * 1024;
@@ -66,16 +67,5 @@ impl Wanted {
             }
             _ => Err("an entry with a manifest that is not its own".into()),
         }
-    }
-}
-
-/// The decision, and who signed it.
-pub(super) fn parts(decide: &Decide) -> (Decision, Vec<Signature>) {
-    match decide {
-        Decide::Commit { included, evidence_root, preimages, guard } => {
-            let (included, evidence_root, preimages) = (*included, *evidence_root, preimages.clone());
-            (Decision::Commit { included, evidence_root, preimages }, guard.iter().copied().collect())
-        }
-        Decide::Abort { by, signatures } => (Decision::Abort { by: *by }, signatures.clone()),
     }
 }

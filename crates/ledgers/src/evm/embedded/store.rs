@@ -5,32 +5,25 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_rlp::Decodable;
 use revm::bytecode::Bytecode;
 use revm::state::AccountInfo;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::execute::Ran;
 use super::world::{BLOCK_HASHES, Changes, World};
+use crate::sqlite::{self, Fault, Identity};
 
-/// SQLite's `application_id`: "SEVM".
-const APPLICATION: i64 = 0x5345_564d;
-/// SQLite's `user_version`: the schema below.
-const VERSION: i64 = 1;
+/// What the file says that it is: "SEVM", with the schema below.
+const IDENTITY: Identity = Identity { application: 0x5345_564d, version: 1, schema: SCHEMA };
 
 /// The writer's page cache in KiB: keys are hashes, so that a block touches pages all over the file.
 const CACHE_KIB: i64 = 65_536;
 /// Pages in the write-ahead log before they are moved into the file: seldom, since each time waits for the disk twice.
 const CHECKPOINT_PAGES: i64 = 8_000;
-
-/// How often the lock is tried: a process that is just ending, or a child that is just starting, holds it for a moment.
-const LOCK_TRIES: u32 = 20;
-/// Between two tries.
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 const SCHEMA: &str = "
     CREATE TABLE block (number INTEGER PRIMARY KEY, hash BLOB NOT NULL, header BLOB NOT NULL);
@@ -111,10 +104,10 @@ pub(super) struct Store {
 impl Store {
     /// Opens or creates the file, and reads the state from it; `None` for a new one.
     pub(super) fn open(path: &Path) -> Result<(Self, Option<World>), OpenError> {
-        let beside = lock(path)?;
+        let beside = sqlite::lock(path, "-head").map_err(|error| refused(path, error))?;
         let fault = |error| fault(path, error);
-        let mut connection = connect(path).map_err(fault)?;
-        let is_new = identify(path, &mut connection)?;
+        let mut connection = sqlite::connect(path).map_err(fault)?;
+        let is_new = sqlite::identify(&mut connection, &IDENTITY).map_err(|error| refused(path, error))?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(fault)?;
         let pages = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
         connection
@@ -128,7 +121,7 @@ impl Store {
 
     /// A second connection to the same file, for the readers.
     pub(super) fn reader(&self) -> Result<Connection, OpenError> {
-        connect(&self.path).map_err(|error| fault(&self.path, error))
+        sqlite::connect(&self.path).map_err(|error| fault(&self.path, error))
     }
 
     /// Writes a block: all of it or nothing.
@@ -301,64 +294,16 @@ fn write_state(sql: &Connection, changes: &Changes) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let io = |error: std::io::Error| OpenError::Io { path: path.into(), source: Arc::new(error) };
-    let mut name = path.as_os_str().to_owned();
-    name.push("-head");
-    let file = File::options().create(true).truncate(false).read(true).write(true).open(name).map_err(io)?;
-    for _ in 0..LOCK_TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-            Err(std::fs::TryLockError::Error(error)) => return Err(io(error)),
-        }
-    }
-    Err(OpenError::InUse { path: path.into() })
-}
-
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    Ok(connection)
-}
-
-/// Whether the file is new; a foreign one is refused before anything is written to it.
-fn identify(path: &Path, connection: &mut Connection) -> Result<bool, OpenError> {
-    let fault = |error| fault(path, error);
-    let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
-    let application = pragma("application_id").map_err(fault)?;
-    let version = pragma("user_version").map_err(fault)?;
-    let tables = "SELECT name FROM sqlite_schema LIMIT 1";
-    let table = connection.query_row(tables, [], |row| row.get::<_, String>(0)).optional().map_err(fault)?;
-    let foreign = |what: String| OpenError::Foreign { path: path.into(), what };
-    match (application, version, table) {
-        (0, 0, None) => {
-            // Outside the transaction: the journal mode cannot change inside one.
-            let wal = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", wal).map_err(fault)?;
-            let sql = connection.transaction().map_err(fault)?;
-            sql.execute_batch(SCHEMA).map_err(fault)?;
-            sql.pragma_update(None, "application_id", APPLICATION).map_err(fault)?;
-            sql.pragma_update(None, "user_version", VERSION).map_err(fault)?;
-            sql.commit().map_err(fault)?;
-            Ok(true)
-        }
-        (APPLICATION, VERSION, _) => Ok(false),
-        (APPLICATION, version, _) => Err(foreign(format!("its version is {version}, {VERSION} is expected"))),
-        (_, _, table) => {
-            Err(foreign(format!("another program's database, with table {}", table.unwrap_or_default())))
-        }
-    }
-}
-
 fn fault(path: &Path, error: rusqlite::Error) -> OpenError {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    refused(path, error.into())
+}
+
+fn refused(path: &Path, fault: Fault) -> OpenError {
     let path = path.to_owned();
-    match error.sqlite_error_code() {
-        Some(NotADatabase) => OpenError::Foreign { path, what: error.to_string() },
-        Some(DatabaseCorrupt) => OpenError::Corrupt { path, what: error.to_string() },
-        None => OpenError::Corrupt { path, what: error.to_string() },
-        Some(_) => OpenError::Io { path, source: Arc::new(error) },
+    match fault {
+        Fault::InUse => OpenError::InUse { path },
+        Fault::Foreign(what) => OpenError::Foreign { path, what },
+        Fault::Corrupt(what) => OpenError::Corrupt { path, what },
+        Fault::Io(source) => OpenError::Io { path, source: source.into() },
     }
 }
