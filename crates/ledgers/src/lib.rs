@@ -3,11 +3,15 @@
 pub mod bitcoin;
 pub mod calendar;
 pub mod conformance;
+mod decide;
 pub mod escrow;
 pub mod evm;
 pub mod fake;
 pub mod file;
+mod http;
 pub mod port;
+pub mod quorum;
+mod sqlite;
 
 pub use port::{
     Clock, Hashlocks, Head, Intent, Ledger, LedgerError, Presigned, Profile, Revealed, Spend, Status,
