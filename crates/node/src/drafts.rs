@@ -2,8 +2,6 @@
 //! into salted commitments, and every instant of P5 from the declared times of the ledgers. All that can be seen before
 //! anything is prepared is checked here, and a refusal names the field of the draft. A party whose keys are on another
 //! node is enquired there first ([`Guest`]).
-//!
-//! Left out: hashlock legs between nodes.
 
 mod guests;
 mod legs;
@@ -128,6 +126,11 @@ impl Desk {
         Ok(Resolved { plan: Plan { manifest, acts_for, decision_time, pivot }, openings })
     }
 
+    /// The most that one transaction on this ledger may cost in fees, by the configuration.
+    pub(crate) fn fee_limit(&self, id: &LedgerId) -> u128 {
+        self.sites.iter().find(|site| site.profile.id == *id).map_or(0, |site| site.fee_limit)
+    }
+
     fn site(&self, id: &LedgerId, field: &str) -> Result<&Site, Refused> {
         self.sites.iter().find(|site| site.profile.id == *id).ok_or_else(|| {
             let known: Vec<_> = self.sites.iter().map(|site| site.profile.id.as_str()).collect();
@@ -190,13 +193,6 @@ fn between_nodes(manifest: &Manifest, acts_for: &[u16]) -> Result<(), Refused> {
     ensure(!acts_for.is_empty(), "participants", || {
         "no party of this node takes part; name one of its own, or submit the draft at the node of one that does".into()
     })?;
-    if let Some(id) = manifest.pivot() {
-        return Err(refused(
-            format!("legs[{}].kind", id.0),
-            "is a hashlock between parties of two nodes, which is not carried yet; pay by a transfer on a ledger that \
-             both reach",
-        ));
-    }
     for (id, leg) in manifest.legs() {
         let asked = |account| manifest.participants.iter().any(|one| one.account == account);
         let payer = leg.terms.payer();

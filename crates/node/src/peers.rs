@@ -5,7 +5,7 @@
 //! A node believes no other about a ledger: it asks the ledgers itself, and releases its parties' secrets only after it
 //! has seen every prepare there. What a peer can do at most is to make a transaction abort, or wait for its deadline.
 //!
-//! Left out: TLS (a proxy's), finding peers, rotating their keys, and hashlock legs between nodes.
+//! Left out: TLS (a proxy's), finding peers, and rotating their keys.
 
 pub mod digest;
 pub mod envelope;
@@ -21,18 +21,20 @@ pub mod signature;
 use std::sync::{Arc, OnceLock};
 
 use ed25519_dalek::SigningKey;
-use sofie_model::{Account, Digest, Manifest, Timestamp, Txid};
+use sofie_ledgers::{LedgerError, Presigned, Spend};
+use sofie_model::{Account, Digest, Manifest, Timestamp, Txid, contract};
 use sofie_transaction::{Input, State};
 
 use crate::api::{ApiError, ErrorKind};
 use crate::auditor::{Auditor, Note};
 use crate::clock;
 use crate::config::{Config, Peer, authority};
+use crate::drafts::Desk;
 use crate::executor::Executor;
 use crate::journal::JournalError;
 use crate::keys::PartyKeys;
 use crate::parties::{Parties, enquired};
-use crate::transactions::Transactions;
+use crate::transactions::{Transactions, presigned};
 
 use envelope::{Fields, Refused};
 use message::{Message, Opening, Reply, shortened};
@@ -61,6 +63,8 @@ struct Inner {
     /// Where this node is reached, if the configuration says it.
     configured: Option<String>,
     own: OnceLock<String>,
+    /// What this node's configuration says of its ledgers' times; there before the door opens.
+    desk: OnceLock<Desk>,
 }
 
 impl std::fmt::Debug for Peers {
@@ -173,6 +177,7 @@ impl Peers {
             client: send::client(),
             configured: config.node.url.as_ref().map(authority),
             own: OnceLock::new(),
+            desk: OnceLock::new(),
             parties: rooms.parties,
             executor: rooms.executor,
             auditor: rooms.auditor,
@@ -184,6 +189,12 @@ impl Peers {
     pub(crate) fn set_authority(&self, authority: String) {
         // The first door's stands.
         let _ = self.0.own.set(authority);
+    }
+
+    /// Tells by which times proposals are judged.
+    pub(crate) fn set_desk(&self, desk: Desk) {
+        // It is told once, by the start.
+        let _ = self.0.desk.set(desk);
     }
 
     /// Host and port for which a message must be made to be taken here.
@@ -318,6 +329,16 @@ impl Peers {
                 let reason = format!("peer {} says: {}", peer.name, shortened(&reason));
                 self.told(peer, txid, who, verb, Input::Withheld(who, reason)).await
             }
+            Message::Renounced { txid, who, signature } => {
+                if let Some(reply) = self.withdrawn(peer, txid, "it has signed ABORT").await? {
+                    return Ok(reply);
+                }
+                self.told(peer, txid, who, verb, Input::Renounced(who, signature)).await
+            }
+            Message::Presigned { txid, refund, signed } => {
+                let spend = if refund { Spend::Refund } else { Spend::Claim };
+                self.signed_ahead(peer, txid, Presigned { spend, bytes: signed }).await
+            }
         }
     }
 
@@ -340,6 +361,31 @@ impl Peers {
         match handle.give(input).await {
             Ok(()) => Ok(Reply::Taken),
             Err(why) => self.refuse(peer, verb, txid.0, why).await,
+        }
+    }
+
+    /// What a party of `peer` signs ahead of the pivot: it counts once this node's own ledger finds it good for the lock.
+    async fn signed_ahead(&self, peer: &Peer, txid: Txid, signed: Presigned) -> Result<Reply, JournalError> {
+        let refuse = async |why: String| self.refuse(peer, "presigned", txid.0, why).await;
+        let Some(state) = self.0.transactions.state(txid)? else {
+            return refuse("this node knows no such transaction".into()).await;
+        };
+        match presigned::signer(&state, signed.spend) {
+            None => return refuse("it has no hashlock leg".into()).await,
+            Some(signer) if !peer.has(signer) => {
+                return refuse(format!("{signer}, who signs that, is no party of peer {}", peer.name)).await;
+            }
+            Some(_) => {}
+        }
+        if self.0.transactions.live(txid).is_none() {
+            return Ok(Reply::Taken);
+        }
+        match self.0.transactions.take_presigned(&state, signed).await? {
+            Ok(()) => Ok(Reply::Taken),
+            Err(LedgerError::Transient { .. } | LedgerError::Nonsense { .. }) => {
+                Ok(Reply::Waiting { txid, reason: "its lock is not seen here yet".into() })
+            }
+            Err(error) => refuse(error.to_string()).await,
         }
     }
 
@@ -370,7 +416,7 @@ fn answer_of(keys: &PartyKeys, peer: &Peer, nonce: Digest) -> Reply {
     }
 }
 
-/// Whether `peer` may say this of participant `who`, and whether a secret opens its hashlock.
+/// Whether `peer` may say this of participant `who`, whether a secret opens its hashlock, and a signature is its own.
 fn speaks_for(peer: &Peer, state: &State, who: u16, input: &Input) -> Result<(), String> {
     let participant = state.manifest().participants.get(usize::from(who));
     let participant = participant.ok_or_else(|| format!("there is no participant {who}"))?;
@@ -380,6 +426,11 @@ fn speaks_for(peer: &Peer, state: &State, who: u16, input: &Input) -> Result<(),
     match input {
         Input::Released(_, preimage) if Digest::sha256(preimage.as_bytes()) != participant.hashlock => {
             Err(format!("the secret does not open the hashlock of participant {who}"))
+        }
+        Input::Renounced(_, signature) => {
+            let signer = signature.signer(contract::abort_digest(state.manifest()));
+            let is_own = signer.is_ok_and(|signer| signer == participant.account);
+            is_own.then_some(()).ok_or_else(|| format!("it is not participant {who}'s signature under ABORT"))
         }
         _ => Ok(()),
     }

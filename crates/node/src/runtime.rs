@@ -93,6 +93,26 @@ impl Runtime {
         config: Config,
         pause: Option<Pause>,
     ) -> Result<(Self, mpsc::Receiver<JournalError>), StartError> {
+        Self::open_with(config, pause, async |config, parties| opening::open(config, parties).await).await
+    }
+
+    /// As [`Runtime::open`], on ledgers that are open already, in place of those that the configuration names so.
+    ///
+    /// # Errors
+    /// As [`Runtime::open`].
+    pub async fn open_on(
+        config: Config,
+        pause: Option<Pause>,
+        opened: Opened,
+    ) -> Result<(Self, mpsc::Receiver<JournalError>), StartError> {
+        Self::open_with(config, pause, async |_, _| Ok(opened)).await
+    }
+
+    async fn open_with(
+        config: Config,
+        pause: Option<Pause>,
+        ledgers: impl AsyncFnOnce(&Config, &Parties) -> Result<Opened, OpenError>,
+    ) -> Result<(Self, mpsc::Receiver<JournalError>), StartError> {
         // Before anything is opened: a file of the owner's that cannot be read stops the start at once.
         let configured = Configured::read(&config.platforms)?;
         let begun = Instant::now();
@@ -107,7 +127,7 @@ impl Runtime {
         }
         let restored = Restored::read(&journal.reader()?)?;
         let parties = Parties::load_in(&config, restored.epoch())?;
-        let Opened { ledgers, deployments } = opening::open(&config, &parties).await?;
+        let Opened { ledgers, deployments } = ledgers(&config, &parties).await?;
         let anchor = record_ledger(&config, &ledgers);
         continuity::check(continuity::seen(&journal.reader()?)?, &ledgers).await?;
         let (fatal, failed) = mpsc::channel(1);
@@ -115,7 +135,7 @@ impl Runtime {
         let keeper = Keeper { auditor: auditor.clone(), fatal };
         let executor = Executor::new(Arc::new(ledgers), journal).adopt().await?;
         let transactions = Transactions::new(executor.clone(), keeper.clone(), Arc::new(parties.clone()));
-        let transactions = transactions.after(restored);
+        let transactions = transactions.after(restored).wanting_presigned();
         let platforms = Platforms::load(executor.clone(), keeper.clone(), parties.clone(), anchor)?;
         let reopened = platforms.reopen(&configured).await?;
         let contracts = Contracts::new(
@@ -149,6 +169,7 @@ impl Runtime {
         let (budget, news) = Budget::measured(&executor.journal().reader()?, took)?;
         auditor.keep(news.into_iter().collect(), Vec::new(), clock::now()).await?;
         let desk = desk(&config, &parties, executor.ledgers(), &deployments, budget);
+        peers.set_desk(desk.clone());
         let inner = Inner {
             config,
             parties,

@@ -21,6 +21,7 @@ use waiting::Room;
 
 mod asking;
 mod forgetful;
+pub(crate) mod presigned;
 mod waiting;
 
 /// Gives away the secrets of the participants whose keys this node holds.
@@ -44,6 +45,7 @@ pub struct Transactions {
     live: Arc<Mutex<HashMap<Txid, Handle<State>>>>,
     restored: Arc<Restored>,
     room: Arc<Mutex<Room>>,
+    wants_presigned: bool,
 }
 
 impl std::fmt::Debug for Transactions {
@@ -63,6 +65,7 @@ impl Transactions {
             live: Arc::default(),
             restored: Arc::default(),
             room: Arc::default(),
+            wants_presigned: false,
         }
     }
 
@@ -274,7 +277,7 @@ impl Actor<State> for Transactions {
                 let ended = self.operate(&state, task, &ledger, &operation).await?;
                 Ok(answer(task, ended))
             }
-            Effect::Release(who) => Ok(asking::release(self, &state, who).await),
+            Effect::Release(who) => asking::release(self, &state, who).await,
             Effect::Renounce(who) => Ok(asking::renounce(self, &state, who)),
             Effect::Permit { included, evidence_root } => {
                 Ok(asking::permit(self, &state, included, evidence_root).await)
@@ -321,7 +324,14 @@ impl Transactions {
             return Ok(Ended::Refused(why.to_owned()));
         }
         loop {
-            let ended = self.executor.operate(key.clone(), ledger, operation).await?;
+            let operated = self.executor.operate(key.clone(), ledger, operation);
+            let ended = match closes_hashlock(state, task) {
+                true => tokio::select! {
+                    ended = operated => ended?,
+                    error = self.bring_presigned(state, task) => return Err(error),
+                },
+                false => operated.await?,
+            };
             let (Ended::Refused(_), Some(place)) = (&ended, self.executor.ledgers().get(ledger)) else {
                 return Ok(ended);
             };

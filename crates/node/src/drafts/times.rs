@@ -85,6 +85,20 @@ impl Desk {
         Ok(others + pivot)
     }
 
+    /// The clock of a manifest that another node proposes, `None` without a pivot.
+    ///
+    /// # Errors
+    /// [`Refused`] where its times do not do by what this node knows of its ledgers (P5).
+    pub(crate) fn clock_of(
+        &self,
+        manifest: &Manifest,
+        now: Timestamp,
+    ) -> Result<Option<PivotClock>, Refused> {
+        let decision = self.site(&manifest.decision.ledger, "decision")?;
+        self.check_times(manifest, decision, now)?;
+        self.pivot_clock(manifest, decision)
+    }
+
     pub(super) fn pivot_clock(
         &self,
         manifest: &Manifest,

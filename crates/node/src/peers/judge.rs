@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use sofie_ledgers::{LedgerError, Status};
 use sofie_model::{
-    Account, Decide, Digest, LedgerId, Manifest, Operation, Rule, Span, Step, Terms, Timestamp, commitment,
+    Account, Decide, Digest, LedgerId, LegId, Manifest, Operation, Rule, Span, Step, Terms, Timestamp,
+    commitment, manifest::HashlockTerms,
 };
-use sofie_transaction::Plan;
+use sofie_transaction::{PivotClock, Plan};
 
 use super::message::Opening;
 use crate::api::MAX_PAYLOAD;
 use crate::config::Peer;
+use crate::drafts::Desk;
 use crate::executor::Ledgers;
 use crate::parties::{Parties, enquired};
 
@@ -34,6 +36,8 @@ pub(super) struct Bench<'a> {
     /// Whether the account's key is at this peer or at another one.
     pub(super) known: &'a (dyn Fn(Account) -> bool + Sync),
     pub(super) parties: &'a Parties,
+    /// This node's own word on its ledgers' times.
+    pub(super) desk: &'a Desk,
     pub(super) ledgers: &'a Ledgers,
     /// What this node's parties already pay in transactions with this peer that have not ended.
     pub(super) outstanding: BTreeMap<LedgerId, u128>,
@@ -47,13 +51,11 @@ impl Bench<'_> {
     /// Why it is declined.
     pub(super) async fn judge(&self, manifest: &Manifest, openings: &[Opening]) -> Result<Judged, String> {
         manifest.check(self.now).map_err(|fault| fault.to_string())?;
-        if manifest.pivot().is_some() {
-            return Err("a hashlock leg between two nodes is not carried yet".into());
-        }
         let acts_for = self.ours(manifest)?;
         Self::pays_only_as_participant(manifest)?;
         Self::opens(manifest, openings)?;
         self.ledgers_agree(manifest).await?;
+        let pivot = self.pivot(manifest)?;
         let decision = self.ledger(&manifest.decision.ledger)?.profile();
         let decision_time = decision.inclusion + decision.finalises;
         if self.now + decision_time > manifest.deadline {
@@ -62,7 +64,7 @@ impl Bench<'_> {
             ));
         }
         let person = self.person(manifest, openings);
-        Ok(Judged { plan: Plan { manifest: manifest.clone(), acts_for, decision_time, pivot: None }, person })
+        Ok(Judged { plan: Plan { manifest: manifest.clone(), acts_for, decision_time, pivot }, person })
     }
 
     /// The participants whose keys are here. Each has the hashlock that this peer was told when it enquired.
@@ -103,6 +105,23 @@ impl Bench<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A pivot rests on time, and on who may have a late COMMIT: both must do by what this node's own configuration says of
+    /// its ledgers (P5), whatever the proposer takes them for. And who spends it must be who takes part.
+    fn pivot(&self, manifest: &Manifest) -> Result<Option<PivotClock>, String> {
+        let Some((id, terms)) = pivot(manifest) else { return Ok(None) };
+        if manifest.guard != terms.payer {
+            return Err(format!("its guard is {}, not {}, who pays {id}", manifest.guard, terms.payer));
+        }
+        for (account, key, whose) in
+            [(terms.payer, terms.payer_key, "payer"), (terms.claimant, terms.claimant_key, "claimant")]
+        {
+            if key.account() != Some(account) {
+                return Err(format!("the {whose}'s key of {id} is not that of {account}"));
+            }
+        }
+        self.desk.clock_of(manifest, self.now).map_err(|refused| refused.to_string())
     }
 
     /// What is shown of a record is what its commitment holds: once for each leg, and a text.
@@ -165,13 +184,28 @@ impl Bench<'_> {
         self.ledgers.get(id).ok_or_else(|| format!("this node has no ledger {id}"))
     }
 
+    /// A claim and a refund take their fee out of what is locked.
+    fn dear_pivot(&self, manifest: &Manifest) -> Option<String> {
+        let (id, _) = pivot(manifest)?;
+        let leg = manifest.leg(id)?;
+        let most = self.desk.fee_limit(&leg.ledger);
+        (leg.fee_limit > most).then(|| {
+            let (limit, ledger) = (leg.fee_limit, &leg.ledger);
+            format!("{id} may cost fees of {limit} on {ledger}, and this node's own limit is {most}")
+        })
+    }
+
     /// The owner's rule ([`Peer::automatic`]).
     fn person(&self, manifest: &Manifest, openings: &[Opening]) -> Option<String> {
         if manifest.rule != Rule::All {
             return Some("not every leg must take effect".into());
         }
-        if manifest.deadline > self.now + AUTOMATIC_WITHIN {
-            return Some(format!("its deadline is more than {AUTOMATIC_WITHIN} away"));
+        // Without a pivot, that is the deadline.
+        if manifest.grace_end() > self.now + AUTOMATIC_WITHIN {
+            return Some(format!("its deadline, with grace, is more than {AUTOMATIC_WITHIN} away"));
+        }
+        if let Some(why) = self.dear_pivot(manifest) {
+            return Some(why);
         }
         let hidden = manifest.legs().find(|(id, leg)| {
             matches!(leg.terms, Terms::Record(_)) && openings.iter().all(|opening| opening.leg != *id)
@@ -188,6 +222,15 @@ impl Bench<'_> {
             Some(limit) => Some(format!("with it {sum} is paid on {ledger}, and {limit} is automatic")),
             None => Some(format!("with it {sum} is paid on {ledger}, where nothing is automatic")),
         })
+    }
+}
+
+/// The hashlock leg.
+fn pivot(manifest: &Manifest) -> Option<(LegId, &HashlockTerms)> {
+    let id = manifest.pivot()?;
+    match &manifest.leg(id)?.terms {
+        Terms::Hashlock(terms) => Some((id, terms)),
+        _ => None,
     }
 }
 

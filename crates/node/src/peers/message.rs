@@ -2,7 +2,7 @@
 //! answered by one of the [`Reply`]s that it names, in the same HTTP exchange. To say a message again is harmless.
 
 use minicbor::{Decode, Encode};
-use sofie_model::{Account, Digest, LegId, Manifest, Salt, Txid, canonical};
+use sofie_model::{Account, Digest, LegId, Manifest, Salt, Signature, Txid, canonical};
 
 /// The version of both formats.
 pub const VERSION: u16 = 1;
@@ -62,6 +62,34 @@ pub enum Message {
         #[n(2)]
         reason: String,
     },
+    /// A participant's signature under ABORT: it never releases. Answered by [`Reply::Taken`].
+    #[n(4)]
+    Renounced {
+        /// Of which transaction.
+        #[n(0)]
+        txid: Txid,
+        /// The participant, by its place in the manifest.
+        #[n(1)]
+        who: u16,
+        /// Over the manifest's ABORT (EIP-712).
+        #[n(2)]
+        signature: Signature,
+    },
+    /// What a party signs ahead of the pivot's lock, so that others can finish it ([`sofie_ledgers::Presigned`]). Answered
+    /// by [`Reply::Taken`], or by [`Reply::Waiting`] while the lock is not seen there.
+    #[n(5)]
+    Presigned {
+        /// Of which transaction.
+        #[n(0)]
+        txid: Txid,
+        /// The refund, signed by the payer; else the claim, signed by the claimant.
+        #[n(1)]
+        refund: bool,
+        /// As the pivot's ledger makes it: at most [`sofie_ledgers::port::MAX_PRESIGNED_BYTES`].
+        #[n(2)]
+        #[cbor(with = "minicbor::bytes")]
+        signed: Vec<u8>,
+    },
 }
 
 /// What a record leg's commitment opens to.
@@ -107,13 +135,13 @@ pub enum Reply {
         #[n(1)]
         signatures: Vec<Agreement>,
     },
-    /// A person there must decide.
+    /// Not yet: a person there must decide, or its ledger does not show yet what it must. The same is said again.
     #[n(2)]
     Waiting {
         /// The transaction.
         #[n(0)]
         txid: Txid,
-        /// Why the owner's rule does not decide by itself.
+        /// What is waited for.
         #[n(1)]
         reason: String,
     },
@@ -197,6 +225,8 @@ impl Message {
             Self::Propose { .. } => "propose",
             Self::Released { .. } => "released",
             Self::Withheld { .. } => "withheld",
+            Self::Renounced { .. } => "renounced",
+            Self::Presigned { .. } => "presigned",
         }
     }
 }

@@ -9,7 +9,7 @@ use k256::ecdsa::VerifyingKey;
 use sofie_audit::receipt::Sealed;
 use sofie_model::attestation::{recover, sign};
 use sofie_model::manifest::Participant;
-use sofie_model::{Account, Digest, LedgerId, Manifest, PublicKey, Txid};
+use sofie_model::{Account, Digest, LedgerId, Manifest, PublicKey, Signature, Txid, contract};
 use sofie_transaction::Plan;
 
 use super::envelope::keyid;
@@ -78,8 +78,12 @@ impl Peers {
             // The same secret would open both: who learns it by the one could commit the other.
             return Ok(Err("another manifest of this nonce was agreed to; enquire with a new one".into()));
         }
+        let Some(desk) = self.0.desk.get() else {
+            return Ok(Err("this node is only starting".into()));
+        };
         let bench = Bench {
             peer,
+            desk,
             known: &|account| self.with_account(account).is_some(),
             parties: &self.0.parties,
             ledgers: self.0.executor.ledgers(),
@@ -389,16 +393,34 @@ impl Peers {
         asked: &[Peer],
         why: String,
     ) -> Result<(), JournalError> {
-        let (who, now) = (proposal.plan.acts_for.first().copied(), clock::now());
+        let (now, acts_for) = (clock::now(), proposal.plan.acts_for.clone());
+        let manifest = proposal.plan.manifest.clone();
         let note = Note::about(txid.0, "declined", false, why.clone());
         let given_up = Proposal { stand: Stand::GivenUp { why: why.clone() }, ..proposal };
         let entries = self.0.proposals.put(txid, given_up, now).unwrap_or_default();
         self.0.auditor.keep(entries, vec![note], now).await?;
-        let Some(who) = who else { return Ok(()) };
-        let message = Message::Withheld { txid, who, reason: shortened(&why) };
         // Said once: the deadline says the same.
-        join_all(asked.iter().map(|peer| self.ask(peer, &message))).await;
+        for message in self.farewell(&manifest, &acts_for, &why) {
+            join_all(asked.iter().map(|peer| self.ask(peer, &message))).await;
+        }
         Ok(())
+    }
+
+    /// What those say for whom this node acts, and who never begin: with a pivot, that they sign ABORT, since nothing else
+    /// ends it before G. Their secrets are safe: a proposal that is given up is never begun.
+    fn farewell(&self, manifest: &Manifest, acts_for: &[u16], why: &str) -> Vec<Message> {
+        let txid = manifest.txid();
+        if manifest.pivot().is_none() {
+            let withheld = |who: &u16| Message::Withheld { txid, who: *who, reason: shortened(why) };
+            return acts_for.first().map(withheld).into_iter().collect();
+        }
+        let digest = contract::abort_digest(manifest);
+        let signed = |who: &u16| {
+            let account = manifest.participants.get(usize::from(*who))?.account;
+            let signature = Signature::by(self.0.parties.with_account(account)?.secp256k1(), digest);
+            Some(Message::Renounced { txid, who: *who, signature })
+        };
+        acts_for.iter().filter_map(signed).collect()
     }
 }
 

@@ -8,13 +8,22 @@ use sofie_model::{Account, Decide, Digest, Evidence, Finality, LedgerId, LegId, 
 use sofie_transaction::{Effect, Input, Look, State};
 
 use super::Transactions;
+use crate::journal::JournalError;
 
 /// The longest wait between two looks at what another does.
-const LONGEST_LOOK: Duration = Duration::from_secs(5);
+pub(super) const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
 /// A participant verifies by itself that nothing is decided and that every prepare still stands, before it gives its
-/// secret away (P2).
-pub(super) async fn release(all: &Transactions, state: &State, who: u16) -> Input {
+/// secret away (P2); and, on a node that shares the transaction, that it could finish the pivot without the others.
+pub(super) async fn release(all: &Transactions, state: &State, who: u16) -> Result<Input, JournalError> {
+    // First: what is looked at afterwards is as it is now.
+    if let Some(missing) = all.lacks_presigned(state).await? {
+        return Ok(Input::Withheld(who, missing));
+    }
+    Ok(checked(all, state, who).await)
+}
+
+async fn checked(all: &Transactions, state: &State, who: u16) -> Input {
     match foreign_decision(all, state).await {
         Ok(None) => {}
         Ok(Some(evidence)) => return Input::Decided(evidence),
@@ -139,9 +148,8 @@ pub(super) async fn has_news(all: &Transactions, state: &State) -> bool {
 }
 
 async fn claim(all: &Transactions, state: &State) -> Option<Revealed> {
-    let leg = state.manifest().pivot()?;
-    let ledger = all.executor.ledgers().get(&state.manifest().leg(leg)?.ledger)?;
-    match ledger.hashlocks()?.revealed(state.manifest(), leg).await {
+    let (leg, locks) = all.pivot_of(state)?;
+    match locks.revealed(state.manifest(), leg).await {
         Ok(claim) => claim,
         Err(error) => {
             tracing::warn!(%error, "a claim cannot be looked for; it is tried again");
@@ -166,15 +174,15 @@ pub(super) async fn ask(all: &Transactions, ledger: &LedgerId, operation: &Opera
 }
 
 /// From the ledger's poll, doubling to [`LONGEST_LOOK`]: thousands that wait do not crowd out those that move.
-struct Pace(Duration);
+pub(super) struct Pace(Duration);
 
 impl Pace {
-    fn of(all: &Transactions, ledger: &LedgerId) -> Self {
+    pub(super) fn of(all: &Transactions, ledger: &LedgerId) -> Self {
         let known = all.executor.ledgers().get(ledger);
         Self(known.map_or(LONGEST_LOOK, |known| known.profile().poll.into()))
     }
 
-    async fn rest(&mut self, all: &Transactions) {
+    pub(super) async fn rest(&mut self, all: &Transactions) {
         all.clock().sleep(self.0.min(LONGEST_LOOK)).await;
         self.0 = self.0.saturating_mul(2).min(LONGEST_LOOK);
     }
