@@ -144,11 +144,7 @@ fn a_guest_takes_part_by_what_its_node_has_said() {
     let mut swap = swap();
     swap["legs"][1]["from"] = json!("dave");
     for (draft, told) in [
-        (
-            swap,
-            "legs[1].kind: is a hashlock between parties of two nodes, which is not carried yet; pay by a transfer \
-                on a ledger that both reach",
-        ),
+        (swap, "taken"),
         (
             json!({ "deadline": "30s", "participants": ["dave"], "legs": [pays("dave", "alice")] }),
             "participants: no party of this node takes part; name one of its own, or submit the draft at the node of \

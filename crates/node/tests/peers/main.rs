@@ -1,5 +1,5 @@
 //! Several nodes that do not trust each other: real doors, real signatures, one real Ethereum node (anvil) that all of
-//! them reach. Where no anvil is, the tests say so and end.
+//! them reach. Where no anvil is, the tests say so and end. Those with a hashlock leg are on ledgers in memory.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stderr, reason = "what was skipped must be seen")]
 
@@ -7,5 +7,8 @@ mod drafts;
 mod honest;
 mod hostile;
 mod liar;
+mod market;
 mod messages;
+mod pivot_crashes;
+mod pivots;
 mod world;

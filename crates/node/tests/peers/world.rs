@@ -15,10 +15,11 @@ use sofie_model::{
 };
 use sofie_node::config::Config;
 use sofie_node::http::{self, Options};
+use sofie_node::journal::JournalError;
 use sofie_node::keys::PartyKeys;
-use sofie_node::runtime::Runtime;
+use sofie_node::runtime::{Runtime, StartError};
 use sofie_transaction::{Phase, Plan};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// A bound on waiting, not a measure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -123,15 +124,26 @@ impl Who {
             ),
             None => format!("kind = \"evm-embedded\"\ngenesis = {{ {} = \"{ENDOWED}\" }}\n", self.name),
         };
+        let ledger = format!("[[ledger]]\nid = \"ethereum\"\n{ledger}");
+        self.written(&ledger, peers, &format!("ethereum = \"{automatic}\""))
+    }
+
+    /// As [`Who::config`], with these ledgers.
+    pub(crate) fn config_on(&self, ledgers: &str, peers: &[&Who], automatic: &str) -> Config {
+        let text = self.written(ledgers, peers, automatic);
+        Config::parse(&text, &self.folder.path().join("sofie.toml")).unwrap()
+    }
+
+    fn written(&self, ledgers: &str, peers: &[&Who], automatic: &str) -> String {
         let mut text = format!(
             "[node]\nname = \"{0}-node\"\noperator = \"{0}\"\nlisten = \"127.0.0.1:{1}\"\ndata_dir = \"data\"\n\n\
-             [[party]]\nname = \"{0}\"\n\n[[ledger]]\nid = \"ethereum\"\n{ledger}",
+             [[party]]\nname = \"{0}\"\n\n{ledgers}",
             self.name, self.port
         );
         for peer in peers {
             text.push_str(&format!(
                 "\n[[peer]]\nname = \"{0}-co\"\nurl = \"http://{1}\"\nkey = \"{2}\"\nparties = {{ {0} = \"{3}\" }}\n\
-                 automatic = {{ ethereum = \"{automatic}\" }}\n",
+                 automatic = {{ {automatic} }}\n",
                 peer.name,
                 peer.authority(),
                 hex::encode(peer.keys.ed25519().verifying_key().as_bytes()),
@@ -141,6 +153,9 @@ impl Who {
         text
     }
 }
+
+/// What comes of opening a node.
+pub(crate) type Opening = Result<(Runtime, mpsc::Receiver<JournalError>), StartError>;
 
 /// A node that runs.
 pub(crate) struct Node {
@@ -167,21 +182,26 @@ impl Node {
     }
 
     fn with(config: Config) -> Self {
+        Self::opened(config, async |config| Runtime::open(config, None).await).unwrap()
+    }
+
+    /// One that `open` opens; an error where that fails.
+    pub(crate) fn opened(config: Config, open: impl AsyncFn(Config) -> Opening) -> Result<Self, StartError> {
         let threads =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, stopped) = oneshot::channel();
         let runtime = threads.block_on(async move {
             let bound = http::bind(config.node.listen).await.unwrap();
-            let (runtime, failed) = opened(config).await;
+            let (runtime, failed) = opened(config, open).await?;
             runtime.set_base_url(bound.base_url());
             let served = Arc::new(runtime.clone());
             tokio::spawn(async move {
                 let _failed = failed;
                 bound.serve(served, Options::default(), async { drop(stopped.await) }).await
             });
-            runtime
-        });
-        Self { threads, runtime, stop }
+            Ok::<_, StartError>(runtime)
+        })?;
+        Ok(Self { threads, runtime, stop })
     }
 
     /// As [`Node::start`], after everybody was given money.
@@ -236,17 +256,14 @@ impl Node {
 }
 
 /// A node that was just killed lets its journal go in its own time.
-async fn opened(config: Config) -> (Runtime, tokio::sync::mpsc::Receiver<sofie_node::journal::JournalError>) {
-    use sofie_node::journal::JournalError;
-    use sofie_node::runtime::StartError;
+async fn opened(config: Config, open: impl AsyncFn(Config) -> Opening) -> Opening {
     let since = Instant::now();
     loop {
-        match Runtime::open(config.clone(), None).await {
-            Ok(opened) => return opened,
+        match open(config.clone()).await {
             Err(StartError::Journal(JournalError::Held { .. })) if since.elapsed() < PATIENCE => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            Err(error) => panic!("{error}"),
+            other => return other,
         }
     }
 }
