@@ -155,15 +155,20 @@ impl Transactions {
             Task::Apply(_) => Spend::Claim,
             _ => Spend::Refund,
         };
-        let mut pace = asking::Pace::of(self, &pivot_ledger(state));
-        while self.wants_presigned {
-            match self.can_spend(state, spend).await {
-                Ok(true) => break,
-                Ok(false) => pace.rest(self).await,
-                Err(error) => return error,
-            }
+        if self.wants_presigned
+            && let Err(error) = self.bring_once_there(state, spend).await
+        {
+            return error;
         }
         std::future::pending().await
+    }
+
+    async fn bring_once_there(&self, state: &State, spend: Spend) -> Result<(), JournalError> {
+        let mut pace = asking::Pace::of(self, &pivot_ledger(state));
+        while !self.can_spend(state, spend).await? {
+            pace.rest(self).await;
+        }
+        Ok(())
     }
 
     fn poll_of_pivot(&self, state: &State) -> Duration {
