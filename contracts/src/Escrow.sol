@@ -2,27 +2,7 @@
 pragma solidity 0.8.37;
 
 import {Decision} from "./Decision.sol";
-import {Typed} from "./Typed.sol";
-
-/// @notice A leg's value and its conditions. Times are in seconds. Without an evidence key, a deadline and a window it is
-/// a transfer: the decision alone pays the payee.
-struct Lock {
-    bytes32 txid;
-    /// The leg's place in the manifest.
-    uint16 leg;
-    /// Who locks, and is refunded.
-    address payer;
-    /// Who is paid once the evidence is there; of a transfer, once COMMIT stands.
-    address payee;
-    /// In the chain's smallest unit.
-    uint128 amount;
-    /// The only key whose attestation settles; zero for a transfer.
-    address evidenceKey;
-    /// T_E: no later observation counts. Zero for a transfer.
-    uint64 evidenceDeadline;
-    /// How long after T_E an attestation may still be brought. Zero for a transfer.
-    uint64 submissionWindow;
-}
+import {Lock, Testimony} from "./Testimony.sol";
 
 /// @title Value that waits for a decision, and unless it is a transfer for evidence
 /// @notice prepare → (COMMIT) apply_ → settle by evidence, or refund by time; or (ABORT) undo. A transfer is paid by
@@ -31,7 +11,7 @@ struct Lock {
 /// @dev A lock is named by its content and takes one storage slot, cleared when it is done; a txid that is decided takes
 /// no new lock, so a lock is done once. State changes precede the one call that pays; after one that fails, only the
 /// debt is written.
-contract Escrow is Typed {
+contract Escrow is Testimony {
     /// @notice The value is held.
     event Prepared(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
     /// @notice COMMIT was applied: the lock is armed. Of a transfer: it was paid, unless `Owed` follows.
@@ -57,8 +37,6 @@ contract Escrow is Typed {
     error WrongValue(uint256 expected, uint256 got);
     /// @notice Only the payee collects what the payee is owed.
     error NotPayee(address payee, address sender);
-    /// @notice Neither the payer nor the payee may attest; and where nobody does, there is no deadline and no window.
-    error InterestedKey(address evidenceKey);
     /// @notice The lock is 0 absent (never prepared, or done), 1 locked, 2 armed or 3 owed, and another state is
     /// expected.
     error WrongState(bytes32 lockId, uint8 expected, uint8 got);
@@ -70,8 +48,6 @@ contract Escrow is Typed {
     error LegNotIncluded(bytes32 txid, uint16 leg, uint8 kind);
     /// @notice The attestation says that the agreed predicate does not hold.
     error Unfulfilled();
-    /// @notice Only observations from the decision until T_E count.
-    error ObservedOutside(uint256 observedAt, uint256 from, uint256 until);
     /// @notice The last second for this was `until`.
     error TooLate(uint256 until, uint256 blockTime);
     /// @notice The first second for this is `notBefore`.
@@ -92,9 +68,6 @@ contract Escrow is Typed {
     uint256 private constant PAYOUT_GAS = 100_000;
     /// @dev With so much left, a call of PAYOUT_GAS gets all of it (EIP-150 keeps a 64th back) after its own 11,600.
     uint256 private constant PAYOUT_RESERVE = 120_000;
-
-    bytes32 private constant ATTESTATION_TYPE =
-        keccak256("Attestation(bytes32 txid,uint16 leg,bytes32 observation,bool fulfilled,uint64 observedAt)");
 
     /// @notice The contract whose decision these locks obey.
     Decision public immutable decision;
@@ -153,10 +126,10 @@ contract Escrow is Typed {
         _pay(lock.payer, lock.amount);
     }
 
-    /// @notice Pays the payee, by the evidence key's attestation of what was seen between the decision and T_E.
-    /// @param observation The salted digest of what was observed.
-    /// @param observedAt When the sensor saw it, in seconds.
-    /// @param signature The evidence key's, over `attestationDigest`: r ‖ s ‖ v.
+    /// @notice Pays the payee, by the evidence key's or panel's attestation of what was seen between the decision and T_E.
+    /// @param observation The salted digest of what was observed; of a panel, Keccak-256 of its words' digests.
+    /// @param observedAt When the sensor saw it, in seconds; of a panel, the earliest time.
+    /// @param signature The evidence key's, over `attestationDigest`: r ‖ s ‖ v. Or a panel's certificate.
     function settle(
         Lock calldata lock,
         bytes32 observation,
@@ -171,8 +144,7 @@ contract Escrow is Typed {
         }
         uint256 until = _lastSubmission(lock);
         if (block.timestamp > until) revert TooLate(until, block.timestamp);
-        bytes32 digest = attestationDigest(lock.txid, lock.leg, observation, true, observedAt);
-        _checkSigner(lock.evidenceKey, digest, signature);
+        _checkWord(lock, observation, observedAt, signature);
         _words[lockId] = ABSENT;
         emit Settled(lock.txid, lock.leg, lockId, observation, observedAt);
         _pay(lock.payee, lock.amount);
@@ -199,17 +171,6 @@ contract Escrow is Typed {
     /// @notice The lock's name: Keccak-256 of its ABI encoding.
     function lockIdOf(Lock calldata lock) public pure returns (bytes32) {
         return keccak256(abi.encode(lock));
-    }
-
-    /// @notice What the evidence key signs.
-    function attestationDigest(bytes32 txid, uint16 leg, bytes32 observation, bool fulfilled, uint64 observedAt)
-        public
-        view
-        returns (bytes32)
-    {
-        return _typedDigest(
-            keccak256(abi.encode(ATTESTATION_TYPE, txid, leg, observation, fulfilled, observedAt))
-        );
     }
 
     /// @dev The lock's id and the time that armed it, or a revert with the state that it is in. Hashes the calldata as

@@ -17,6 +17,8 @@ mod gas;
 mod invariants;
 #[path = "contracts/notary.rs"]
 mod notary;
+#[path = "contracts/panel.rs"]
+mod panel;
 #[path = "contracts/rogue.rs"]
 mod rogue;
 #[path = "contracts/transfer.rs"]

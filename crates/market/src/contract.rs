@@ -327,17 +327,11 @@ impl Contract {
         if !self.is_named_by(said) {
             return Err(self.rejected("the attestation is about another escrow".into()));
         }
-        let signer = signed.signer().map_err(|bad| self.rejected(bad.to_string()))?;
-        if signer != self.terms.evidence_key {
-            let expected = self.terms.evidence_key;
-            return Err(
-                self.rejected(format!("{signer} signed the attestation, only {expected} has authority"))
-            );
-        }
+        signed.speaks_for(&self.terms).map_err(|no| self.rejected(no.to_string()))?;
         // Its word counts once, while it is waited for: neither before the device was told nor after all is over.
         match phase {
             Phase::Attesting { .. } | Phase::Acting | Phase::Watching => {
-                self.check_time(said.observed_at)?;
+                self.check_time(signed)?;
                 Ok(if said.fulfilled {
                     Phase::Noting { attestation: signed.clone(), until: self.note_until(now) }
                 } else {
@@ -360,12 +354,12 @@ impl Contract {
     }
 
     /// Attestations count whole seconds, rounded down.
-    fn check_time(&self, observed_at: Timestamp) -> Result<(), Rejected> {
+    fn check_time(&self, signed: &SignedAttestation) -> Result<(), Rejected> {
         let told = self.told_at.map_or(0, Timestamp::as_seconds);
-        if observed_at.as_seconds() < told {
+        if signed.attestation.observed_at.as_seconds() < told {
             return Err(self.rejected("it attests what was observed before the device was told".into()));
         }
-        if observed_at > self.terms.evidence_deadline {
+        if signed.last_observed_at() > self.terms.evidence_deadline {
             return Err(self.rejected("it attests what was observed after the evidence deadline".into()));
         }
         Ok(())

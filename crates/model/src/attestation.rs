@@ -1,13 +1,18 @@
 //! The signed word of a sensor's owner: what was observed, for which transaction, and when. Typed structured data
 //! (EIP-712), so that the escrow contract checks the very signature that an auditor checks.
 
+mod panel;
+
 use alloy_primitives::keccak256;
 use alloy_sol_types::{SolStruct, eip712_domain};
 use k256::ecdsa::{RecoveryId, Signature, SigningKey, VerifyingKey};
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::EscrowTerms;
 use crate::{Account, Digest, LegId, Timestamp, Txid, contract};
+use panel::Certificate;
+pub use panel::{BadPanel, MAX_KEYS, Panel};
 
 /// What the evidence key signs, bound to one chain and one escrow contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -25,13 +30,14 @@ pub struct Attestation {
     /// The escrow leg.
     #[n(3)]
     pub leg: LegId,
-    /// H(thing, property, value, salt): [`crate::Observation::digest`].
+    /// H(thing, property, value, salt): [`crate::Observation::digest`]. Of a [`Panel`], Keccak-256 over those of its words, in
+    /// the order of their keys.
     #[n(4)]
     pub observation: Digest,
     /// True when the agreed predicate holds.
     #[n(5)]
     pub fulfilled: bool,
-    /// When the sensor saw it. A whole second, rounded down.
+    /// When the sensor saw it. A whole second, rounded down. Of a [`Panel`], the earliest.
     #[n(6)]
     pub observed_at: Timestamp,
 }
@@ -43,7 +49,9 @@ pub struct SignedAttestation {
     /// What is said.
     #[n(0)]
     pub attestation: Attestation,
-    /// r ‖ s ‖ v of secp256k1 over the EIP-712 digest: 65 bytes, v is 27 or 28, s in the lower half (EIP-2).
+    /// r ‖ s ‖ v of secp256k1 over the EIP-712 digest: 65 bytes, v is 27 or 28, s in the lower half (EIP-2). Or the certificate
+    /// of a [`Panel`], without padding: k (1 byte) ‖ n (1) ‖ n keys, ascending (20 each) ‖ k words in their keys' order, each the
+    /// key's place (1) ‖ observation (32) ‖ seconds (8) ‖ r ‖ s ‖ v (65).
     #[n(1)]
     #[cbor(with = "minicbor::bytes")]
     #[serde(with = "hex::serde")]
@@ -53,8 +61,8 @@ pub struct SignedAttestation {
 /// A signature that proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
-    /// Not r ‖ s ‖ v.
-    #[error("the signature has {got} bytes, 65 are expected: r, s and v")]
+    /// Neither r ‖ s ‖ v nor a panel's certificate.
+    #[error("the signature has {got} bytes; 65 are expected (r, s and v), or the certificate of a panel")]
     Length {
         /// How many there are.
         got: usize,
@@ -71,6 +79,31 @@ pub enum BadSignature {
     /// r and s are no signature of any key.
     #[error("no key has made this signature: the message or the signature was changed")]
     NoKey,
+    /// A word in a certificate that its key did not sign.
+    #[error("{0} of the panel did not sign the word that is put into its mouth")]
+    Word(Account),
+    /// The words say something else than the attestation that they are for.
+    #[error("the panel's words do not come to this observation and time")]
+    Sum,
+}
+
+/// Why an attestation does not count for an escrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoAuthority {
+    /// Nobody signed it.
+    #[error(transparent)]
+    Signature(#[from] BadSignature),
+    /// Another key or panel did.
+    #[error("{got} signed the attestation, only {expected} has authority")]
+    Other {
+        /// Who signed.
+        got: Account,
+        /// Whom the terms name.
+        expected: Account,
+    },
+    /// A panel with the payer or the payee in it.
+    #[error("{0} is of the panel, and pays or is paid by this escrow: such a panel's word does not count")]
+    Interested(Account),
 }
 
 impl Attestation {
@@ -95,12 +128,58 @@ impl Attestation {
 }
 
 impl SignedAttestation {
-    /// Whose key signed it. Whether that key has authority is for the caller to compare.
+    /// Whose key signed it, or which panel's keys. Whether that account has authority is for the caller to compare.
     ///
     /// # Errors
     /// [`BadSignature`], in every case in which the escrow contract refuses it too.
     pub fn signer(&self) -> Result<Account, BadSignature> {
-        recover(self.attestation.digest(), &self.signature)
+        match self.certificate() {
+            Some(certificate) => certificate.signer(&self.attestation),
+            None => recover(self.attestation.digest(), &self.signature),
+        }
+    }
+
+    /// Whether its signer has authority over an escrow of these terms, and no part in it.
+    ///
+    /// # Errors
+    /// [`NoAuthority`] says why its word does not count.
+    pub fn speaks_for(&self, terms: &EscrowTerms) -> Result<(), NoAuthority> {
+        let (got, expected) = (self.signer()?, terms.evidence_key);
+        if got != expected {
+            return Err(NoAuthority::Other { got, expected });
+        }
+        let panel = self.panel();
+        let keys = panel.as_ref().map_or(&[][..], Panel::keys);
+        match keys.iter().find(|key| [terms.payer, terms.payee].contains(key)) {
+            Some(key) => Err(NoAuthority::Interested(*key)),
+            None => Ok(()),
+        }
+    }
+
+    /// The panel that it claims to be of; `None` when one key signed it.
+    #[must_use]
+    pub fn panel(&self) -> Option<Panel> {
+        self.certificate().map(|certificate| certificate.panel)
+    }
+
+    /// What each owner signed, in the order of their keys: of a panel its words, else itself.
+    #[must_use]
+    pub fn words(&self) -> Vec<Self> {
+        match self.certificate() {
+            Some(certificate) => certificate.said(&self.attestation).collect(),
+            None => vec![self.clone()],
+        }
+    }
+
+    /// When the last of them saw it: no word after T_E counts.
+    #[must_use]
+    pub fn last_observed_at(&self) -> Timestamp {
+        let times = self.words().into_iter().map(|word| word.attestation.observed_at);
+        times.max().unwrap_or(self.attestation.observed_at)
+    }
+
+    fn certificate(&self) -> Option<Certificate<'_>> {
+        Certificate::parse(&self.signature)
     }
 }
 

@@ -84,6 +84,8 @@ sol! {
         error WrongValue(uint256 expected, uint256 got);
         error NotPayee(address payee, address sender);
         error InterestedKey(address evidenceKey);
+        error BadPanel();
+        error WrongSum(bytes32 observation, uint64 observedAt);
         error WrongState(bytes32 lockId, uint8 expected, uint8 got);
         error Undecided(bytes32 txid);
         error LegIncluded(bytes32 txid, uint16 leg);
@@ -105,6 +107,7 @@ sol! {
         function decision() external view returns (address);
         function lockIdOf(Lock calldata lock) external pure returns (bytes32);
         function stateOf(bytes32 lockId) external view returns (uint8 state, uint64 decidedAt);
+        function panelOf(bytes calldata panel) external pure returns (address);
         function attestationDigest(bytes32 txid, uint16 leg, bytes32 observation, bool fulfilled, uint64 observedAt) external view returns (bytes32);
     }
 

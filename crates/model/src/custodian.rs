@@ -222,11 +222,12 @@ pub fn check_settle(
     let place = (manifest.decision.chain_id, terms.contract);
     ensure((said.chain_id, said.contract) == place, || "it is for another contract".into())?;
     ensure(said.fulfilled, || "it says that the agreed condition does not hold".into())?;
-    let signer = signed.signer().map_err(|bad| bad.to_string())?;
-    ensure(signer == terms.evidence_key, || format!("signed by {signer}, not by the evidence key"))?;
+    signed.speaks_for(terms).map_err(|no| no.to_string())?;
     let from = decided_at.as_seconds();
     ensure(said.observed_at.as_seconds() >= from, || "it was observed before the decision".into())?;
-    ensure(said.observed_at <= terms.evidence_deadline, || "it was observed after the deadline".into())?;
+    ensure(signed.last_observed_at() <= terms.evidence_deadline, || {
+        "it was observed after the deadline".into()
+    })?;
     ensure(now <= window_end(terms), || "the submission window is over".into())
 }
 

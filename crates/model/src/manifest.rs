@@ -74,7 +74,7 @@ pub struct EscrowTerms {
     /// In the ledger's smallest unit.
     #[n(3)]
     pub amount: u128,
-    /// The only key whose attestation settles: neither payer's nor payee's.
+    /// The only key, or [`crate::attestation::Panel::account`], whose attestation settles: neither payer's nor payee's.
     #[n(4)]
     pub evidence_key: Account,
     /// T_E: no later observation counts. A whole second.

@@ -89,12 +89,8 @@ fn attested(case: &Case<'_>, signed: &SignedAttestation) -> Result<String, Strin
     if !said.fulfilled {
         return Err("it says that the agreed condition does not hold".into());
     }
-    let signer = signed.signer().map_err(|error| error.to_string())?;
-    if signer == terms.evidence_key {
-        Ok(format!("signed by the evidence key {signer}"))
-    } else {
-        Err(format!("signed by {signer}, the manifest names {}", terms.evidence_key))
-    }
+    signed.speaks_for(terms).map_err(|no| no.to_string())?;
+    Ok(format!("signed by the evidence key {}", terms.evidence_key))
 }
 
 fn observed(case: &Case<'_>, seen: &Seen) -> Result<String, String> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use k256::ecdsa::SigningKey;
 use sofie_model::{
     Account, Attestation, Digest, Evidence, Fact, LegId, Manifest, Rule, Span, Step, Terms, Timestamp,
-    manifest::EscrowTerms,
+    attestation::Panel, manifest::EscrowTerms,
 };
 
 use super::{
@@ -43,6 +44,11 @@ pub(super) const CASES: &[Case] = &[
         name: "escrow: evidence that is unfulfilled, untimely or of another leg or key settles nothing",
         needs: Needs::Judges,
         run: |w| Box::pin(bad_evidence(w)),
+    },
+    Case {
+        name: "escrow: a panel settles by as many words as its threshold, each by its own key and in time",
+        needs: Needs::Judges,
+        run: |w| Box::pin(panel(w)),
     },
     Case {
         name: "escrow: balances and fees add up to the unit",
@@ -142,6 +148,43 @@ async fn bad_evidence(world: World<'_>) -> Result<(), Failure> {
     forged.attestation.observation = Digest::sha256(b"another reading");
     world.is_refused(&step(&manifest, Step::Settle(forged))).await?;
     world.carry_out(&settle(&world, &good, &manifest)).await.map(drop)
+}
+
+async fn panel(world: World<'_>) -> Result<(), Failure> {
+    let keys = [1, 2, 3].map(|byte| SigningKey::from_slice(&[byte; 32]).expect("below the curve's order"));
+    let accounts = keys.iter().map(|key| Account::from(key.verifying_key())).collect();
+    let panel = Panel::new(2, accounts).map_err(harness)?;
+    let manifest = world.manifest_by(panel.account()).await?;
+    let (prepared, decided) = world.commit(&manifest).await?;
+    let applied = world.carry_out(&step(&manifest, Step::Apply)).await?;
+    let good = good(&world, &manifest, &decided)?;
+    // The first two owners, of whom the second saw it at this time.
+    let words = |seconds: u64| {
+        let second = Attestation {
+            observation: Digest::sha256(b"the light is on"),
+            observed_at: Timestamp::from_seconds(seconds),
+            ..good
+        };
+        panel.attest(&[good.sign(&keys[0]), second.sign(&keys[1])]).map_err(harness)
+    };
+    let decided_at = decided.at.as_seconds();
+    let right = words(decided_at)?;
+    let late = terms(&manifest)?.evidence_deadline.as_seconds() + 1;
+    let (mut swapped, mut forged) = (right.clone(), right.clone());
+    swapped.attestation.observation = Digest::sha256(b"another reading");
+    forged.signature.iter_mut().rev().take(1).for_each(|v| *v ^= 7);
+    let early = words(decided_at.saturating_sub(1))?;
+    for bad in [early, words(late)?, swapped, forged, good.sign(&keys[0])] {
+        world.is_refused(&step(&manifest, Step::Settle(bad))).await?;
+    }
+    let by_panel = step(&manifest, Step::Settle(right));
+    let settled = world.carry_out(&by_panel).await?;
+    same("the second settlement", &settled, &world.contend(&by_panel).await?)?;
+    world.proves(&manifest, &[prepared, decided, applied, settled]).await
+}
+
+fn harness(error: impl std::error::Error) -> Failure {
+    Failure::Harness(error.to_string())
 }
 
 async fn adds_up(world: World<'_>) -> Result<(), Failure> {

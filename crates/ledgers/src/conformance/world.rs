@@ -106,6 +106,15 @@ impl<'a> World<'a> {
         Ok(Arc::new(manifest))
     }
 
+    /// A new transaction like [`Self::manifest`], whose escrow settles by the word of `evidence_key`.
+    pub(super) async fn manifest_by(&self, evidence_key: Account) -> Result<Arc<Manifest>, Failure> {
+        let mut manifest = Arc::unwrap_or_clone(self.manifest().await?);
+        if let Terms::Escrow(terms) = &mut manifest.legs[0].terms {
+            terms.evidence_key = evidence_key;
+        }
+        Ok(Arc::new(manifest))
+    }
+
     fn leg(&self, deadline: Timestamp, nonce: Digest) -> Result<Leg, Failure> {
         let class = [Class::Verifying, Class::Escrow, Class::Record, Class::Hashlock]
             .into_iter()

@@ -9,6 +9,8 @@ use sofie_model::{Account, Decide, Fact, LedgerId, Leg, LegId, Manifest, Operati
 const GAS_PLAIN: u64 = 200_000;
 /// Gas for a call that pays somebody, who may be a contract: a transfer's payee may spend 100,000 of it.
 const GAS_PAYOUT: u64 = 300_000;
+/// Gas for each word of a panel's certificate, on top: its calldata, its hash, and the recovery of its key.
+const GAS_WORD: u64 = 12_000;
 /// Gas for each participant in a decision's call, on top.
 const GAS_PARTICIPANT: u64 = 20_000;
 
@@ -221,7 +223,8 @@ fn leg_step(
                 observedAt: signed.attestation.observed_at.as_seconds(),
                 signature: signed.signature.clone().into(),
             };
-            (operator, 0, call.abi_encode(), GAS_PAYOUT)
+            let words = signed.panel().map_or(0, |panel| u64::from(panel.threshold()));
+            (operator, 0, call.abi_encode(), GAS_PAYOUT + GAS_WORD * words)
         }
     })
 }

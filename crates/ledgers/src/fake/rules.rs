@@ -208,10 +208,9 @@ impl Rules {
         let place = (said.chain_id, said.contract);
         ensure(place == (self.chain_id, terms.contract), "the attestation is for another contract")?;
         ensure(said.fulfilled, "the attestation says that it is not fulfilled")?;
-        let signer = evidence.signer().map_err(|error| error.to_string())?;
-        ensure(signer == terms.evidence_key, "the attestation is by another key")?;
+        evidence.speaks_for(terms).map_err(|no| no.to_string())?;
         ensure(said.observed_at >= since, "it was observed before the decision")?;
-        ensure(said.observed_at <= terms.evidence_deadline, "it was observed after the deadline")?;
+        ensure(evidence.last_observed_at() <= terms.evidence_deadline, "it was observed after the deadline")?;
         ensure(now <= window_end(terms), "the submission window is over")
     }
 

@@ -12,6 +12,7 @@ use sofie_model::{
 
 use crate::{
     chain::Chain,
+    panel,
     world::{
         AMOUNT, DEADLINE, DECIDED_AT, LAST_SUBMISSION, Moved, World, contracts_folder, creation,
         evidence_root,
@@ -119,6 +120,14 @@ fn escrows() -> Bill {
         .into()
 }
 
+/// A settlement by k of n owners of sensors.
+fn panels() -> Bill {
+    let bill = [(2, 3), (16, 16)].map(|(threshold, owners)| {
+        (format!("Escrow.settle, {threshold} of {owners}"), panel::settled_by(threshold, owners).gas)
+    });
+    bill.into()
+}
+
 /// A transfer's life; its payee exists already.
 fn transfers() -> Bill {
     let lock = |world: &mut World| {
@@ -158,7 +167,7 @@ fn batches() -> Bill {
 
 #[test]
 fn each_call_costs_what_the_snapshot_says() {
-    let bill = [deployments(), decisions(), escrows(), transfers(), batches()].concat();
+    let bill = [deployments(), decisions(), escrows(), panels(), transfers(), batches()].concat();
     let mut measured = String::new();
     for (name, gas) in &bill {
         writeln!(measured, "{name:<45}{gas:>9}").expect("a string takes all");

@@ -147,7 +147,7 @@ fn evidence_settles_in_its_time_and_a_refund_comes_after_it() {
     assert!(settle(good, LegId(1), over).unwrap_err().contains("window is over"));
     assert!(settle(good, LegId(0), open).unwrap_err().contains("no evidence"));
     let forged = good.sign(&payer());
-    assert!(check_settle(&manifest, LegId(1), &forged, decided, open).unwrap_err().contains("signed by"));
+    assert!(check_settle(&manifest, LegId(1), &forged, decided, open).unwrap_err().contains("has authority"));
     assert!(check_refund(&manifest, LegId(1), open).unwrap_err().contains("still open"));
     assert_eq!(check_refund(&manifest, LegId(1), over), Ok(()));
     assert!(check_refund(&manifest, LegId(0), over).is_err());

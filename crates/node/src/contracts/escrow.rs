@@ -66,7 +66,7 @@ impl Contracts {
         attestation: &SignedAttestation,
     ) -> Option<String> {
         let (_, terms) = driven.contract.escrow();
-        let has_authority = attestation.signer().is_ok_and(|signer| signer == terms.evidence_key);
+        let has_authority = attestation.speaks_for(terms).is_ok();
         // Another escrow's attestation would be judged as if it were this one's.
         if has_authority || !driven.contract.is_named_by(&attestation.attestation) {
             return None;

@@ -26,6 +26,7 @@ const PARSERS: &[(&str, &str)] = &[
     ("crates/adapters/src/mqtt/codec.rs", "mqtt_codec"),
     ("crates/audit/src/receipt.rs", "receipt_decode"),
     ("crates/directory/src/thing.rs", "td_parse"),
+    ("crates/model/src/attestation/panel.rs", "panel"),
     ("crates/model/src/custodian.rs", "custodian"),
     ("crates/model/src/manifest.rs", "manifest"),
     ("crates/model/src/proof.rs", "proof"),

@@ -2,8 +2,8 @@
 
 use sofie_model::contract::{abort_digest, commit_digest};
 use sofie_model::{
-    Account, Attestation, Decision, Digest, Evidence, Fact, LegId, Manifest, Position, Signature,
-    SignedAttestation, Timestamp, Txid, attestation, evidence,
+    Account, Attestation, Decision, Digest, Evidence, Fact, LegId, Manifest, Position, Signature, Timestamp,
+    Txid, attestation::Panel, evidence,
 };
 
 use crate::Vector;
@@ -21,7 +21,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
     ];
     all.extend(decisions());
     all.extend(facts());
-    all.push(attested());
+    all.extend([attested(), attested_by_panel()]);
     all
 }
 
@@ -86,7 +86,26 @@ fn facts() -> Vec<Vector> {
 }
 
 fn attested() -> Vector {
-    let attestation = Attestation {
+    let said = attestation().sign(&key(3));
+    Vector::new("a signed attestation", "signed-attestation", &said)
+        .expect("digest", attestation().digest())
+        .expect("signer", account(3))
+}
+
+/// Two of three owners, each with its own reading and time.
+fn attested_by_panel() -> Vector {
+    let panel = Panel::new(2, vec![account(3), account(4), account(5)]).unwrap();
+    let word = |by: u8| {
+        let observed_at = Timestamp::from_seconds(DEADLINE + 30 + u64::from(by));
+        let said = Attestation { observation: Digest([by; 32]), observed_at, ..attestation() };
+        said.sign(&key(by))
+    };
+    let said = panel.attest(&[word(5), word(3)]).unwrap();
+    Vector::new("a panel's signed attestation", "signed-attestation", &said).expect("signer", panel.account())
+}
+
+fn attestation() -> Attestation {
+    Attestation {
         chain_id: 1_337,
         contract: Account([0xe0; 20]),
         txid: Txid(Digest([0x33; 32])),
@@ -94,10 +113,5 @@ fn attested() -> Vector {
         observation: Digest([0x44; 32]),
         fulfilled: true,
         observed_at: Timestamp::from_seconds(DEADLINE + 30),
-    };
-    let signature = attestation::sign(attestation.digest(), &key(3)).to_vec();
-    let (digest, said) = (attestation.digest(), SignedAttestation { attestation, signature });
-    Vector::new("a signed attestation", "signed-attestation", &said)
-        .expect("digest", digest)
-        .expect("signer", account(3))
+    }
 }
