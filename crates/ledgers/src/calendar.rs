@@ -28,13 +28,13 @@ use async_trait::async_trait;
 pub use ed25519_dalek::SigningKey;
 pub use k256::ecdsa::SigningKey as AccountKey;
 use sofie_model::{
-    Class, Decide, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Span, Step, Terms,
+    Class, Decide, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Span,
     proof::calendar::{Entry, LogProof, MAX_LEAVES, MAX_ORIGIN, decision, is_origin, verifier_key},
 };
 use tokio::sync::oneshot;
 
 use crate::decide::{Participants, parts};
-use crate::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status};
+use crate::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status, entry};
 
 mod file;
 mod log;
@@ -275,31 +275,11 @@ impl Calendar {
 
     /// The entry that carries `operation` out.
     fn wanted(&self, operation: &Operation) -> Result<Wanted, LedgerError> {
-        let (manifest, leg, step) = match operation {
-            Operation::Note { topic, commitment } => {
-                return Ok(Wanted::plain(Entry::Note { topic: *topic, commitment: *commitment }));
-            }
-            Operation::Decide { manifest, decide } => {
-                self.check_site(manifest, operation)?;
-                return Ok(Wanted::decision(manifest, decide));
-            }
-            Operation::Leg { manifest, leg, step } => (manifest, *leg, step),
-        };
-        let unsupported = |reason| self.unsupported(operation, reason);
-        let found = manifest.leg(leg).filter(|found| found.ledger == self.profile.id);
-        let found = found.ok_or_else(|| unsupported(format!("the manifest has no {leg} here")))?;
-        let Terms::Record(commitment) = found.terms else {
-            return Err(unsupported(format!("{leg} is a {} leg, and it takes records", found.class)));
-        };
-        let txid = manifest.txid();
-        Ok(Wanted::plain(match step {
-            Step::Prepare => Entry::Prepared { txid, leg, commitment },
-            Step::Apply => Entry::Closed { txid, leg, applied: true },
-            Step::Revert => Entry::Closed { txid, leg, applied: false },
-            Step::Claim(_) | Step::Settle(_) | Step::Refund => {
-                return Err(unsupported("it holds no value".into()));
-            }
-        }))
+        if let Operation::Decide { manifest, decide } = operation {
+            self.check_site(manifest, operation)?;
+            return Ok(Wanted::decision(manifest, decide));
+        }
+        entry::of(&self.profile.id, operation).map(Wanted::plain)
     }
 
     fn check_site(&self, manifest: &Manifest, operation: &Operation) -> Result<(), LedgerError> {

@@ -4,6 +4,7 @@ pub mod bitcoin;
 pub mod calendar;
 pub mod conformance;
 mod decide;
+mod entry;
 pub mod escrow;
 pub mod evm;
 pub mod fake;

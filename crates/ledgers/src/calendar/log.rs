@@ -11,6 +11,7 @@ use sofie_model::{
 };
 
 use super::{file::Frame, wanted::Wanted};
+use crate::entry;
 
 /// A log with more entries takes no new ones: at about 300 bytes an entry this is as much as one process should hold.
 pub(super) const MAX_ENTRIES: u64 = 1 << 22;
@@ -78,18 +79,17 @@ impl Log {
     /// Why the log's rules do not let this in after `waiting` at the time `now`, if they do not.
     pub(super) fn objection(&self, wanted: &Wanted, waiting: &Waiting, now: Timestamp) -> Option<String> {
         let stands = |entry: &Entry| self.index.contains_key(entry) || waiting.entries.contains(entry);
-        let closed = |txid, leg, applied| stands(&Entry::Closed { txid, leg, applied });
-        let is_prepared = |place| self.prepared.contains(place) || waiting.prepared.contains(place);
+        let is_closed =
+            |txid, leg| [true, false].iter().any(|&applied| stands(&Entry::Closed { txid, leg, applied }));
+        let is_prepared =
+            |txid, leg| self.prepared.contains(&(txid, leg)) || waiting.prepared.contains(&(txid, leg));
         let is_decided = |txid| self.decided.contains_key(txid) || waiting.decided.contains(txid);
+        if let Some(why) = entry::objection(&wanted.entry, is_closed, is_prepared) {
+            return Some(why);
+        }
         match &wanted.entry {
-            Entry::Prepared { txid, leg, .. } if closed(*txid, *leg, true) || closed(*txid, *leg, false) => {
-                Some(format!("{leg} of {txid} is closed"))
-            }
             Entry::Prepared { txid, .. } | Entry::Decided { txid, .. } if is_decided(txid) => {
                 Some(format!("{txid} is decided"))
-            }
-            Entry::Closed { txid, leg, applied: true } if !is_prepared(&(*txid, *leg)) => {
-                Some(format!("nothing is prepared for {leg} of {txid}"))
             }
             _ if self.size() + waiting.entries.len() as u64 >= MAX_ENTRIES => {
                 Some(format!("the log is full with {MAX_ENTRIES} entries: open one with a new origin"))
