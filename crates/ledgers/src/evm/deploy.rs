@@ -88,23 +88,35 @@ impl EvmLedger {
         Ok(this)
     }
 
-    async fn code(&self, account: Account) -> Result<Bytes, OpenLedgerError> {
+    pub(super) async fn code(&self, account: Account) -> Result<Bytes, OpenLedgerError> {
         let code = self.chain.code(contract::address(account)).await;
         code.map_err(|source| OpenLedgerError::Chain { ledger: self.profile.id.clone(), source })
     }
 
     async fn deploy(&self, deployment: &Deployment) -> Result<(), OpenLedgerError> {
+        self.send_deployment(deployment).await?;
+        for _ in 0..MAX_POLLS {
+            if !self.code(deployment.address).await?.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from(self.profile.poll)).await;
+        }
+        let why = format!("nothing stands at {} after {MAX_POLLS} looks", deployment.address);
+        Err(self.not_deployed(deployment, why))
+    }
+
+    fn not_deployed(&self, deployment: &Deployment, why: String) -> OpenLedgerError {
+        let (ledger, contract, operator) = (self.profile.id.clone(), deployment.name, self.operator);
+        OpenLedgerError::NotDeployed { ledger, contract, operator, why }
+    }
+
+    /// Sends what puts the contract there, paid by the operator.
+    pub(super) async fn send_deployment(&self, deployment: &Deployment) -> Result<(), OpenLedgerError> {
         let ledger = self.profile.id.clone();
         if self.code(contract::DEPLOYER).await?.is_empty() {
             let (chain_id, proxy) = (self.site.chain_id, contract::DEPLOYER);
             return Err(OpenLedgerError::NoProxy { ledger, chain_id, proxy });
         }
-        let failed = |why| OpenLedgerError::NotDeployed {
-            ledger: ledger.clone(),
-            contract: deployment.name,
-            operator: self.operator,
-            why,
-        };
         let request = Request {
             from: self.operator,
             to: contract::DEPLOYER,
@@ -114,18 +126,12 @@ impl EvmLedger {
             // No transaction's manifest bounds it: the operator pays once for the ledger.
             fee_limit: u128::MAX,
         };
-        let raw = self.sign(&request).await.map_err(|error| failed(words(error)))?;
+        let failed = |error| self.not_deployed(deployment, words(error));
+        let raw = self.sign(&request).await.map_err(failed)?;
         match self.chain.submit(raw).await {
-            Ok(()) | Err(ChainError::Known) => {}
-            Err(error) => return Err(failed(words(error))),
+            Ok(()) | Err(ChainError::Known) => Ok(()),
+            Err(error) => Err(failed(error)),
         }
-        for _ in 0..MAX_POLLS {
-            if !self.code(deployment.address).await?.is_empty() {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from(self.profile.poll)).await;
-        }
-        Err(failed(format!("nothing stands at {} after {MAX_POLLS} looks", deployment.address)))
     }
 }
 

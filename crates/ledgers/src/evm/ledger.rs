@@ -134,6 +134,13 @@ impl EvmLedger {
         }
     }
 
+    /// The hash of the chain's first block: what tells it from any other.
+    pub(super) async fn genesis(&self) -> Result<Digest, LedgerError> {
+        let first = self.chain.header(0).await.map_err(|error| self.error(error))?;
+        let first = first.ok_or_else(|| self.nonsense("it has no first block"))?;
+        Ok(Digest(first.hash_slow().0))
+    }
+
     fn id(&self) -> LedgerId {
         self.profile.id.clone()
     }
@@ -205,7 +212,7 @@ impl EvmLedger {
         Ok(Signed::sign(transaction, key))
     }
 
-    fn read(&self, intent: &Intent) -> Result<Plan, LedgerError> {
+    pub(super) fn read(&self, intent: &Intent) -> Result<Plan, LedgerError> {
         let plan = Plan::read(intent, self.site.chain_id)
             .map_err(|why| self.nonsense(format!("not an intent of this ledger: {why}")))?;
         let sender = Account(plan.signed.sender.into_array());
@@ -238,7 +245,7 @@ impl EvmLedger {
     }
 
     /// The newest block whose facts are final; `None` while there is none.
-    async fn final_height(&self, tip: Tip) -> Result<Option<u64>, ChainError> {
+    pub(super) async fn final_height(&self, tip: Tip) -> Result<Option<u64>, ChainError> {
         match self.profile.finality {
             Finality::Instant => Ok(Some(tip.number)),
             Finality::Depth(blocks) => Ok(tip.number.checked_sub(u64::from(blocks))),
@@ -265,6 +272,24 @@ impl EvmLedger {
         }
         loads.sort_by_key(|(open, _)| *open);
         Ok(loads.into_iter().map(|(_, lane)| lane).collect())
+    }
+
+    /// Fixes the transaction of a call that anyone may send: by the first lane that can pay for it.
+    pub(super) async fn intend_by_lane(
+        &self,
+        call: &(dyn Fn(Account) -> Result<Request, LedgerError> + Send + Sync),
+    ) -> Result<Intent, LedgerError> {
+        let mut refused = None;
+        for lane in self.lanes_by_load().await.map_err(|error| self.error(error))? {
+            let request = call(lane)?;
+            match self.sign(&request).await {
+                Ok(raw) => return Ok(Plan::encode(&raw, request.fee_limit)),
+                // This lane may have no money; what only one account may send is not tried by another.
+                Err(ChainError::Refused(reason)) if request.from == lane => refused = Some(reason),
+                Err(error) => return Err(self.error(error)),
+            }
+        }
+        Err(self.refused(refused.unwrap_or_default()))
     }
 
     /// What the contracts' events say, if they say anything; and up to which block they are final.
@@ -309,7 +334,7 @@ impl EvmLedger {
     }
 
     /// How our own try stands, when its operation's fact is not there.
-    async fn fate(&self, plan: &Plan, final_height: Option<u64>) -> Result<Status, ChainError> {
+    pub(super) async fn fate(&self, plan: &Plan, final_height: Option<u64>) -> Result<Status, ChainError> {
         let signed = &plan.signed;
         // The nonce first: if it is used by then and our transaction is not there after, another one took it.
         let used = match final_height {
@@ -368,19 +393,13 @@ impl Ledger for EvmLedger {
     }
 
     async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
-        let mut refused = None;
-        for lane in self.lanes_by_load().await.map_err(|error| self.error(error))? {
-            let request = self.site.request(&self.profile.id, operation, lane).map_err(|reason| {
-                LedgerError::Unsupported { ledger: self.id(), verb: operation.verb(), reason }
-            })?;
-            match self.sign(&request).await {
-                Ok(raw) => return Ok(Plan::encode(&raw, request.fee_limit)),
-                // This lane may have no money; what only one account may send is not tried by another.
-                Err(ChainError::Refused(reason)) if request.from == lane => refused = Some(reason),
-                Err(error) => return Err(self.error(error)),
-            }
-        }
-        Err(self.refused(refused.unwrap_or_default()))
+        let call =
+            |lane| {
+                self.site.request(&self.profile.id, operation, lane).map_err(|reason| {
+                    LedgerError::Unsupported { ledger: self.id(), verb: operation.verb(), reason }
+                })
+            };
+        self.intend_by_lane(&call).await
     }
 
     async fn adopt(&self, intent: &Intent) -> Result<(), LedgerError> {

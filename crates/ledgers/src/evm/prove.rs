@@ -26,18 +26,27 @@ impl From<ChainError> for Unprovable {
     }
 }
 
+/// By block, by transaction: the logs that are to be proven.
+pub(super) type Logs = BTreeMap<u64, BTreeMap<u32, Vec<u32>>>;
+
 pub(super) async fn prove(
     chain: &dyn Chain,
     ledger: &LedgerId,
     manifest: &Manifest,
     facts: &[Evidence],
 ) -> Result<Proof, Unprovable> {
-    // By block, by transaction: the logs that are facts.
-    let mut wanted: BTreeMap<u64, BTreeMap<u32, Vec<u32>>> = BTreeMap::new();
+    let mut wanted = Logs::new();
     for fact in facts {
         let (place, log) = ((fact.position.index >> 32) as u32, fact.position.index as u32);
         wanted.entry(fact.position.height).or_default().entry(place).or_default().push(log);
     }
+    let proof = Proof::Evm(gather(chain, wanted).await?);
+    check(&proof, ledger, manifest, facts)?;
+    Ok(proof)
+}
+
+/// The chain's part: headers from the first to the last of these blocks, and the logs of each of their transactions.
+pub(super) async fn gather(chain: &dyn Chain, wanted: Logs) -> Result<ChainProof, Unprovable> {
     let (Some((&first, _)), Some((&last, _))) = (wanted.first_key_value(), wanted.last_key_value()) else {
         return Err(Unprovable::TooFar("there is nothing to prove".into()));
     };
@@ -60,13 +69,11 @@ pub(super) async fn prove(
             inclusions.push(include(&block, place, logs).ok_or_else(|| gone(number))?);
         }
     }
-    let proof = Proof::Evm(ChainProof { chain_id: chain.chain_id(), headers, inclusions });
-    check(&proof, ledger, manifest, facts)?;
-    Ok(proof)
+    Ok(ChainProof { chain_id: chain.chain_id(), headers, inclusions })
 }
 
 /// Only what verifies, and says what was asked for, is handed out.
-fn check(
+pub(super) fn check(
     proof: &Proof,
     ledger: &LedgerId,
     manifest: &Manifest,
@@ -79,7 +86,7 @@ fn check(
     }
 }
 
-fn gone(number: u64) -> Unprovable {
+pub(super) fn gone(number: u64) -> Unprovable {
     Unprovable::Gone(format!("block {number} is not as it was"))
 }
 
