@@ -9,4 +9,6 @@ mod fees;
 mod nonces;
 mod parties;
 mod proxy;
+mod records;
+mod records_kill;
 mod scenario;

@@ -1,7 +1,7 @@
 //! One operation's fate never holds up another's: nonces are given out, given back and filled.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use alloy_consensus::{Header, SignableTransaction, TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::Encodable2718;
@@ -19,11 +19,21 @@ use crate::embedded::{Hand, genesis};
 use crate::parties::{Parties, secret};
 use crate::scenario::{Scenario, carry_out};
 
-/// The embedded chain, and a node in front of it that refuses the next transaction if it is told to.
-struct Moody {
+/// The embedded chain, and a node in front of it that does with the next transactions what it is told to.
+pub(crate) struct Moody {
     chain: EmbeddedChain,
-    refuses: AtomicBool,
-    is_away: AtomicBool,
+    pub(crate) refuses: AtomicBool,
+    pub(crate) is_away: AtomicBool,
+    pub(crate) drops_answer: AtomicBool,
+    /// Every transaction that was brought, whatever became of it.
+    pub(crate) brought: Mutex<Vec<Bytes>>,
+}
+
+impl Moody {
+    pub(crate) fn new(chain: EmbeddedChain) -> Self {
+        let (refuses, is_away, drops_answer) = Default::default();
+        Self { chain, refuses, is_away, drops_answer, brought: Mutex::default() }
+    }
 }
 
 #[async_trait]
@@ -49,13 +59,18 @@ impl Chain for Moody {
     }
 
     async fn submit(&self, transaction: Bytes) -> Result<(), ChainError> {
+        self.brought.lock().unwrap().push(transaction.clone());
         if self.refuses.swap(false, Ordering::SeqCst) {
             return Err(ChainError::Refused("no".into()));
         }
         if self.is_away.load(Ordering::SeqCst) {
             return Err(ChainError::Away("gone fishing".into()));
         }
-        self.chain.submit(transaction).await
+        let answer = self.chain.submit(transaction).await;
+        match self.drops_answer.swap(false, Ordering::SeqCst) {
+            true => Err(ChainError::Away("the line went dead".into())),
+            false => answer,
+        }
     }
 
     async fn nonce(&self, account: Address, at: At) -> Result<u64, ChainError> {
@@ -98,8 +113,7 @@ impl Setting {
     fn new() -> Self {
         let (folder, parties, hand) = (tempfile::tempdir().unwrap(), Parties::new(), Hand::new());
         let chain = EmbeddedChain::open(&folder.path().join("chain.db"), &genesis(&parties), hand.clock());
-        let chain = Moody { chain: chain.unwrap(), refuses: false.into(), is_away: false.into() };
-        Self { _folder: folder, chain: Arc::new(chain), parties }
+        Self { _folder: folder, chain: Arc::new(Moody::new(chain.unwrap())), parties }
     }
 
     /// A new process on the same chain: nothing is remembered.
