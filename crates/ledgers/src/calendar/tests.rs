@@ -3,7 +3,7 @@
 use std::sync::{Mutex, atomic::AtomicU64};
 
 use sofie_model::{
-    Account, Attestation, Fact, Signature, SignedAttestation, Timestamp, contract::abort_digest,
+    Account, Attestation, Fact, Signature, SignedAttestation, Step, Terms, Timestamp, contract::abort_digest,
     manifest::Participant, proof::calendar::merkle,
 };
 use tempfile::TempDir;
