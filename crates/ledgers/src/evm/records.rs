@@ -22,11 +22,11 @@ use sofie_model::proof::calendar::Entry;
 use sofie_model::{Class, Digest, Evidence, LedgerId, Manifest, Operation, Proof, Span, canonical};
 use tokio::sync::{Notify, oneshot};
 
-use super::database::FileError;
 use super::ledger::EvmLedger;
+use crate::sqlite::Fault;
 use crate::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status, entry};
 use send::Contract;
-use store::{FORMAT, MAX_QUEUE, Refusal, Request, Write, Writer};
+use store::{MAX_QUEUE, Refusal, Request, Write, Writer};
 
 mod proofs;
 mod send;
@@ -52,8 +52,13 @@ pub struct RecordsConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsOpenError {
     /// The file.
-    #[error(transparent)]
-    File(#[from] FileError),
+    #[error("the file of record batches {} {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// The chain, or what it makes of a batch's transaction.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -116,7 +121,9 @@ impl EvmRecords {
     ) -> Result<Self, RecordsOpenError> {
         let config = RecordsConfig { most: config.most.clamp(1, MAX_COUNT), ..config };
         let genesis = evm.genesis().await?;
-        let (writer, reader, own) = Writer::open(&config.path, genesis)?;
+        let refused = |why| RecordsOpenError::File { path: config.path.clone(), why };
+        let (writer, reader, own) =
+            Writer::open(&config.path, genesis).map_err(|fault| refused(words(fault)))?;
         if own != genesis {
             return Err(RecordsOpenError::OtherChain { path: config.path, theirs: own, ours: genesis });
         }
@@ -124,7 +131,7 @@ impl EvmRecords {
         let writer = std::thread::Builder::new()
             .name(format!("records-{}", profile.id))
             .spawn(move || writer.run(&requests))
-            .map_err(|error| FORMAT.io(&config.path, error))?;
+            .map_err(|error| refused(format!("has no writer: {error}")))?;
         let this = Self {
             profile,
             config,
@@ -140,12 +147,6 @@ impl EvmRecords {
         };
         this.adopt_plans().await?;
         Ok(this)
-    }
-
-    /// The most that a batch's transaction may cost, where it is, and when it goes.
-    #[must_use]
-    pub fn config(&self) -> &RecordsConfig {
-        &self.config
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
@@ -193,6 +194,15 @@ impl EvmRecords {
 
     fn nonsense(&self, reason: String) -> LedgerError {
         LedgerError::Nonsense { ledger: self.profile.id.clone(), reason }
+    }
+}
+
+fn words(fault: Fault) -> String {
+    match fault {
+        Fault::InUse => "is in use: stop the node that runs on it, or name another ledger id".into(),
+        Fault::Foreign(what) => format!("is none of this version ({what}): name another ledger id"),
+        Fault::Corrupt(what) => format!("is damaged ({what}): restore it from a backup"),
+        Fault::Io(error) => format!("cannot be opened: {error}"),
     }
 }
 

@@ -14,7 +14,7 @@ use sofie_model::proof::calendar::Entry;
 use sofie_model::{Digest, LegId, Timestamp, Txid, canonical};
 use tokio::sync::oneshot;
 
-use crate::evm::database::{FileError, Format};
+use crate::sqlite::{self, Fault, Identity};
 use crate::{Intent, entry};
 
 /// So many requests wait for the disk at most; more are told to come later.
@@ -24,9 +24,8 @@ const MAX_GROUP: usize = 512;
 /// So many entries wait for a batch at most, four full ones; more are told to come later.
 pub const MAX_WAITING: u64 = 4 * 65_536;
 
-pub(super) const FORMAT: Format = Format {
-    name: "file of record batches",
-    // "SREC".
+/// What the file says that it is: "SREC".
+const IDENTITY: Identity = Identity {
     application: 0x5352_4543,
     version: 1,
     schema: "
@@ -38,8 +37,9 @@ pub(super) const FORMAT: Format = Format {
     CREATE INDEX batch_first ON batch (first) WHERE first IS NOT NULL;
     CREATE INDEX batch_open ON batch (number) WHERE first IS NULL;
 ",
-    beside: ".lock",
 };
+/// What the name of the file that is locked ends with.
+const LOCK: &str = ".lock";
 
 /// A batch as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,10 +96,12 @@ impl Writer {
     pub(super) fn open(
         path: &Path,
         genesis: Digest,
-    ) -> std::result::Result<(Self, Connection, Digest), FileError> {
-        let (beside, connection, _) = FORMAT.open(path)?;
-        let reader = FORMAT.connect(path)?;
-        let own = belongs_to(&connection, genesis).map_err(|error| FORMAT.fault(path, error))?;
+    ) -> std::result::Result<(Self, Connection, Digest), Fault> {
+        let beside = sqlite::lock(path, LOCK)?;
+        let mut connection = sqlite::connect(path)?;
+        sqlite::identify(&mut connection, &IDENTITY)?;
+        let reader = sqlite::connect(path)?;
+        let own = belongs_to(&connection, genesis)?;
         Ok((Self { connection, _beside: beside }, reader, own))
     }
 
@@ -347,10 +349,10 @@ mod tests {
     fn one_writer_and_no_other_programs_file() {
         let (folder, _writer, _reader) = opened();
         let again = Writer::open(&folder.path().join("batches"), Digest::ZERO).err().unwrap();
-        assert!(matches!(again, FileError::InUse { .. }), "{again}");
+        assert!(matches!(again, Fault::InUse), "{again:?}");
         let foreign = folder.path().join("foreign");
         Connection::open(&foreign).unwrap().execute("CREATE TABLE t (x)", []).unwrap();
-        let error = Writer::open(&foreign, Digest::ZERO).err().unwrap().to_string();
-        assert!(error.contains("not a file of record batches") && error.contains("table t"), "{error}");
+        let error = Writer::open(&foreign, Digest::ZERO).err().unwrap();
+        assert!(matches!(&error, Fault::Foreign(what) if what.contains("table t")), "{error:?}");
     }
 }
