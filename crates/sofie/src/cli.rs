@@ -434,6 +434,17 @@ pub(crate) enum TxVerb {
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
+    /// Take back what this node has proposed, before it has begun
+    ///
+    /// Example: sofie tx withdraw 5f0c71 --reason "sold elsewhere"
+    #[command(verbatim_doc_comment)]
+    Withdraw {
+        /// Its id, or how it begins
+        id: Id,
+        /// What the other nodes are told
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
     /// Ask the decision ledger again and drive every leg that is not done
     ///
     /// Example: sofie tx resume 5f0c71

@@ -51,7 +51,7 @@ pub struct Neighbour {
     pub automatic: BTreeMap<String, Amount>,
 }
 
-/// The owner's no to what a peer proposes.
+/// The owner's no to what a peer proposes, or to what this node itself has proposed.
 ///
 /// ```
 /// use sofie_node::api::Decline;

@@ -157,7 +157,9 @@ pub(crate) fn proposal(
 ) -> Transaction {
     let (phase, next) = match (pending.standing, &pending.peer) {
         (Standing::Proposed, Some(_)) => ("proposed", "sofie tx agree, or sofie tx decline"),
-        (Standing::Proposed, None) => ("proposed", "nothing: it begins once every peer has agreed"),
+        (Standing::Proposed, None) => {
+            ("proposed", "nothing: it begins once every peer has agreed; or sofie tx withdraw")
+        }
         (Standing::Declined, _) => ("declined", "nothing: it never begins"),
         (Standing::Expired, Some(_)) => ("expired", "nothing: its peer must propose it anew"),
         (Standing::Expired, None) => ("expired", "submit the draft again, with a later deadline"),

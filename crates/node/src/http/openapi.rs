@@ -57,6 +57,7 @@ use crate::api::{Problem, Step, ThingEvent};
         transactions::resume,
         peers::agree,
         peers::decline,
+        peers::withdraw,
         peers::peers,
         peers::message,
         ledgers::ledgers,

@@ -103,6 +103,23 @@ pub(super) async fn decline(
     decide(state, place, txid, Word::Decline(reason)).await
 }
 
+/// `POST /api/v1/transactions/{txid}/withdraw`
+#[utoipa::path(
+    post, path = "/api/v1/transactions/{txid}/withdraw", tag = "peers", operation_id = "withdraw",
+    summary = "Take back what this node proposes and has not begun; its peers are told why. Said again, it changes nothing",
+    params(("txid" = String, Path, description = "64 hexadecimal digits")),
+    request_body = Decline,
+    responses((status = 200, description = "It will not begin", body = Transaction))
+)]
+pub(super) async fn withdraw(
+    state: State<Shared>,
+    place: Place,
+    Segment(txid): Segment<Txid>,
+    body::Json(Decline { reason }): body::Json<Decline>,
+) -> Result<axum::Json<Transaction>, ApiError> {
+    decide(state, place, txid, Word::Withdraw(reason)).await
+}
+
 async fn decide(
     State(door): State<Shared>,
     Place(slot): Place,

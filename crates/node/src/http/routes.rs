@@ -79,6 +79,7 @@ pub(super) fn table() -> Vec<Route> {
         change(MethodFilter::POST, "/api/v1/transactions/{txid}/resume", transactions::resume),
         change(MethodFilter::POST, "/api/v1/transactions/{txid}/agree", peers::agree),
         change(MethodFilter::POST, "/api/v1/transactions/{txid}/decline", peers::decline),
+        change(MethodFilter::POST, "/api/v1/transactions/{txid}/withdraw", peers::withdraw),
         read("/api/v1/peers", peers::peers),
         change(MethodFilter::POST, peers::PATH, peers::message),
         read("/api/v1/ledgers", ledgers::ledgers),

@@ -175,10 +175,23 @@ impl Peers {
         }
         let Some(proposal) = self.0.proposals.get(txid) else { return Ok(None) };
         let (peer, why) = match (&proposal.stand, &word) {
+            (Stand::Ours, Word::Withdraw(reason)) => {
+                self.give_up(txid, proposal, with_reason("its owner has withdrawn it", reason)).await?;
+                self.0.proposals.withdrawn.notify_waiters();
+                return Ok(Some(Ok(())));
+            }
+            (Stand::GivenUp { .. }, Word::Withdraw(_)) => return Ok(Some(Ok(()))),
+            (_, Word::Withdraw(_)) => {
+                return Ok(Some(Err("another node proposes it: decline it in place of withdrawing".into())));
+            }
             (Stand::Declined { .. }, Word::Decline(_)) => return Ok(Some(Ok(()))),
             (Stand::Declined { why, .. }, Word::Agree) => return Ok(Some(Err(why.clone()))),
             (Stand::GivenUp { why }, _) => return Ok(Some(Err(format!("it came to nothing: {why}")))),
-            (Stand::Ours, _) => return Ok(Some(Err("this node proposes it: its peers decide".into()))),
+            (Stand::Ours, _) => {
+                let ours =
+                    "this node proposes it: its peers decide; what is not wanted any more is withdrawn";
+                return Ok(Some(Err(ours.into())));
+            }
             (Stand::Theirs { peer, why }, _) => (*peer, why.clone()),
         };
         if proposal.expired(clock::now()) {
@@ -189,23 +202,21 @@ impl Peers {
         };
         match word {
             Word::Decline(reason) => {
-                let reason = Some(shortened(&reason)).filter(|reason| !reason.is_empty());
-                let told = reason.map_or_else(
-                    || "its owner has declined".to_owned(),
-                    |reason| format!("its owner has declined: {reason}"),
-                );
+                let told = with_reason("its owner has declined", &reason);
                 let note = format!("to peer {}, which waited because {why}: {told}", peer.name);
                 self.close(txid, proposal, peer, told, note).await?;
                 Ok(Some(Ok(())))
             }
-            // Time has passed: what was right to ask may be wrong to begin.
-            Word::Agree => match self.judge(peer, &proposal.plan.manifest, &proposal.openings).await? {
-                Ok(judged) => {
-                    self.agree_to(peer, judged.plan, proposal.openings, "by the owner").await?;
-                    Ok(Some(Ok(())))
+            // Time has passed: what was right to ask may be wrong to begin. To withdraw was answered above.
+            Word::Agree | Word::Withdraw(_) => {
+                match self.judge(peer, &proposal.plan.manifest, &proposal.openings).await? {
+                    Ok(judged) => {
+                        self.agree_to(peer, judged.plan, proposal.openings, "by the owner").await?;
+                        Ok(Some(Ok(())))
+                    }
+                    Err(why) => Ok(Some(Err(why))),
                 }
-                Err(why) => Ok(Some(Err(why))),
-            },
+            }
         }
     }
 
@@ -328,14 +339,23 @@ impl Peers {
     async fn negotiate(self, txid: Txid, proposal: Proposal) {
         let asked = self.asked(&proposal.plan).unwrap_or_default();
         let answers = join_all(asked.iter().map(|peer| self.win(peer, &proposal))).await;
-        let done = match answers.into_iter().find_map(Result::err) {
-            None => self.begin_own(txid, proposal.plan).await,
-            Some(why) => self.give_up(txid, proposal, &asked, why).await,
+        let (plan, refused) = (proposal.plan.clone(), answers.into_iter().find_map(Result::err));
+        let one_at_a_time = self.0.proposals.agreeing.lock().await;
+        let stand = self.0.proposals.get(txid).map(|kept| kept.stand);
+        let (done, farewell) = match (stand, refused) {
+            // Its owner has withdrawn it meanwhile.
+            (Some(Stand::GivenUp { why }), _) => (Ok(()), Some(why)),
+            (_, Some(why)) => (self.give_up(txid, proposal, why.clone()).await, Some(why)),
+            (_, None) => (self.begin_own(txid, proposal.plan).await, None),
         };
+        drop(one_at_a_time);
         self.0.proposals.forget_word(txid);
         if let Err(error) = done {
             // The proposal is still in the journal: a restart goes on with it.
             tracing::error!(%error, %txid, "a proposal could not be brought to its end");
+        } else if let Some(why) = farewell {
+            // Only now: no proposal of it is on its way any more.
+            self.tell_off(plan, why).await;
         }
     }
 
@@ -365,7 +385,12 @@ impl Peers {
             if clock::now() + proposal.plan.decision_time > manifest.deadline {
                 return Err(format!("{why}; and it is too late now"));
             }
-            tokio::time::sleep(pause).await;
+            let withdrawn = self.0.proposals.withdrawn.notified();
+            if !self.0.proposals.is_ours(manifest.txid()) {
+                return Err("it is withdrawn".into());
+            }
+            // Another's withdrawal only makes it ask earlier.
+            let _ = tokio::time::timeout(pause, withdrawn).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -385,34 +410,43 @@ impl Peers {
         Ok(())
     }
 
-    /// Who has agreed need not wait for the deadline to abort; who has not need not ask its owner any more.
-    async fn give_up(
-        &self,
-        txid: Txid,
-        proposal: Proposal,
-        asked: &[Peer],
-        why: String,
-    ) -> Result<(), JournalError> {
-        let (now, acts_for) = (clock::now(), proposal.plan.acts_for.clone());
-        let manifest = proposal.plan.manifest.clone();
+    /// It never begins: from here on that is durable. The caller holds the lock of the proposals.
+    async fn give_up(&self, txid: Txid, proposal: Proposal, why: String) -> Result<(), JournalError> {
+        let now = clock::now();
         let note = Note::about(txid.0, "declined", false, why.clone());
-        let given_up = Proposal { stand: Stand::GivenUp { why: why.clone() }, ..proposal };
+        let given_up = Proposal { stand: Stand::GivenUp { why }, ..proposal };
         let entries = self.0.proposals.put(txid, given_up, now).unwrap_or_default();
-        self.0.auditor.keep(entries, vec![note], now).await?;
-        // Said once: the deadline says the same.
-        for message in self.farewell(&manifest, &acts_for, &why) {
-            join_all(asked.iter().map(|peer| self.ask(peer, &message))).await;
-        }
-        Ok(())
+        self.0.auditor.keep(entries, vec![note], now).await
     }
 
-    /// What those say for whom this node acts, and who never begin: with a pivot, that they sign ABORT, since nothing else
-    /// ends it before G. Their secrets are safe: a proposal that is given up is never begun.
+    /// Who has agreed need not wait for the deadline to abort; who has not need not ask its owner any more. Said until it is
+    /// heard, or until the deadline says the same.
+    async fn tell_off(&self, plan: Plan, why: String) {
+        let asked = self.asked(&plan).unwrap_or_default();
+        let farewell = self.farewell(&plan.manifest, &plan.acts_for, &why);
+        let insist = async |peer: &Peer| {
+            for message in &farewell {
+                let mut pause = FIRST_PAUSE;
+                while let Err(error) = self.ask(peer, message).await
+                    && clock::now() < plan.manifest.deadline
+                {
+                    tracing::warn!(%error, "not heard");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        };
+        join_all(asked.iter().map(insist)).await;
+    }
+
+    /// What those say for whom this node acts, and who never begin: why, and with a pivot that they sign ABORT, since nothing
+    /// else ends it before G. Their secrets are safe: a proposal that is given up is never begun.
     fn farewell(&self, manifest: &Manifest, acts_for: &[u16], why: &str) -> Vec<Message> {
         let txid = manifest.txid();
+        let withheld = |who: &u16| Message::Withheld { txid, who: *who, reason: shortened(why) };
+        let told = acts_for.first().map(withheld);
         if manifest.pivot().is_none() {
-            let withheld = |who: &u16| Message::Withheld { txid, who: *who, reason: shortened(why) };
-            return acts_for.first().map(withheld).into_iter().collect();
+            return told.into_iter().collect();
         }
         let digest = contract::abort_digest(manifest);
         let signed = |who: &u16| {
@@ -420,17 +454,26 @@ impl Peers {
             let signature = Signature::by(self.0.parties.with_account(account)?.secp256k1(), digest);
             Some(Message::Renounced { txid, who: *who, signature })
         };
-        acts_for.iter().filter_map(signed).collect()
+        told.into_iter().chain(acts_for.iter().filter_map(signed)).collect()
     }
 }
 
-/// The owner's word on what a peer proposes.
+/// The owner's word on a proposal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
     /// It shall begin.
     Agree,
     /// It shall not, for this reason, which the peer is told; it may be empty.
     Decline(String),
+    /// What this node proposes itself shall not begin, for this reason, which the peers are told; it may be empty.
+    Withdraw(String),
+}
+
+fn with_reason(what: &str, reason: &str) -> String {
+    match shortened(reason) {
+        reason if reason.is_empty() => what.to_owned(),
+        reason => format!("{what}: {reason}"),
+    }
 }
 
 fn message_of(proposal: &Proposal) -> Message {

@@ -127,6 +127,8 @@ pub(super) struct Proposals {
     heard: Arc<Mutex<BTreeMap<Txid, BTreeMap<Name, String>>>>,
     /// Held while one is agreed to: under one nonce there is at most one.
     pub(super) agreeing: Arc<tokio::sync::Mutex<()>>,
+    /// Told when one of this node's own is withdrawn.
+    pub(super) withdrawn: Arc<tokio::sync::Notify>,
 }
 
 impl Proposals {
@@ -136,11 +138,22 @@ impl Proposals {
     /// [`JournalError`], also when an entry does not decode.
     pub(super) fn open(journal: Journal) -> Result<Self, JournalError> {
         let all = held(&journal.reader()?)?;
-        Ok(Self { journal, all: Arc::new(Mutex::new(all)), heard: Arc::default(), agreeing: Arc::default() })
+        Ok(Self {
+            journal,
+            all: Arc::new(Mutex::new(all)),
+            heard: Arc::default(),
+            agreeing: Arc::default(),
+            withdrawn: Arc::default(),
+        })
     }
 
     pub(super) fn get(&self, txid: Txid) -> Option<Proposal> {
         self.all.lock().expect("no holder of this lock panics").get(&txid).cloned()
+    }
+
+    /// Whether this node proposes it, and has neither begun it nor given it up.
+    pub(super) fn is_ours(&self, txid: Txid) -> bool {
+        self.get(txid).is_some_and(|kept| kept.stand == Stand::Ours)
     }
 
     pub(super) fn all(&self) -> Vec<(Txid, Proposal)> {

@@ -11,4 +11,5 @@ mod market;
 mod messages;
 mod pivot_crashes;
 mod pivots;
+mod waiting;
 mod world;

@@ -58,6 +58,7 @@ pub(crate) async fn run(verb: TxVerb, node: &Node) -> Result<ExitCode, Failure> 
         }
         TxVerb::Agree { id } => change(node, &id, "agree", &json!({})).await?,
         TxVerb::Decline { id, reason } => change(node, &id, "decline", &Decline { reason }).await?,
+        TxVerb::Withdraw { id, reason } => change(node, &id, "withdraw", &Decline { reason }).await?,
         TxVerb::Resume { id } => change(node, &id, "resume", &json!({})).await?,
     }
     Ok(ExitCode::SUCCESS)
