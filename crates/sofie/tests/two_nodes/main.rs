@@ -1,9 +1,14 @@
 //! Two companies' nodes share a transaction by commands, as docs/guide/two-nodes.md tells it: two `sofie up` on loopback
-//! and one anvil that both reach. Where no anvil is, the test says so and ends.
+//! and one anvil that both reach, and for a swap one bitcoind. Where these are not, the test says so and ends.
 
 #![allow(clippy::print_stderr, reason = "what was skipped must be seen")]
 
+#[allow(dead_code, clippy::unwrap_used, reason = "the ledgers' tests use more of it")]
+#[path = "../../../ledgers/tests/bitcoin/node.rs"]
+mod bitcoind;
+#[path = "../common/mod.rs"]
 mod common;
+mod swap;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -83,7 +88,8 @@ impl Drop for Anvil {
 struct Company {
     name: &'static str,
     url: String,
-    chain: String,
+    /// The ledgers in its configuration.
+    ledgers: String,
     account: String,
     /// The key of its operator, as the other pins it.
     key: String,
@@ -106,8 +112,13 @@ impl Company {
         let word = |place: &str| told.pointer(place).and_then(Value::as_str).expect("a text").to_owned();
         let (account, key) = (word("/parties/0/account"), word("/key"));
         chain.ask("anvil_setBalance", json!([account, format!("0x{ENDOWED:x}")])).await;
-        let (url, chain) = (format!("http://{free}"), chain.url.clone());
-        Self { name, url, chain, account, key, peer: String::new(), folder, process: None }
+        let ledgers = format!(
+            "[[ledger]]\nid = \"ethereum\"\nkind = \"evm-rpc\"\nurl = \"{}\"\nchain_id = 31337\nfinality = \"depth:1\"\n\
+             inclusion = \"2s\"\nfinalises = \"2s\"\npoll = \"250ms\"\n",
+            chain.url
+        );
+        let url = format!("http://{free}");
+        Self { name, url, ledgers, account, key, peer: String::new(), folder, process: None }
     }
 
     /// `other` is a peer, which may have this one pay `automatic`.
@@ -122,18 +133,19 @@ impl Company {
     fn start(&mut self, args: &[&str]) {
         self.process = None;
         let config = self.folder.path().join("sofie.toml");
-        let text = format!(
-            "[node]\nname = \"{0}-node\"\noperator = \"{0}\"\nlisten = \"{1}\"\n\n[[party]]\nname = \"{0}\"\n\n\
-             [[ledger]]\nid = \"ethereum\"\nkind = \"evm-rpc\"\nurl = \"{2}\"\nchain_id = 31337\nfinality = \"depth:1\"\n\
-             inclusion = \"2s\"\nfinalises = \"2s\"\npoll = \"250ms\"\n{3}",
-            self.name,
-            self.url.trim_start_matches("http://"),
-            self.chain,
-            self.peer
-        );
-        std::fs::write(&config, text).expect("it is written");
+        std::fs::write(&config, self.text()).expect("it is written");
         let config = config.display().to_string();
         self.process = Some(Process::start(&[&["up", "-o", "json", "-c", &config], args].concat()));
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "[node]\nname = \"{0}-node\"\noperator = \"{0}\"\nlisten = \"{1}\"\n\n[[party]]\nname = \"{0}\"\n\n{2}{3}",
+            self.name,
+            self.url.trim_start_matches("http://"),
+            self.ledgers,
+            self.peer
+        )
     }
 
     /// `kill -9`.
@@ -156,12 +168,22 @@ impl Company {
 
     /// Waits until the node tells of the transaction what is wanted.
     fn until(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until_within(PATIENCE, id, what, wanted)
+    }
+
+    fn until_within(
+        &self,
+        patience: Duration,
+        id: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let since = Instant::now();
         loop {
             let (code, told, said) = self.tx(&["show", id, "-o", "json"]);
             match serde_json::from_str(&told) {
                 Ok(shown) if code == 0 && wanted(&shown) => return shown,
-                _ => assert!(since.elapsed() < PATIENCE, "{} is not {what}: {told}{said}", self.name),
+                _ => assert!(since.elapsed() < patience, "{} is not {what}: {told}{said}", self.name),
             }
             std::thread::sleep(PAUSE);
         }
@@ -173,8 +195,14 @@ impl Company {
     }
 
     fn draft(&self, name: &str, seconds: u64) -> String {
-        let leg = |from, to, amount| json!({ "ledger": "ethereum", "kind": "transfer", "from": from, "to": to, "amount": format!("{amount}") });
-        let legs = [leg("alice", "bob", AMOUNT), leg("bob", "alice", 2 * AMOUNT)];
+        let legs = [
+            leg("ethereum", "transfer", "alice", "bob", AMOUNT),
+            leg("ethereum", "transfer", "bob", "alice", 2 * AMOUNT),
+        ];
+        self.written(name, seconds, &legs)
+    }
+
+    fn written(&self, name: &str, seconds: u64, legs: &[Value]) -> String {
         let file = self.folder.path().join(name);
         let draft = json!({ "deadline": format!("{seconds}s"), "legs": legs });
         std::fs::write(&file, draft.to_string()).expect("it is written");
@@ -183,10 +211,18 @@ impl Company {
 
     /// Submits it; gives the id.
     fn submits(&self, name: &str, seconds: u64) -> String {
-        let shown = self.one(&["submit", &self.draft(name, seconds), "--key", name]);
+        self.proposes(name, &self.draft(name, seconds))
+    }
+
+    fn proposes(&self, name: &str, draft: &str) -> String {
+        let shown = self.one(&["submit", draft, "--key", name]);
         assert_eq!(shown["phase"], "proposed", "{shown}");
         shown["id"].as_str().expect("an id").to_owned()
     }
+}
+
+fn leg(ledger: &str, kind: &str, from: &str, to: &str, amount: u128) -> Value {
+    json!({ "ledger": ledger, "kind": kind, "from": from, "to": to, "amount": format!("{amount}") })
 }
 
 /// Alice's node and Bob's, who may pay half of what the draft asks of him without being asked.
@@ -248,6 +284,14 @@ async fn what_one_company_submits_the_other_sees_and_declines_or_agrees_to() {
     assert!(code == 1 && said.contains("its owner has declined: not this week"), "{code}: {said}");
     let declined = alice.until(&id, "declined", |shown| shown["phase"] == "declined");
     assert_eq!(declined["proposal"]["why"], "peer bob-co declines: its owner has declined: not this week");
+    let id = alice.submits("back", 120);
+    bob.until(&id, "proposed", |shown| shown["phase"] == "proposed");
+    assert_eq!(alice.one(&["withdraw", &id[..8], "--reason", "sold elsewhere"])["phase"], "declined");
+    let back = bob.until(&id, "declined", |shown| shown["phase"] == "declined");
+    let why = "peer alice-co has withdrawn it: its owner has withdrawn it: sold elsewhere";
+    assert_eq!(back["proposal"]["why"], why);
+    let (code, _, said) = bob.tx(&["agree", &id]);
+    assert!(code == 1 && said.contains("sold elsewhere"), "{code}: {said}");
     assert_eq!(held(&chain, [&alice, &bob]).await, before, "nothing was paid, not even a fee");
 
     let id = alice.submits("yes", 120);
