@@ -25,7 +25,7 @@ pub mod peers;
 pub mod platforms;
 pub mod readings;
 mod receipts;
-mod restored;
+pub mod restored;
 pub mod runtime;
 mod slack;
 pub mod telemetry;

@@ -28,7 +28,7 @@ pub(crate) const WHY: &str = "this node was put back from a backup and does not 
 
 /// What the journal says of a restore.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Restored {
+pub struct Restored {
     epoch: Option<Digest>,
     ids: BTreeSet<Digest>,
 }
@@ -38,7 +38,7 @@ impl Restored {
     ///
     /// # Errors
     /// [`JournalError`].
-    pub(crate) fn read(journal: &Reader) -> Result<Self, JournalError> {
+    pub fn read(journal: &Reader) -> Result<Self, JournalError> {
         let mut read = Self::default();
         let corrupt = |what: String| JournalError::Corrupt {
             path: journal.path().to_owned(),
@@ -80,7 +80,7 @@ pub(crate) fn unfinished(journal: &Reader) -> Result<BTreeSet<Digest>, JournalEr
 ///
 /// # Errors
 /// [`JournalError`].
-pub(crate) fn mark(path: &Path) -> Result<(), JournalError> {
+pub fn mark(path: &Path) -> Result<(), JournalError> {
     let ids = unfinished(&Reader::open(path)?)?;
     let unwritten = |reason: String| JournalError::Write { path: path.to_owned(), reason };
     let mut epoch = [0; 32];

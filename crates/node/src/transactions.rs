@@ -69,8 +69,9 @@ impl Transactions {
         }
     }
 
-    /// Those of a node that was put back from a backup.
-    pub(crate) fn after(self, restored: Restored) -> Self {
+    /// Those of a node that was put back from a backup: what `restored` holds is only followed and closed.
+    #[must_use]
+    pub fn after(self, restored: Restored) -> Self {
         Self { restored: Arc::new(restored), ..self }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sofie_ledgers::fake::Fault;
 use sofie_node::journal::{Pause, PauseAt};
-use sofie_transaction::{Phase, State};
+use sofie_transaction::{Phase, Plan, State};
 
 use super::world::*;
 
@@ -18,15 +18,20 @@ pub(crate) fn life<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// The journal's thread dies at this step, after the write and before anybody is told of it.
-fn death(at: PauseAt) -> Pause {
+pub(crate) fn death(at: PauseAt) -> Pause {
     Pause { at, reached: Box::new(|| std::panic::resume_unwind(Box::new("the end of this life"))) }
 }
 
 /// A life that dies at `at`. `Some` when it outlived the transaction.
 fn first_life(world: &World, folder: &Path, at: PauseAt) -> Option<Arc<State>> {
+    life_of(plan(60), world, folder, at)
+}
+
+/// The same of this plan.
+pub(crate) fn life_of(plan: Plan, world: &World, folder: &Path, at: PauseAt) -> Option<Arc<State>> {
     life(async {
         let mut node = world.node(folder, Some(death(at))).await;
-        let mut handle = node.begin(plan(60)).await.ok()?;
+        let mut handle = node.begin(plan).await.ok()?;
         let done = handle.until(|state| matches!(state.phase(), Phase::Done(_))).await;
         if done.is_none() {
             let error = node.failed.recv().await.expect("the drive tells why it stops").to_string();

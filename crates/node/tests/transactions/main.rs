@@ -5,5 +5,6 @@ mod crashes;
 mod faults;
 mod nonsense;
 mod others;
+mod restored;
 mod waiting;
 mod world;

@@ -17,6 +17,7 @@ use sofie_node::clock;
 use sofie_node::drive::{Handle, Keeper};
 use sofie_node::executor::{Executor, Ledgers};
 use sofie_node::journal::{Journal, JournalError, Pause};
+use sofie_node::restored::Restored;
 use sofie_node::transactions::{Secrets, Transactions};
 use sofie_transaction::{Phase, Plan, State};
 use tokio::sync::mpsc;
@@ -178,7 +179,8 @@ async fn node_on(
     let ledgers: Ledgers = ledgers.iter().map(named).collect();
     let executor = Executor::new(Arc::new(ledgers), journal.clone()).adopt().await.unwrap();
     let secrets = Arc::new(Held { asked: AtomicU32::new(0), first });
-    let transactions = Transactions::new(executor, keeper, secrets.clone());
+    let restored = Restored::read(&journal.reader().unwrap()).unwrap();
+    let transactions = Transactions::new(executor, keeper, secrets.clone()).after(restored);
     Node { transactions, journal, failed, secrets }
 }
 
