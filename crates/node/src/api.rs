@@ -7,6 +7,7 @@
 mod contract;
 mod draft;
 mod error;
+mod event;
 mod ledger;
 mod peer;
 mod platform;
@@ -27,7 +28,8 @@ pub use draft::{
     Draft, DraftEvidence, DraftLeg, DraftRule, For, LegKind, MAX_KEY, MAX_PAYLOAD, NotATime, When,
 };
 pub use error::{ApiError, ErrorKind, Problem, Violation};
-pub use ledger::{Balances, Fees, LedgerStatus, Status};
+pub use event::{CloudEvent, EventData};
+pub use ledger::{Balances, Fees, LedgerStatus, Status, WebhookStatus};
 pub use peer::{Decline, Neighbour, Neighbours, Own};
 pub use platform::{JoinPlatform, Party, Platform, PlatformKind};
 pub use scalar::{Amount, At};
@@ -40,6 +42,9 @@ pub type Steps = BoxStream<'static, Step>;
 
 /// Changes of the directory, in the order of their numbers. It ends only with the node.
 pub type ThingEvents = BoxStream<'static, ThingEvent>;
+
+/// Records of the audit log, in the order of their numbers. It ends only with the node.
+pub type Events = BoxStream<'static, CloudEvent>;
 
 /// Everything that can be asked of a node. The runtime implements it; the HTTP door and the command line call it.
 ///
@@ -245,6 +250,13 @@ pub trait Federation: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Unavailable`].
     async fn thing_events(&self, after: Option<u64>) -> Result<ThingEvents, ApiError>;
+
+    /// The audit log's records with a number greater than `after`, those that are there first, then as they come; for `None`,
+    /// only those from now on. It never skips one: a slow reader is served from the journal, not from a growing queue.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] when the log has no number `after` yet; [`ErrorKind::Unavailable`].
+    async fn events(&self, after: Option<u64>) -> Result<Events, ApiError>;
 
     /// Adds the runtime's own measures to `/metrics`, in the Prometheus text format.
     fn write_metrics(&self, out: &mut dyn Write) -> std::fmt::Result;

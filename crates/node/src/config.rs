@@ -9,6 +9,7 @@ mod peer;
 mod scalar;
 mod section;
 mod tables;
+mod webhook;
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +28,7 @@ pub use peer::Peer;
 pub(crate) use peer::authority;
 pub use scalar::{Name, RpcUrl};
 pub(crate) use scalar::{finality_of, nearest, span_of as span};
+pub use webhook::Webhook;
 
 /// The largest configuration that is read, in bytes.
 pub const MAX_CONFIG: usize = 256 * 1024;
@@ -46,6 +48,8 @@ pub struct Config {
     pub platforms: Vec<Platform>,
     /// `[[peer]]`, in the order of the file.
     pub peers: Vec<Peer>,
+    /// `[[webhook]]`, in the order of the file.
+    pub webhooks: Vec<Webhook>,
     /// `[limits]`
     pub limits: Limits,
 }

@@ -16,9 +16,9 @@ use sofie_ledgers::{Ledger, LedgerError};
 use sofie_model::{Account, LedgerId, ThingId, Txid};
 
 use crate::api::{
-    Amount, ApiError, At, Balances, BringEvidence, Contract, Description, Draft, ErrorKind, Federation, Fees,
-    JoinPlatform, LedgerStatus, Neighbours, OpenContract, Page, PageRequest, Party, Platform, Put, Status,
-    Steps, ThingEvents, Transaction,
+    Amount, ApiError, At, Balances, BringEvidence, Contract, Description, Draft, ErrorKind, Events,
+    Federation, Fees, JoinPlatform, LedgerStatus, Neighbours, OpenContract, Page, PageRequest, Party,
+    Platform, Put, Status, Steps, ThingEvents, Transaction,
 };
 use crate::clock;
 use crate::contracts::Refused;
@@ -47,6 +47,7 @@ impl Federation for Runtime {
             started_at: At(self.started_at()),
             console: self.console(),
             ledgers: self.ledgers_shown().await,
+            webhooks: self.webhooks().shown(),
         })
     }
 
@@ -240,6 +241,10 @@ impl Federation for Runtime {
 
     async fn thing_events(&self, after: Option<u64>) -> Result<ThingEvents, ApiError> {
         Ok(things::follow(self.clone(), after).boxed())
+    }
+
+    async fn events(&self, after: Option<u64>) -> Result<Events, ApiError> {
+        Ok(crate::events::follow(self, after)?.boxed())
     }
 
     fn write_metrics(&self, out: &mut dyn Write) -> std::fmt::Result {

@@ -33,6 +33,7 @@ use crate::drafts::Desk;
 use crate::executor::Executor;
 use crate::journal::JournalError;
 use crate::keys::PartyKeys;
+use crate::outgoing;
 use crate::parties::{Parties, enquired};
 use crate::transactions::{Transactions, presigned};
 
@@ -174,7 +175,7 @@ impl Peers {
             key,
             seen: Seen::open(journal.clone())?,
             proposals: Proposals::open(journal)?,
-            client: send::client(),
+            client: outgoing::client(),
             configured: config.node.url.as_ref().map(authority),
             own: OnceLock::new(),
             desk: OnceLock::new(),

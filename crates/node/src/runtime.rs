@@ -26,6 +26,7 @@ use crate::peers::{Peers, Rooms};
 use crate::platforms::{Configured, PlatformError, Platforms};
 use crate::restored::Restored;
 use crate::transactions::Transactions;
+use crate::webhooks::Webhooks;
 
 /// Why a node does not start. Nothing is half-started.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +74,7 @@ struct Inner {
     desk: Desk,
     once: Once,
     peers: Peers,
+    webhooks: Webhooks,
     started_at: Timestamp,
     base_url: OnceLock<String>,
 }
@@ -132,6 +134,8 @@ impl Runtime {
         continuity::check(continuity::seen(&journal.reader()?)?, &ledgers).await?;
         let (fatal, failed) = mpsc::channel(1);
         let auditor = Auditor::open(journal.clone())?;
+        // Before anything goes on: a new webhook is told all that does.
+        let webhooks = Webhooks::open(&config, &parties, &journal, &auditor).await?;
         let keeper = Keeper { auditor: auditor.clone(), fatal };
         let executor = Executor::new(Arc::new(ledgers), journal).adopt().await?;
         let transactions = Transactions::new(executor.clone(), keeper.clone(), Arc::new(parties.clone()));
@@ -181,11 +185,13 @@ impl Runtime {
             desk,
             once: Once::default(),
             peers,
+            webhooks,
             started_at,
             base_url: OnceLock::new(),
         };
         let runtime = Self(Arc::new(inner));
         tokio::spawn(runtime.clone().watch_slack());
+        runtime.webhooks().start();
         Ok((runtime, failed))
     }
 
@@ -273,6 +279,10 @@ impl Runtime {
     #[must_use]
     pub fn peers(&self) -> &Peers {
         &self.0.peers
+    }
+
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.0.webhooks
     }
 
     /// When it was opened.

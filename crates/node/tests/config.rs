@@ -251,7 +251,7 @@ sofie.toml:8:1: [[ledger]] lacks "id"; write for example id = "evm"
 sofie.toml:8:1: [[ledger]] lacks "url"; write for example url = "http://127.0.0.1:8545"
 sofie.toml:10:1: [[ledger]] has no key "chainid"; did you mean "chain_id"?
 sofie.toml:16:1: a second ledger "calendar"; each must be there once
-sofie.toml:20:2: no section or key "extra"; known are ledger, limits, node, party, peer, platform"#
+sofie.toml:20:2: no section or key "extra"; known are ledger, limits, node, party, peer, platform, webhook"#
     );
 }
 
@@ -353,6 +353,7 @@ fn the_guide_is_complete_and_its_example_is_good() {
         ledger("calendar"),
         "[[platform]]\nzzzzzz = 1".to_owned(),
         "[[peer]]\nzzzzzz = 1".to_owned(),
+        "[[webhook]]\nzzzzzz = 1".to_owned(),
         "[limits]\nzzzzzz = 1".to_owned(),
     ] {
         let told = faults(&section);
@@ -404,4 +405,44 @@ fn a_peer_is_read_and_its_key_and_parties_are_its_own() {
     assert!(unknown.contains("[[peer]] publish: no [[party]] is named \"rentr\"; did you mean"), "{unknown}");
     let twice = faults(&format!("{text}{PEER}"));
     assert!(twice.contains("a second peer \"mill\"") && twice.contains("a second peer key"), "{twice}");
+}
+
+#[test]
+fn a_webhook_is_read_and_says_what_it_is_told() {
+    let webhook = r#"
+[[webhook]]
+name = "erp"
+url = "http://Erp.Example:9000/hooks/secret"
+key = "renter"
+kinds = ["decided", "settled"]
+"#;
+    let text = format!("{GOOD}{webhook}");
+    let config = Config::parse(&text, Path::new("sofie.toml")).expect("good");
+    let [read] = &config.webhooks[..] else { panic!("{:?}", config.webhooks) };
+    assert_eq!(
+        (read.authority().as_str(), read.url.to_string().as_str()),
+        ("erp.example:9000", "http://erp.example:9000")
+    );
+    assert!(!format!("{read:?}").contains("secret"), "{read:?}");
+    assert!(read.wants("decided") && !read.wants("observed"));
+    let all = Config::parse(&text.replace("kinds =", "# "), Path::new("sofie.toml")).expect("good");
+    assert!(all.webhooks[0].wants("observed"));
+    for (from, to, why) in [
+        ("http://Erp", "https://Erp", "[[webhook]] url: the scheme is \"https\"; expected \"http\""),
+        ("/secret", "/secret?token=1", "[[webhook]] url: names more than scheme, host, port and path"),
+        ("http://Erp", "http://me:word@Erp", "[[webhook]] url: names more than scheme, host, port and path"),
+        ("\"decided\"", "\"decidet\"", "[[webhook]] kinds: item 1: \"decidet\" is not one of accepted, "),
+        ("[\"decided\", \"settled\"]", "[]", "[[webhook]] kinds: names nothing that could be told"),
+        (
+            "key = \"renter\"",
+            "key = \"rentr\"",
+            "[[webhook]] key: no [[party]] is named \"rentr\"; did you mean",
+        ),
+        ("name = \"erp\"", "", "[[webhook]] lacks \"name\""),
+    ] {
+        let told = faults(&text.replace(from, to));
+        assert!(told.contains(why) && !told.contains("word") && !told.contains("secret"), "{told}");
+    }
+    let twice = faults(&format!("{text}{webhook}"));
+    assert!(twice.contains("a second webhook \"erp\""), "{twice}");
 }

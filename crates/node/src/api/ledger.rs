@@ -21,6 +21,25 @@ pub struct Status {
     pub console: Option<String>,
     /// Its ledgers, in the order of the configuration.
     pub ledgers: Vec<LedgerStatus>,
+    /// Its webhooks, in the order of the configuration.
+    pub webhooks: Vec<WebhookStatus>,
+}
+
+/// One receiver of events, as the node knows it now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WebhookStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Scheme, host and port: the path may hold a secret.
+    pub to: String,
+    /// How many events it has taken since the node started.
+    pub delivered: u64,
+    /// How many records of the audit log it has not been told of yet, or need not be.
+    pub behind: u64,
+    /// Whether it took the last event that it was sent, or was sent none yet.
+    pub ok: bool,
+    /// Why it did not.
+    pub error: Option<String>,
 }
 
 /// One ledger, as the node sees it now.

@@ -17,6 +17,7 @@ use super::{
     peer,
     scalar::{self, nearest},
     section::{Faults, Placed, Section},
+    webhook,
 };
 use crate::api::PlatformKind;
 
@@ -47,6 +48,7 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
     let ledgers = each(ledger_tables, |section| ledger(section, folder));
     let platforms = each(root.tables("platform"), |section| platform(section, folder));
     let peers = each(root.tables("peer"), peer::read);
+    let webhooks = each(root.tables("webhook"), webhook::read);
     let limits = limits(root.table("limits", "[limits]"));
     let names: BTreeSet<&str> = parties.iter().map(|party| party.value.name.as_str()).collect();
 
@@ -62,6 +64,7 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
     unique(&root, &platforms, "platform", |(platform, _)| platform.url.to_string());
     unique(&root, &peers, "peer", |peer| peer.name.to_string());
     unique(&root, &peers, "peer key", |peer| hex::encode(peer.key.as_bytes()));
+    unique(&root, &webhooks, "webhook", |(webhook, _)| webhook.name.to_string());
     foreign_parties(&root, &peers, &names);
     // Under a party whose name was not read, "no such party" would be a second fault for the same mistake.
     if told_parties > 0 && told_parties == parties.len() {
@@ -71,6 +74,9 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
         }
         for named in ledgers.iter().flat_map(|ledger| &ledger.value.1) {
             known_party(&root, named, "[[ledger]] genesis", &names);
+        }
+        for key in webhooks.iter().filter_map(|webhook| webhook.value.1.as_ref()) {
+            known_party(&root, key, "[[webhook]] key", &names);
         }
         for peer in &peers {
             for name in peer.value.publish.iter().flatten() {
@@ -86,6 +92,7 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
         ledgers: ledgers.into_iter().map(|ledger| ledger.value.0).collect(),
         platforms: platforms.into_iter().map(|platform| platform.value.0).collect(),
         peers: peers.into_iter().map(|peer| peer.value).collect(),
+        webhooks: webhooks.into_iter().map(|webhook| webhook.value.0).collect(),
         limits,
     }
 }

@@ -7,6 +7,7 @@ use sofie_directory::store::Directory;
 
 use crate::http::metrics::{Kind, family, sample};
 use crate::runtime::Runtime;
+use crate::webhooks::Measured;
 
 /// A counter of an adapter: its name, and where it is found.
 type Counted = (&'static str, fn(&Counters) -> u64);
@@ -54,11 +55,41 @@ pub(super) fn write(runtime: &Runtime, out: &mut dyn Write) -> Result {
     }
     family(out, "sofie_audit_records_total", Kind::Counter, "Records in the audit log.")?;
     sample(out, "sofie_audit_records_total", &[], runtime.auditor().len())?;
+    webhooks(runtime, out)?;
     let name = "sofie_adapter_messages_total";
     family(out, name, Kind::Counter, "What each platform's adapter has counted since it was opened.")?;
     for (platform, counters) in runtime.platforms().counters() {
         for (what, value) in COUNTED {
             sample(out, name, &[("platform", &platform), ("what", what)], value(&counters))?;
+        }
+    }
+    Ok(())
+}
+
+fn webhooks(runtime: &Runtime, out: &mut dyn Write) -> Result {
+    type Measure = (&'static str, Kind, &'static str, fn(&Measured) -> u64);
+    const MEASURES: [Measure; 4] = [
+        ("sofie_webhook_up", Kind::Gauge, "1 unless the receiver did not take its last event.", |w| {
+            w.ok.into()
+        }),
+        (
+            "sofie_webhook_behind",
+            Kind::Gauge,
+            "Records of the audit log that the receiver has not come to.",
+            |w| w.behind,
+        ),
+        ("sofie_webhook_delivered_total", Kind::Counter, "Events that the receiver has taken.", |w| {
+            w.delivered
+        }),
+        ("sofie_webhook_failures_total", Kind::Counter, "Tries that the receiver has not taken.", |w| {
+            w.failed
+        }),
+    ];
+    let measured = runtime.webhooks().measured();
+    for (name, kind, help, value) in MEASURES {
+        family(out, name, kind, help)?;
+        for webhook in &measured {
+            sample(out, name, &[("webhook", &webhook.name)], value(webhook))?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
+    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue},
     response::{
         IntoResponse, Response, Sse,
@@ -15,10 +16,11 @@ use sofie_model::Txid;
 use utoipa::IntoParams;
 
 use super::{
+    body::Queried,
     problem::unreadable,
     state::{Door, Shared},
 };
-use crate::api::{ApiError, Step, ThingChange, ThingEvent};
+use crate::api::{ApiError, CloudEvent, Step, ThingChange, ThingEvent};
 
 /// A comment is sent after so much silence, so that both ends notice when the other is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -82,6 +84,30 @@ pub(super) async fn things(
         event(change.change.as_str(), Some(change.seq), &serde_json::json!({ "id": change.id }))
     });
     Ok(answer(door, slot, changes))
+}
+
+/// `GET /api/v1/events`
+#[utoipa::path(
+    get, path = "/api/v1/events", tag = "node", operation_id = "events",
+    summary = "Every record of the audit log as a CloudEvent, by server-sent events",
+    params(Resume),
+    responses((
+        status = 200, content_type = "text/event-stream", body = String,
+        description = "Events named `event`: the id is the record's number, the data a CloudEvent. Without a cursor, \
+                       those from now on. A stream that ends was cut: resume it."
+    ))
+)]
+pub(super) async fn all(
+    State(door): State<Shared>,
+    Queried(resume): Queried<Resume>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let after = resume.after(&headers)?;
+    let slot = door.stream_slot()?;
+    let events = door.federation.events(after).await?;
+    // Its own number is the sequence without the leading zeroes.
+    let number = |told: &CloudEvent| told.sequence.parse().ok();
+    Ok(answer(&door, slot, events.map(move |told| event("event", number(&told), &told))))
 }
 
 fn event(name: &str, seq: Option<u64>, data: &impl Serialize) -> Event {

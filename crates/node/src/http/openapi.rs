@@ -11,8 +11,10 @@ use utoipa::{
     },
 };
 
-use super::{console, contracts, directory, ledgers, metrics, node, peers, platforms, problem, transactions};
-use crate::api::{Problem, Step, ThingEvent};
+use super::{
+    console, contracts, directory, events, ledgers, metrics, node, peers, platforms, problem, transactions,
+};
+use crate::api::{CloudEvent, Problem, Step, ThingEvent};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -40,6 +42,7 @@ use crate::api::{Problem, Step, ThingEvent};
         directory::events,
         directory::events_of_type,
         node::status,
+        events::all,
         platforms::parties,
         platforms::platforms,
         platforms::join,
@@ -64,7 +67,7 @@ use crate::api::{Problem, Step, ThingEvent};
         ledgers::balances,
         ledgers::fees,
     ),
-    components(schemas(Problem, Step, ThingEvent)),
+    components(schemas(CloudEvent, Problem, Step, ThingEvent)),
     tags(
         (name = "node", description = "The node itself"),
         (name = "directory", description = "Things, by W3C WoT Discovery"),

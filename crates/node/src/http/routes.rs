@@ -10,8 +10,8 @@ use axum::{
 };
 
 use super::{
-    console, contracts, directory, guard, ledgers, metrics, node, peers, platforms, problem::no_such_path,
-    state::Shared, transactions,
+    console, contracts, directory, events, guard, ledgers, metrics, node, peers, platforms,
+    problem::no_such_path, state::Shared, transactions,
 };
 use crate::api::{ApiError, ErrorKind};
 
@@ -62,6 +62,7 @@ pub(super) fn table() -> Vec<Route> {
         read("/events", directory::events),
         read("/events/{type}", directory::events_of_type),
         read("/api/v1/status", node::status),
+        read("/api/v1/events", events::all),
         read("/api/v1/parties", platforms::parties),
         read("/api/v1/platforms", platforms::platforms),
         change(MethodFilter::POST, "/api/v1/platforms", platforms::join),

@@ -128,6 +128,15 @@ impl Reader {
         self.records("SELECT seq, subject, record FROM audit ORDER BY seq", [])
     }
 
+    /// The audit records from place `first` on, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// [`JournalError::Read`], [`JournalError::Corrupt`].
+    pub fn audit_from(&self, first: u64, limit: u32) -> Result<Vec<Vec<u8>>, JournalError> {
+        let sql = "SELECT seq, subject, record FROM audit WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
+        self.records(sql, params![i64::try_from(first).unwrap_or(i64::MAX), limit])
+    }
+
     /// The audit records about one subject, in order.
     ///
     /// # Errors

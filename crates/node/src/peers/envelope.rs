@@ -126,7 +126,7 @@ pub fn seal_request(
     let digest = digest::of(body);
     let fields = [("content-digest", digest.as_str())];
     let message = Message::Request(head(authority, &fields));
-    let params = Params { nonce: Some(hex::encode(nonce)), ..params(now, key) };
+    let params = Params { nonce: Some(hex::encode(nonce)), ..params(TAG, now, key) };
     let (input, signature) = sign(&message, LABEL, &REQUEST, &params, key)?;
     Ok(Fields { digest, input, signature })
 }
@@ -179,7 +179,7 @@ pub fn seal_response(
     let digest = digest::of(body);
     let fields = [("content-digest", digest.as_str())];
     let message = Message::Response { status, fields: &fields, to: *request };
-    let (input, signature) = sign(&message, LABEL, &RESPONSE, &params(now, key), key)?;
+    let (input, signature) = sign(&message, LABEL, &RESPONSE, &params(TAG, now, key), key)?;
     Ok(Fields { digest, input, signature })
 }
 
@@ -212,14 +212,15 @@ fn head<'a>(authority: &'a str, fields: super::signature::Fields<'a>) -> Head<'a
     Head { method: METHOD, authority, path: PATH, fields }
 }
 
-fn params(now: Timestamp, key: &SigningKey) -> Params {
+/// The parameters of a signature for the purpose `tag`, but for a nonce.
+pub(crate) fn params(tag: &str, now: Timestamp, key: &SigningKey) -> Params {
     let seconds = |at: Timestamp| i64::try_from(at.as_seconds()).ok();
     Params {
         created: seconds(now),
         expires: seconds(now + LIFETIME),
         alg: Some(ALGORITHM.into()),
         keyid: Some(keyid(&key.verifying_key())),
-        tag: Some(TAG.into()),
+        tag: Some(tag.into()),
         nonce: None,
     }
 }
@@ -307,7 +308,7 @@ mod tests {
     #[test]
     fn a_signature_of_another_form_is_refused() {
         let digest = digest::of(BODY);
-        let own = Params { nonce: Some("07".repeat(16)), ..params(at(0), &key(1)) };
+        let own = Params { nonce: Some("07".repeat(16)), ..params(TAG, at(0), &key(1)) };
         let signed = |covered: &[&str], params: &Params| {
             let fields = [("content-digest", digest.as_str())];
             let (input, signature) =

@@ -1,9 +1,6 @@
 //! Says a message to a peer and hears its answer: one try. Whether and when to try again is the caller's to decide.
 
-use std::time::Duration;
-
 use futures::StreamExt;
-use reqwest::redirect::Policy;
 use sofie_model::Account;
 
 use super::envelope::{self, MEDIA_TYPE, PATH, Refused};
@@ -12,11 +9,7 @@ use super::proposals::MAX_WAITING;
 use super::{Peers, message::shortened};
 use crate::clock;
 use crate::config::{Name, Peer};
-
-/// How long one exchange may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(3);
+use crate::outgoing::chain;
 
 /// Why a peer's part is not had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,17 +65,6 @@ pub enum PeerError {
     },
 }
 
-/// The client for all peers.
-pub(super) fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(Policy::none())
-        .connect_timeout(CONNECT)
-        .timeout(TIMEOUT)
-        .build()
-        .expect("without TLS and proxies nothing of the system is needed")
-}
-
 impl Peers {
     /// Says `message` to `peer` once.
     ///
@@ -136,10 +118,4 @@ async fn read(response: reqwest::Response) -> Result<Vec<u8>, String> {
         content.extend_from_slice(&chunk);
     }
     Ok(content)
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

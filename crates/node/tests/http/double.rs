@@ -125,6 +125,7 @@ impl Federation for Double {
             started_at: At(Timestamp::from_millis(1_764_022_698_007)),
             console: None,
             ledgers: self.ledgers().await?,
+            webhooks: Vec::new(),
         })
     }
 
@@ -330,8 +331,34 @@ impl Federation for Double {
         Ok(events.boxed())
     }
 
+    async fn events(&self, after: Option<u64>) -> Result<Events, ApiError> {
+        let steps = self.contract_events(CONTRACT, after).await?;
+        Ok(steps.map(told).boxed())
+    }
+
     fn write_metrics(&self, out: &mut dyn Write) -> std::fmt::Result {
         family(out, "double_steps", Kind::Gauge, "Steps that the double has played.")?;
         sample(out, "double_steps", &[], self.world.borrow().steps.len())
+    }
+}
+
+/// A step as an event.
+fn told(step: Step) -> CloudEvent {
+    CloudEvent {
+        specversion: "1.0".to_owned(),
+        id: format!("{:064x}", step.seq),
+        source: "urn:sofie:node:double".to_owned(),
+        kind: format!("sofie.audit.{}", step.name),
+        subject: CONTRACT.to_string(),
+        time: step.at,
+        sequence: format!("{:020}", step.seq),
+        datacontenttype: "application/json".to_owned(),
+        data: EventData {
+            name: step.name,
+            actor: "node".to_owned(),
+            ledger: None,
+            ok: step.ok,
+            detail: step.detail,
+        },
     }
 }

@@ -138,6 +138,29 @@ async fn a_reader_that_comes_back_misses_nothing_and_sees_nothing_twice() {
 }
 
 #[tokio::test]
+async fn the_whole_log_is_told_as_cloud_events_from_a_cursor() {
+    let server = Server::start().await;
+    for name in ["offered", "accepted", "prepared"] {
+        server.double.step(name);
+    }
+    let mut reader = Reader::open(&server, "/api/v1/events?after=1", None).await;
+    let event = reader.next().await.unwrap();
+    assert_eq!((event.name.as_str(), event.id.as_deref()), ("event", Some("2")));
+    let data: Value = serde_json::from_str(&event.data).unwrap();
+    assert_eq!(
+        data,
+        serde_json::json!({
+            "specversion": "1.0", "id": format!("{:064x}", 2), "source": "urn:sofie:node:double",
+            "type": "sofie.audit.accepted", "subject": "07".repeat(32), "time": "2025-11-24T22:18:18.002Z",
+            "sequence": "00000000000000000002", "datacontenttype": "application/json",
+            "data": { "name": "accepted", "actor": "node", "ledger": null, "ok": true, "detail": "step 2" }
+        })
+    );
+    let mut resumed = Reader::open(&server, "/api/v1/events", Some("2")).await;
+    assert_eq!(resumed.next().await.unwrap().id.as_deref(), Some("3"));
+}
+
+#[tokio::test]
 async fn streams_are_bounded_and_give_their_place_back() {
     let server = Server::limited(|limits| limits.streams = 1).await;
     server.double.step("offered");

@@ -7,6 +7,7 @@
 )]
 
 pub(crate) mod processes;
+pub(crate) mod receiver;
 pub(crate) mod tamper;
 
 use std::collections::BTreeMap;

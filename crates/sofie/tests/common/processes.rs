@@ -95,10 +95,15 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start() -> Self {
+        Self::with("")
+    }
+
+    /// The same with `more` in its configuration.
+    pub(crate) fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = include_str!("../../../../examples/locker/embedded.toml");
         let config = config.replace("[node]\n", "[node]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"data\"\n");
-        std::fs::write(folder.path().join("sofie.toml"), config).expect("it is written");
+        std::fs::write(folder.path().join("sofie.toml"), config + more).expect("it is written");
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         let mut node = Self { process: None, base: String::new(), http, folder };
         node.restart();
@@ -120,9 +125,17 @@ impl Node {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
-        let answer = self.http.get(format!("{}{path}", self.base)).send().await.expect("it answers");
+        serde_json::from_str(&self.text(path).await).expect("JSON")
+    }
+
+    pub(crate) async fn text(&self, path: &str) -> String {
+        let answer = self.answer(path).await;
         assert!(answer.status().is_success(), "{path}: {answer:?}");
-        answer.json().await.expect("JSON")
+        answer.text().await.expect("a text")
+    }
+
+    pub(crate) async fn answer(&self, path: &str) -> reqwest::Response {
+        self.http.get(format!("{}{path}", self.base)).send().await.expect("it answers")
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
