@@ -5,6 +5,7 @@ mod crashes;
 mod faults;
 mod nonsense;
 mod others;
+mod pivot;
 mod restored;
 mod waiting;
 mod world;

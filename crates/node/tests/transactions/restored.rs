@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use sofie_ledgers::fake::Fault;
-use sofie_model::Decision;
-use sofie_node::journal::PauseAt;
+use sofie_model::{Decision, Txid};
+use sofie_node::journal::{Machine, PauseAt};
 use sofie_node::restored;
-use sofie_transaction::Phase;
+use sofie_transaction::{Phase, State};
 use tempfile::TempDir;
 
 use super::crashes::{death, life, life_of};
@@ -55,13 +55,18 @@ fn original(world: &World, folder: &Path, since: Since) {
     life(async {
         let mut node = world.node(folder, pause).await;
         node.transactions.recover().unwrap();
-        let over = async {
-            for state in node.transactions.states() {
-                ended(node.transactions.live(state.txid()).unwrap()).await;
-            }
-        };
-        tokio::select! { () = over => {}, _ = node.failed.recv() => {} }
+        // Its node may be lost before.
+        if let Some(mut handle) = node.transactions.live(begun(&node)) {
+            let over = |state: &State| matches!(state.phase(), Phase::Done(_));
+            tokio::select! { _ = handle.until(over) => {}, _ = node.failed.recv() => {} }
+        }
     });
+}
+
+/// The one transaction that the journal holds.
+fn begun(node: &Node) -> Txid {
+    let records = node.journal.reader().unwrap().machines(Machine::Transaction, true).unwrap();
+    sofie_node::transactions::replay(records.last().unwrap()).unwrap().txid()
 }
 
 /// How many prepares both ledgers hold.
@@ -74,10 +79,7 @@ fn restored_life(world: &World, folder: &Path, what: &str) {
     life(async {
         let prepared = prepares(world);
         let node = world.node(folder, None).await;
-        let records =
-            node.journal.reader().unwrap().machines(sofie_node::journal::Machine::Transaction, true);
-        let record = records.unwrap().pop().unwrap();
-        let txid = sofie_node::transactions::replay(&record).unwrap().txid();
+        let txid = begun(&node);
         node.transactions.recover().unwrap();
         let state = match node.transactions.live(txid) {
             Some(handle) => ended(handle).await,

@@ -9,8 +9,8 @@ use sofie_ledgers::fake::Fake;
 use sofie_ledgers::{Ledger, Profile, Treasury};
 use sofie_model::manifest::{DecisionSite, EscrowTerms, Participant};
 use sofie_model::{
-    Account, Class, Decide, Decision, Digest, Fact, Finality, Leg, Manifest, Operation, Rule, Span, Terms,
-    Timestamp,
+    Account, Class, Decide, Decision, Digest, Fact, Finality, Leg, Manifest, Operation, Rule, Signature,
+    Span, Terms, Timestamp,
 };
 use sofie_node::auditor::Auditor;
 use sofie_node::clock;
@@ -34,7 +34,15 @@ const CHAIN: u64 = 7;
 /// The secrets of both participants; `first` is done when one is asked for: after the last look, before COMMIT.
 pub(crate) struct Held {
     pub(crate) asked: AtomicU32,
-    first: Box<dyn Fn(&State) + Send + Sync>,
+    pub(crate) first: Box<dyn Fn(&State) + Send + Sync>,
+    /// What it signs.
+    pub(crate) sign: Box<dyn Fn(Account, Digest) -> Option<Signature> + Send + Sync>,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { asked: AtomicU32::new(0), first: Box::new(|_| {}), sign: Box::new(|_, _| None) }
+    }
 }
 
 impl Secrets for Held {
@@ -43,6 +51,10 @@ impl Secrets for Held {
             (self.first)(state);
         }
         Some(secret(who))
+    }
+
+    fn sign(&self, account: Account, digest: Digest) -> Option<Signature> {
+        (self.sign)(account, digest)
     }
 }
 
@@ -84,12 +96,12 @@ impl World {
         pause: Option<Pause>,
         first: Box<dyn Fn(&State) + Send + Sync>,
     ) -> Node {
-        node_on(&[&self.evm, &self.log], folder, pause, first).await
+        node_on(&[&self.evm, &self.log], folder, pause, Held { first, ..Held::default() }).await
     }
 
     /// A node whose configuration has lost the ledger that records.
     pub(crate) async fn node_without_log(&self, folder: &Path) -> Node {
-        node_on(&[&self.evm], folder, None, Box::new(|_| {})).await
+        node_on(&[&self.evm], folder, None, Held::default()).await
     }
 
     /// What both ledgers hold of the transaction, each fact once (P4).
@@ -152,7 +164,7 @@ fn told(fact: &Fact) -> String {
     }
 }
 
-fn profile(id: &str, class: Class, decides: bool) -> Profile {
+pub(crate) fn profile(id: &str, class: Class, decides: bool) -> Profile {
     Profile {
         id: id.parse().unwrap(),
         classes: vec![class],
@@ -165,12 +177,7 @@ fn profile(id: &str, class: Class, decides: bool) -> Profile {
     }
 }
 
-async fn node_on(
-    ledgers: &[&Fake],
-    folder: &Path,
-    pause: Option<Pause>,
-    first: Box<dyn Fn(&State) + Send + Sync>,
-) -> Node {
+pub(crate) async fn node_on(ledgers: &[&Fake], folder: &Path, pause: Option<Pause>, held: Held) -> Node {
     let journal = open(&folder.join("journal.sqlite"), pause);
     let (fatal, failed) = mpsc::channel(1);
     let keeper = Keeper { auditor: Auditor::open(journal.clone()).unwrap(), fatal };
@@ -178,7 +185,7 @@ async fn node_on(
         |ledger: &&Fake| (ledger.profile().id.clone(), Arc::new((*ledger).clone()) as Arc<dyn Ledger>);
     let ledgers: Ledgers = ledgers.iter().map(named).collect();
     let executor = Executor::new(Arc::new(ledgers), journal.clone()).adopt().await.unwrap();
-    let secrets = Arc::new(Held { asked: AtomicU32::new(0), first });
+    let secrets = Arc::new(held);
     let restored = Restored::read(&journal.reader().unwrap()).unwrap();
     let transactions = Transactions::new(executor, keeper, secrets.clone()).after(restored);
     Node { transactions, journal, failed, secrets }
@@ -242,13 +249,16 @@ pub(crate) fn open(path: &Path, pause: Option<Pause>) -> Journal {
         }
     }
     let lock = PathBuf::from(path).with_extension("lock");
-    while std::fs::File::open(&lock).unwrap().try_lock().is_err() && start.elapsed() < PATIENCE {
+    // SQLite takes its log away when the last connection is closed, which is after the lock.
+    let log = PathBuf::from(path).with_extension("sqlite-wal");
+    let is_held = || std::fs::File::open(&lock).unwrap().try_lock().is_err() || log.exists();
+    while is_held() && start.elapsed() < PATIENCE {
         std::thread::yield_now();
     }
     Journal::open(path, pause).unwrap()
 }
 
-fn leg(ledger: &str, class: Class, terms: Terms) -> Leg {
+pub(crate) fn leg(ledger: &str, class: Class, terms: Terms) -> Leg {
     Leg {
         ledger: ledger.parse().unwrap(),
         class,
