@@ -124,6 +124,13 @@ pub enum LedgerKind {
         /// When its facts are final.
         finality: Finality,
     },
+    /// Records in batches on the chain of one of the ledgers above.
+    EvmRecords {
+        /// That ledger.
+        on: LedgerId,
+        /// A batch that is not full goes when its first record has waited so long.
+        interval: Span,
+    },
     /// A Bitcoin node by JSON-RPC.
     BitcoinRpc(Bitcoin),
     /// The hash calendar inside the process.
@@ -166,22 +173,11 @@ impl LedgerKind {
         match self {
             Self::EvmEmbedded { .. } => "evm-embedded",
             Self::EvmRpc { .. } => "evm-rpc",
+            Self::EvmRecords { .. } => "evm-records",
             Self::BitcoinRpc(_) => "bitcoin-rpc",
             Self::Calendar { .. } => "calendar",
             Self::File => "file",
             Self::Custodian { .. } => "custodian",
-        }
-    }
-
-    /// When its facts are final.
-    #[must_use]
-    pub const fn finality(&self) -> Finality {
-        match self {
-            Self::EvmRpc { finality, .. } => *finality,
-            Self::BitcoinRpc(bitcoin) => Finality::Depth(bitcoin.depth),
-            Self::EvmEmbedded { .. } | Self::Calendar { .. } | Self::File | Self::Custodian { .. } => {
-                Finality::Instant
-            }
         }
     }
 }
@@ -278,7 +274,7 @@ impl Config {
     /// let error = Config::parse(text, "sofie.toml".as_ref()).unwrap_err();
     /// assert_eq!(
     ///     error.to_string(),
-    ///     "sofie.toml:7:8: [[ledger]] kind: \"evm-embeded\" is not one of evm-embedded, evm-rpc, bitcoin-rpc, calendar, file, custodian; did you mean \"evm-embedded\"?"
+    ///     "sofie.toml:7:8: [[ledger]] kind: \"evm-embeded\" is not one of evm-embedded, evm-rpc, evm-records, bitcoin-rpc, calendar, file, custodian; did you mean \"evm-embedded\"?"
     /// );
     /// ```
     ///

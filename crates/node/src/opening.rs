@@ -10,9 +10,11 @@ use sofie_ledgers::escrow::{self, Escrow};
 use sofie_ledgers::evm::{
     EmbeddedChain, EvmLedger, Genesis, Keyring, OpenLedgerError, chain::Chain, embedded,
 };
+use sofie_ledgers::evm::{EvmRecords, RecordsConfig, RecordsOpenError, records_profile};
 use sofie_ledgers::evm::{RpcChain, RpcConfig, RpcOpenError, embedded_profile, rpc_profile};
 use sofie_ledgers::file::{self, RecordFile};
 use sofie_ledgers::{Ledger, Profile};
+use sofie_model::proof::batch::MAX_COUNT;
 use sofie_model::{Account, Finality, LedgerId, Span};
 use zeroize::Zeroizing;
 
@@ -93,6 +95,22 @@ pub enum OpenError {
         /// What is wrong.
         source: escrow::OpenError,
     },
+    /// The batches of records.
+    #[error("ledger {ledger}: {source}")]
+    Records {
+        /// Which ledger.
+        ledger: LedgerId,
+        /// What is wrong.
+        source: RecordsOpenError,
+    },
+    /// What it stands on is no EVM ledger.
+    #[error("ledger {ledger} stands on {on}, which is no EVM ledger of this node; correct `on`")]
+    NoChain {
+        /// Which ledger.
+        ledger: LedgerId,
+        /// What it names.
+        on: LedgerId,
+    },
     /// The operator's keys are not there.
     #[error("party {operator}, who runs the node, has no keys; name it in a [[party]] entry")]
     NoOperator {
@@ -107,6 +125,8 @@ pub struct Opened {
     pub ledgers: Ledgers,
     /// By name.
     pub deployments: BTreeMap<LedgerId, Deployment>,
+    /// Those that send by themselves, and have not begun to: [`EvmRecords::start`].
+    pub senders: Vec<Arc<EvmRecords>>,
 }
 
 /// Opens every ledger of the configuration.
@@ -118,14 +138,17 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
     std::fs::create_dir_all(&folder).map_err(|source| OpenError::Folder { path: folder.clone(), source })?;
     let no_operator = || OpenError::NoOperator { operator: config.node.operator.clone() };
     let operator = parties.named(config.node.operator.as_str()).ok_or_else(no_operator)?;
-    let mut opened = Opened { ledgers: Ledgers::new(), deployments: BTreeMap::new() };
+    let mut opened = Opened { ledgers: Ledgers::new(), deployments: BTreeMap::new(), senders: Vec::new() };
+    // What others may stand on, and whether it is an embedded one.
+    let mut evm = BTreeMap::new();
     for ledger in &config.ledgers {
         let id = ledger.id.clone();
         match &ledger.kind {
             LedgerKind::EvmEmbedded { chain_id, genesis } => {
                 let chain = embedded_chain(&folder, ledger, *chain_id, genesis, parties)?;
                 let profile = profile(embedded_profile(id), ledger);
-                opened.add_evm(Arc::new(chain), profile, parties, operator).await?;
+                let ledger = opened.add_evm(Arc::new(chain), profile, parties, operator).await?;
+                evm.insert(ledger.profile().id.clone(), (ledger, true));
             }
             LedgerKind::EvmRpc { url, chain_id, finality } => {
                 let settings = RpcConfig {
@@ -137,7 +160,8 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                 let chain = RpcChain::open(settings).await;
                 let chain = chain.map_err(|source| OpenError::Rpc { ledger: id.clone(), source })?;
                 let profile = profile(rpc_profile(id, *finality, ledger.poll), ledger);
-                opened.add_evm(Arc::new(chain), profile, parties, operator).await?;
+                let ledger = opened.add_evm(Arc::new(chain), profile, parties, operator).await?;
+                evm.insert(ledger.profile().id.clone(), (ledger, false));
             }
             LedgerKind::BitcoinRpc(node) => {
                 let bitcoin = bitcoin(node, ledger, parties, operator).await;
@@ -170,20 +194,12 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                 let file = file.map_err(|source| OpenError::File { ledger: id.clone(), path, source })?;
                 opened.ledgers.insert(id, Arc::new(file));
             }
-            // Below: it wants the ledgers that decide.
-            LedgerKind::Custodian { .. } => {}
+            // Below: they want others of these.
+            LedgerKind::EvmRecords { .. } | LedgerKind::Custodian { .. } => {}
         }
     }
     for ledger in &config.ledgers {
-        if let LedgerKind::Custodian { url, key } = &ledger.kind {
-            let id = ledger.id.clone();
-            let settings = escrow::Config { url: url.reveal().clone(), key: *key, timeout: RPC_TIMEOUT };
-            let profile = profile(escrow::profile(id.clone()), ledger);
-            let custodian = Escrow::open(settings, profile, keyring(parties), opened.ledgers.clone()).await;
-            let custodian =
-                custodian.map_err(|source| OpenError::Custodian { ledger: id.clone(), source })?;
-            opened.ledgers.insert(id, Arc::new(custodian));
-        }
+        opened.add_dependent(&folder, ledger, &evm, parties).await?;
     }
     Ok(opened)
 }
@@ -206,10 +222,21 @@ fn calendar_file(id: &LedgerId) -> String {
     format!("{id}.log")
 }
 
+/// Of records on a chain of many operators.
+fn batches(id: &LedgerId) -> String {
+    format!("{id}.batches.sqlite")
+}
+
+/// Of records on an embedded chain.
+fn own_batches(id: &LedgerId) -> String {
+    format!("{id}.own-batches.sqlite")
+}
+
 /// Where the state of ledger `id` may be, if it is an embedded one.
 pub(crate) fn embedded_state(data_dir: &Path, id: &LedgerId) -> impl Iterator<Item = PathBuf> {
     let folder = data_dir.join(FOLDER);
-    [chain_file(id), calendar_file(id), records(id)].into_iter().map(move |file| folder.join(file))
+    let files = [chain_file(id), calendar_file(id), records(id), own_batches(id)];
+    files.into_iter().map(move |file| folder.join(file))
 }
 
 impl Opened {
@@ -219,7 +246,7 @@ impl Opened {
         profile: Profile,
         parties: &Parties,
         operator: &PartyKeys,
-    ) -> Result<(), OpenError> {
+    ) -> Result<Arc<EvmLedger>, OpenError> {
         let id = profile.id.clone();
         let ledger = EvmLedger::open(chain, profile, keyring(parties), operator.account()).await?;
         let deployment = Deployment {
@@ -228,7 +255,46 @@ impl Opened {
             escrow: ledger.escrow_address(),
         };
         self.deployments.insert(id.clone(), deployment);
-        self.ledgers.insert(id, Arc::new(ledger) as Arc<dyn Ledger>);
+        let ledger = Arc::new(ledger);
+        self.ledgers.insert(id, Arc::clone(&ledger) as Arc<dyn Ledger>);
+        Ok(ledger)
+    }
+
+    /// A ledger that wants others, which are open by now.
+    async fn add_dependent(
+        &mut self,
+        folder: &Path,
+        ledger: &config::Ledger,
+        evm: &BTreeMap<LedgerId, (Arc<EvmLedger>, bool)>,
+        parties: &Parties,
+    ) -> Result<(), OpenError> {
+        let id = ledger.id.clone();
+        match &ledger.kind {
+            LedgerKind::Custodian { url, key } => {
+                let settings = escrow::Config { url: url.reveal().clone(), key: *key, timeout: RPC_TIMEOUT };
+                let profile = profile(escrow::profile(id.clone()), ledger);
+                let custodian = Escrow::open(settings, profile, keyring(parties), self.ledgers.clone()).await;
+                let custodian =
+                    custodian.map_err(|source| OpenError::Custodian { ledger: id.clone(), source })?;
+                self.ledgers.insert(id, Arc::new(custodian));
+            }
+            LedgerKind::EvmRecords { on, interval } => {
+                let (evm, is_embedded) = evm
+                    .get(on)
+                    .cloned()
+                    .ok_or_else(|| OpenError::NoChain { ledger: id.clone(), on: on.clone() })?;
+                let path = folder.join(if is_embedded { own_batches(&id) } else { batches(&id) });
+                let (interval, most, fee_limit) = (*interval, MAX_COUNT, ledger.fee_limit);
+                let settings = RecordsConfig { path, interval, most, fee_limit };
+                let profile = profile(records_profile(id.clone(), evm.profile(), interval), ledger);
+                let records = EvmRecords::open(settings, profile, evm, clock::clock()).await;
+                let records = records.map_err(|source| OpenError::Records { ledger: id.clone(), source })?;
+                let records = Arc::new(records);
+                self.senders.push(Arc::clone(&records));
+                self.ledgers.insert(id, records);
+            }
+            _ => {}
+        }
         Ok(())
     }
 }

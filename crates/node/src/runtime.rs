@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use sofie_ledgers::evm::EvmRecords;
 use sofie_model::{Class, LedgerId, Span, Timestamp};
 use tokio::sync::mpsc;
 
@@ -129,7 +130,7 @@ impl Runtime {
         }
         let restored = Restored::read(&journal.reader()?)?;
         let parties = Parties::load_in(&config, restored.epoch())?;
-        let Opened { ledgers, deployments } = ledgers(&config, &parties).await?;
+        let Opened { ledgers, deployments, senders } = ledgers(&config, &parties).await?;
         let anchor = record_ledger(&config, &ledgers);
         continuity::check(continuity::seen(&journal.reader()?)?, &ledgers).await?;
         let (fatal, failed) = mpsc::channel(1);
@@ -138,6 +139,8 @@ impl Runtime {
         let webhooks = Webhooks::open(&config, &parties, &journal, &auditor).await?;
         let keeper = Keeper { auditor: auditor.clone(), fatal };
         let executor = Executor::new(Arc::new(ledgers), journal).adopt().await?;
+        // Not before: what they sign must take no nonce of an intent that an earlier run fixed.
+        senders.iter().for_each(EvmRecords::start);
         let transactions = Transactions::new(executor.clone(), keeper.clone(), Arc::new(parties.clone()));
         let transactions = transactions.after(restored).wanting_presigned();
         let platforms = Platforms::load(executor.clone(), keeper.clone(), parties.clone(), anchor)?;

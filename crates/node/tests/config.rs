@@ -71,7 +71,12 @@ fn a_good_file_is_read_whole() {
         panic!("{:?}", config.ledgers[0])
     };
     assert_eq!(genesis.values().copied().collect::<Vec<_>>(), [1000, u128::MAX]);
-    assert_eq!(config.ledgers[1].kind.finality(), Finality::Depth(3));
+    let finality = Finality::Depth(3);
+    assert!(
+        matches!(&config.ledgers[1].kind, LedgerKind::EvmRpc { finality: got, .. } if *got == finality),
+        "{:?}",
+        config.ledgers[1]
+    );
     assert_eq!(config.ledgers[1].inclusion, Span::from_seconds(12));
     assert_eq!(config.ledgers[1].poll, Span::from_millis(250));
     assert_eq!(config.ledgers[2].kind, LedgerKind::Calendar { read_only: true, decides: false });
@@ -143,7 +148,7 @@ fn one_fault_is_told_with_its_place() {
         (
             "kind = \"calendar\"",
             "kind = \"calender\"",
-            "31:8: [[ledger]] kind: \"calender\" is not one of evm-embedded, evm-rpc, bitcoin-rpc, calendar, file, custodian; did you mean \"calendar\"?",
+            "31:8: [[ledger]] kind: \"calender\" is not one of evm-embedded, evm-rpc, evm-records, bitcoin-rpc, calendar, file, custodian; did you mean \"calendar\"?",
         ),
         (
             "url = \"http://127.0.0.1:8545/secret\"",
@@ -214,6 +219,37 @@ fn a_custodian_is_pinned_by_its_key_and_a_file_needs_nothing() {
     let config = Config::parse(&text("http://127.0.0.1:8600", key), Path::new("sofie.toml")).unwrap();
     let LedgerKind::Custodian { key: got, .. } = &config.ledgers[0].kind else { panic!("{config:?}") };
     assert_eq!((got.to_string().as_str(), &config.ledgers[1].kind), (key, &LedgerKind::File));
+}
+
+#[test]
+fn batches_of_records_name_the_chain_that_they_stand_on() {
+    let text = |on: &str, more: &str| {
+        format!(
+            "[[party]]\nname = \"operator\"\n\n[[ledger]]\nid = \"calendar\"\nkind = \"calendar\"\n\n\
+             [[ledger]]\nid = \"records\"\nkind = \"evm-records\"\n{on}{more}\n\
+             [[ledger]]\nid = \"evm\"\nkind = \"evm-embedded\"\n"
+        )
+    };
+    let read = |text: &str| Config::parse(text, Path::new("sofie.toml"));
+    for (on, more, told) in [
+        ("", "", "8:1: [[ledger]] lacks \"on\"; write for example on = \"evm\""),
+        (
+            "on = \"calendar\"\n",
+            "",
+            "8:1: on: no [[ledger]] of an EVM chain has the id \"calendar\"; there are evm",
+        ),
+        ("on = \"evm\"\n", "interval = \"2h\"\n", "interval"),
+    ] {
+        let got = faults(&text(on, more));
+        assert!(got.contains(told), "{told}: {got}");
+    }
+    let config = read(&text("on = \"evm\"\n", "interval = \"5s\"\n")).unwrap();
+    let interval = Span::from_seconds(5);
+    assert_eq!(config.ledgers[1].kind, LedgerKind::EvmRecords { on: "evm".parse().unwrap(), interval });
+    let config = read(&text("on = \"evm\"\n", "")).unwrap();
+    assert!(
+        matches!(config.ledgers[1].kind, LedgerKind::EvmRecords { interval, .. } if interval == Span::from_seconds(1))
+    );
 }
 
 #[test]

@@ -66,6 +66,9 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
     unique(&root, &peers, "peer key", |peer| hex::encode(peer.key.as_bytes()));
     unique(&root, &webhooks, "webhook", |(webhook, _)| webhook.name.to_string());
     foreign_parties(&root, &peers, &names);
+    if told_ledgers == ledgers.len() {
+        standing(&root, &ledgers);
+    }
     // Under a party whose name was not read, "no such party" would be a second fault for the same mistake.
     if told_parties > 0 && told_parties == parties.len() {
         known_party(&root, &node.operator, "[node] operator", &names);
@@ -94,6 +97,22 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
         peers: peers.into_iter().map(|peer| peer.value).collect(),
         webhooks: webhooks.into_iter().map(|webhook| webhook.value.0).collect(),
         limits,
+    }
+}
+
+/// Batches of records stand on an EVM ledger of the same file.
+fn standing(root: &Section<'_, '_>, ledgers: &[ReadLedger]) {
+    let evm = |kind: &LedgerKind| matches!(kind, LedgerKind::EvmEmbedded { .. } | LedgerKind::EvmRpc { .. });
+    let all = ledgers.iter().map(|ledger| &ledger.value.0);
+    let known: Vec<_> = all.filter(|ledger| evm(&ledger.kind)).map(|ledger| ledger.id.as_str()).collect();
+    for ledger in ledgers {
+        let LedgerKind::EvmRecords { on, .. } = &ledger.value.0.kind else { continue };
+        if !known.contains(&on.as_str()) {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let what =
+                format!("on: no [[ledger]] of an EVM chain has the id {:?}; there are {known}", on.as_str());
+            root.fault(&ledger.place, &what);
+        }
     }
 }
 
@@ -206,15 +225,17 @@ fn party(mut section: Section<'_, '_>, folder: &Path, data_dir: &Path) -> Option
 enum Kind {
     EvmEmbedded,
     EvmRpc,
+    EvmRecords,
     BitcoinRpc,
     Calendar,
     File,
     Custodian,
 }
 
-const KINDS: [(&str, Kind); 6] = [
+const KINDS: [(&str, Kind); 7] = [
     ("evm-embedded", Kind::EvmEmbedded),
     ("evm-rpc", Kind::EvmRpc),
+    ("evm-records", Kind::EvmRecords),
     ("bitcoin-rpc", Kind::BitcoinRpc),
     ("calendar", Kind::Calendar),
     ("file", Kind::File),
@@ -236,6 +257,8 @@ impl Kind {
             Self::EvmEmbedded => [2, 0, 0],
             // Clients take blocks up to 15 s ahead of their own clock.
             Self::EvmRpc => [60, 900, 15],
+            // Zero: as the ledger that it stands on.
+            Self::EvmRecords => [0, 0, 15],
             // Its clock is the median of eleven blocks' times, which lie up to two hours ahead.
             Self::BitcoinRpc => [7_200, 7_200, 7_200],
             Self::Calendar => [2, 2, 0],
@@ -246,6 +269,7 @@ impl Kind {
         let (poll, fee_limit) = match self {
             Self::EvmEmbedded => (20, ETHER / 100),
             Self::EvmRpc => (1000, ETHER / 100),
+            Self::EvmRecords => (0, ETHER / 100),
             Self::BitcoinRpc => (10_000, 50_000),
             Self::Calendar | Self::File => (20, 0),
             Self::Custodian => (200, 0),
@@ -283,6 +307,7 @@ fn ledger(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadLedger> {
     let kind = match kind {
         Kind::EvmEmbedded => Some(evm_embedded(&mut section, &mut named)),
         Kind::EvmRpc => evm_rpc(&mut section),
+        Kind::EvmRecords => evm_records(&mut section),
         Kind::BitcoinRpc => bitcoin_rpc(&mut section, folder),
         Kind::Calendar => Some(LedgerKind::Calendar {
             read_only: section.get_or("read_only", false, scalar::boolean),
@@ -324,6 +349,16 @@ fn evm_rpc(section: &mut Section<'_, '_>) -> Option<LedgerKind> {
         chain_id: chain_id?.value,
         finality: finality?.value,
     })
+}
+
+/// From a batch as soon as something waits to one an hour.
+const INTERVALS: RangeInclusive<Span> = Span::ZERO..=Span::from_seconds(3_600);
+
+fn evm_records(section: &mut Section<'_, '_>) -> Option<LedgerKind> {
+    let on = section.require("on", "\"evm\"", scalar::parsed::<LedgerId>);
+    let second = Span::from_seconds(1);
+    let interval = section.get_or("interval", second, |value| scalar::span(value, INTERVALS));
+    Some(LedgerKind::EvmRecords { on: on?.value, interval })
 }
 
 const NETWORKS: [(&str, &str); 5] = [

@@ -90,7 +90,7 @@ impl Market {
         });
         let contracts = Deployment { chain_id: CHAIN, decision: DECISION, escrow: ESCROW };
         let deployments = BTreeMap::from([(self.chain.profile().id.clone(), contracts)]);
-        Opened { ledgers: ledgers.into_iter().collect(), deployments }
+        Opened { ledgers: ledgers.into_iter().collect(), deployments, senders: Vec::new() }
     }
 
     pub(crate) fn held(&self) -> Held {
