@@ -26,6 +26,20 @@ fn on_anvil(args: &[&str]) -> Story {
     story(&[&["-c", &config], args].concat())
 }
 
+#[test]
+fn records_go_to_the_same_node_in_batches() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = config(folder.path());
+    let text = std::fs::read_to_string(&file).expect("it was written");
+    let batches = "kind = \"evm-records\"\non = \"ethereum\"\ninterval = \"200ms\"";
+    std::fs::write(&file, text.replace("kind = \"calendar\"", batches)).expect("it is written");
+    let story = story(&["-c", &file.display().to_string()]);
+    ended(&story, "committed");
+    story.went_well();
+    story.money().check(true);
+    accepted(&story, "settled");
+}
+
 #[track_caller]
 fn ended(story: &Story, outcome: &str) {
     assert_eq!((story.field("outcome"), story.code), (outcome, 0), "{:#}\n{}", story.report, story.said);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{PRICE, Story, accepted, story};
+use common::{PRICE, Story, accepted, story, tamper};
 
 /// The ledgers on which a step happened, in order of their names.
 fn ledgers(story: &Story, name: &str) -> Vec<String> {
@@ -52,6 +52,33 @@ fn a_file_tells_the_same_story() {
     ended(&story, "committed");
     story.went_well();
     story.money().check(true);
+}
+
+#[test]
+fn records_in_batches_on_the_same_chain_tell_the_same_story() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/locker/batches.toml");
+    let story = story(&["-c", file]);
+    ended(&story, "committed");
+    story.went_well();
+    for (step, expected) in [("prepared", &["evm", "records"]), ("applied", &["evm", "records"])] {
+        assert_eq!(ledgers(&story, step), expected, "{step}");
+    }
+    assert_eq!(ledgers(&story, "noted"), ["records"]);
+    story.money().check(true);
+    accepted(&story, "settled");
+    let lies = tamper::damaged(&std::fs::read(story.receipt()).expect("it was written"));
+    tamper::refused(&story, &lies);
+}
+
+#[test]
+fn a_node_that_is_killed_finds_its_batches_again() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/locker/batches.toml");
+    let story = story(&["-c", file, "--fault", "crash"]);
+    ended(&story, "committed");
+    assert_eq!(story.restarts(), 1);
+    story.went_well();
+    story.money().check(true);
+    accepted(&story, "settled");
 }
 
 #[test]

@@ -81,8 +81,12 @@ fn setup(config: Config) -> Result<Setup, Failure> {
     let find = |wanted: fn(&LedgerKind) -> bool| config.ledgers.iter().find(|ledger| wanted(&ledger.kind));
     let value = find(|kind| matches!(kind, LedgerKind::EvmEmbedded { .. } | LedgerKind::EvmRpc { .. }))
         .ok_or_else(|| lacks("the configuration has no [[ledger]] that holds money".into()))?;
-    let record = find(|kind| matches!(kind, LedgerKind::Calendar { .. } | LedgerKind::File))
-        .ok_or_else(|| lacks("the configuration has no [[ledger]] of kind calendar or file".into()))?;
+    let records = |kind: &LedgerKind| {
+        matches!(kind, LedgerKind::Calendar { .. } | LedgerKind::File | LedgerKind::EvmRecords { .. })
+    };
+    let record = find(records).ok_or_else(|| {
+        lacks("the configuration has no [[ledger]] of kind calendar, file or evm-records".into())
+    })?;
     // Short, but real: a ledger's own declared times fit in between.
     let slack = value.inclusion.as_seconds() + value.finalises.as_seconds();
     let times = match value.kind {
