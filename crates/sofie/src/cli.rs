@@ -8,7 +8,7 @@ use clap_complete::Shell;
 mod bench;
 
 use crate::output::Format;
-pub(crate) use bench::{Bench, BenchRestart, BenchRestartPart, BenchTx};
+pub(crate) use bench::{Bench, BenchRecords, BenchRestart, BenchRestartPart, BenchTx};
 use sofie_node::config::Name;
 use sofie_testkit::simulation::Mutant;
 

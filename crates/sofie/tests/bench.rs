@@ -38,6 +38,32 @@ fn three_legs_are_committed_and_applied_on_all_three_ledgers() {
 }
 
 #[test]
+fn records_are_sent_in_one_transaction_and_their_proofs_are_checked() {
+    let ran = bench(&["records", "--count", "150", "--concurrency", "8", "-o", "json"]);
+    let stderr = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{stderr}");
+    let stdout = String::from_utf8_lossy(&ran.stdout);
+    let lines: Vec<Value> =
+        stdout.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let [sent, verified] = lines.as_slice() else { panic!("{stdout}") };
+    assert_eq!((&sent["name"], &sent["count"]), (&"records-sent".into(), &150.into()));
+    assert_eq!((&sent["transactions"], &verified["count"]), (&2.into(), &300.into()));
+    assert_eq!(verified["name"], "records-verified");
+    for (measure, fields) in [
+        (sent, ["ours", "theirs", "ratio", "p99_ms", "gas_per_record", "peer_gas_per_record"]),
+        (verified, ["ours", "theirs", "ratio", "count", "proof_bytes", "checkpoint_bytes"]),
+    ] {
+        for field in fields {
+            assert!(measure[field].as_f64().is_some_and(|value| value > 0.0), "{field} in {measure}");
+        }
+    }
+    // One transaction's gas, shared by 150; and each record of the peer pays it alone.
+    let gas = |field: &str| sent[field].as_f64().expect("a number");
+    assert!(gas("gas_per_record") < 200.0 && gas("peer_gas_per_record") > 28_000.0, "{sent}");
+    assert!(verified["proof_bytes"].as_u64() < Some(1_024), "{verified}");
+}
+
+#[test]
 fn a_restart_finds_every_transaction_waiting() {
     let ran = bench(&["restart", "--count", "12", "-o", "json"]);
     assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));

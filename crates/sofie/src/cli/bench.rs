@@ -13,6 +13,11 @@ pub(crate) enum Bench {
     /// Example: sofie bench tx --legs 3 -o json
     #[command(verbatim_doc_comment)]
     Tx(BenchTx),
+    /// Records in batches on the embedded chain, beside a transaction for each; and the check of their proofs
+    ///
+    /// Example: sofie bench records --count 10000 -o json
+    #[command(verbatim_doc_comment)]
+    Records(BenchRecords),
     /// A node that starts on a journal full of transactions that wait, beside reading the same rows by plain SQLite
     ///
     /// Example: sofie bench restart --count 100000 -o json
@@ -21,6 +26,18 @@ pub(crate) enum Bench {
     /// A part of `restart`, in a process of its own
     #[command(hide = true)]
     RestartPart(BenchRestartPart),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchRecords {
+    /// How many records a round: up to 65536 are one batch
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=200_000))]
+    pub(crate) count: u64,
+    /// How many at once
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=4_096))]
+    pub(crate) concurrency: u64,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

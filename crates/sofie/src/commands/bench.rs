@@ -2,7 +2,9 @@
 
 mod load;
 mod ours;
+mod proofs;
 mod raw;
+mod records;
 mod restart;
 mod tally;
 mod tx;
@@ -18,6 +20,7 @@ use crate::failure::Failure;
 pub(crate) async fn run(bench: &Bench) -> Result<ExitCode, Failure> {
     match bench {
         Bench::Tx(args) => tx::run(args).await,
+        Bench::Records(args) => records::run(args).await,
         Bench::Restart(args) => restart::run(args).await,
         Bench::RestartPart(args) => restart::run_part(args).await,
     }

@@ -42,6 +42,7 @@ const TRIED: &str = "open the ledgers to measure";
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) evm: Arc<EvmLedger>,
+    pub(super) chain: Arc<EmbeddedChain>,
     ledgers: Arc<Ledgers>,
     /// The ledgers of the records, in the order of their legs.
     calendars: Arc<Vec<LedgerId>>,
@@ -102,7 +103,7 @@ impl World {
         let (payee, evidence_key) = (account("payee".into())?, account("sensor".into())?);
         let payers = (0..payers).map(|who| account(format!("payer {who}"))).collect::<Result<Vec<_>, _>>()?;
         let balances = payers.iter().chain([&operator]).map(|who| (*who, BALANCE)).collect();
-        let evm = Arc::new(open_evm(folder, keyring, operator, balances).await?);
+        let (evm, chain) = open_evm(folder, keyring, operator, balances).await?;
         let mut ledgers = Ledgers::new();
         ledgers.insert(evm.profile().id.clone(), evm.clone());
         let mut calendars = Vec::new();
@@ -120,6 +121,7 @@ impl World {
         let transactions = Transactions::new(executor, keeper, Arc::new(Fixed));
         Ok(Self {
             evm,
+            chain,
             ledgers,
             calendars: Arc::new(calendars),
             transactions,
@@ -279,11 +281,13 @@ async fn open_evm(
     keyring: Keyring,
     operator: Account,
     balances: Vec<(Account, u128)>,
-) -> Result<EvmLedger, Failure> {
+) -> Result<(Arc<EvmLedger>, Arc<EmbeddedChain>), Failure> {
     let genesis = Genesis { chain_id: CHAIN_ID, base_fee: embedded::DEFAULT_BASE_FEE, balances };
     let chain = EmbeddedChain::open(&folder.join("evm.sqlite"), &genesis, clock::clock()).map_err(wrong)?;
     let profile = embedded_profile("evm".parse().map_err(|_| wrong("evm is no ledger's name"))?);
-    EvmLedger::open(Arc::new(chain), profile, keyring, operator).await.map_err(wrong)
+    let chain = Arc::new(chain);
+    let ledger = EvmLedger::open(Arc::clone(&chain) as _, profile, keyring, operator).await.map_err(wrong)?;
+    Ok((Arc::new(ledger), chain))
 }
 
 /// Each calendar has a log and a key of its own.
