@@ -10,6 +10,7 @@
 mod batch;
 mod calendar;
 mod examples;
+mod messages;
 mod quorum;
 mod receipt;
 mod transaction;
@@ -41,7 +42,11 @@ struct File {
 
 impl Vector {
     pub(crate) fn new<T: Encode<()>>(name: &'static str, rule: &'static str, value: &T) -> Self {
-        Self { name, rule, cbor: hex::encode(canonical::encode(value)), expect: BTreeMap::new() }
+        Self::of_bytes(name, rule, &canonical::encode(value))
+    }
+
+    pub(crate) fn of_bytes(name: &'static str, rule: &'static str, bytes: &[u8]) -> Self {
+        Self { name, rule, cbor: hex::encode(bytes), expect: BTreeMap::new() }
     }
 
     pub(crate) fn expect(mut self, what: &'static str, value: impl ToString) -> Self {
@@ -54,7 +59,7 @@ impl Vector {
     }
 }
 
-fn files() -> [(&'static str, File); 5] {
+fn files() -> [(&'static str, File); 6] {
     let file = |about, vectors| File { about, vectors };
     [
         (
@@ -67,6 +72,7 @@ fn files() -> [(&'static str, File); 5] {
         ),
         ("batch.json", file("Records of a batch, with their paths to its root.", batch::vectors())),
         ("quorum.json", file("A group, a vote, and certificates of a quorum.", quorum::vectors())),
+        ("message.json", file("What two nodes say to each other, and how they answer.", messages::vectors())),
         ("receipt.json", file("A receipt whose facts stand on one log.", receipt::vectors())),
     ]
 }
