@@ -43,7 +43,7 @@ pub struct Tip {
 }
 
 /// After which block something is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum At {
     /// Waiting transactions included.
     Pending,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use alloy_consensus::TxEip1559;
 use alloy_primitives::{Bytes, Log, TxKind, keccak256};
 use async_trait::async_trait;
+use secp256k1::SecretKey;
 use sofie_model::proof::evm::{event, log_index};
 use sofie_model::{
     Account, Class, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Position, Proof, Span,
@@ -176,13 +177,10 @@ impl EvmLedger {
                 "fee_limit is 0, and {id} charges for each transaction"
             )));
         }
-        let key = self
-            .keyring
-            .get(request.from)
-            .ok_or_else(|| ChainError::Refused(format!("this node holds no key of {}", request.from)))?;
+        self.key_of(request)?;
         let sender = contract::address(request.from);
         let tip = self.chain.tip().await?;
-        let (max_fee, priority) = offer(tip.base_fee, PRIORITY_FEE, request.gas, request.fee_limit)
+        let fees = offer(tip.base_fee, PRIORITY_FEE, request.gas, request.fee_limit)
             .ok_or_else(|| too_dear(tip.base_fee, request))?;
         let call = Call {
             from: sender,
@@ -190,7 +188,7 @@ impl EvmLedger {
             value: wei(request.value),
             data: request.data.clone(),
             gas: request.gas,
-            max_fee,
+            max_fee: fees.0,
         };
         self.chain.call(&call).await?;
         let on_chain = self.chain.nonce(sender, At::Pending).await?;
@@ -198,18 +196,42 @@ impl EvmLedger {
             .nonces
             .reserve(sender, on_chain)
             .ok_or_else(|| ChainError::Away(format!("too many transactions of {} are open", request.from)))?;
+        self.signed(request, fees, nonce)
+    }
+
+    /// The transaction of this nonce, signed; `fees` are the highest and the block maker's part, in wei per gas.
+    pub(super) fn signed(
+        &self,
+        request: &Request,
+        (highest, priority): (u128, u128),
+        nonce: u64,
+    ) -> Result<Bytes, ChainError> {
         let transaction = TxEip1559 {
             chain_id: self.site.chain_id,
             nonce,
             gas_limit: request.gas,
-            max_fee_per_gas: max_fee,
+            max_fee_per_gas: highest,
             max_priority_fee_per_gas: priority,
-            to: TxKind::Call(call.to),
-            value: call.value,
+            to: TxKind::Call(contract::address(request.to)),
+            value: wei(request.value),
             access_list: Default::default(),
-            input: call.data,
+            input: request.data.clone(),
         };
-        Ok(Signed::sign(transaction, key))
+        Ok(Signed::sign(transaction, self.key_of(request)?))
+    }
+
+    fn key_of(&self, request: &Request) -> Result<&SecretKey, ChainError> {
+        let key = self.keyring.get(request.from);
+        key.ok_or_else(|| ChainError::Refused(format!("this node holds no key of {}", request.from)))
+    }
+
+    /// The call that carries `operation` out; what anyone may send, `operator` sends.
+    pub(super) fn request(&self, operation: &Operation, operator: Account) -> Result<Request, LedgerError> {
+        self.site.request(&self.profile.id, operation, operator).map_err(|reason| LedgerError::Unsupported {
+            ledger: self.id(),
+            verb: operation.verb(),
+            reason,
+        })
     }
 
     pub(super) fn read(&self, intent: &Intent) -> Result<Plan, LedgerError> {
@@ -342,7 +364,8 @@ impl EvmLedger {
             None => 0,
         };
         let nonce = signed.transaction.nonce;
-        match self.found(plan).await? {
+        let found = if used > nonce { self.searched(plan).await? } else { self.found(plan).await? };
+        match found {
             // Mined since the logs were read, or not deep enough to be sure.
             Some(mined) if mined.success || final_height.is_none_or(|height| mined.block > height) => {
                 Ok(Status::Pending)
@@ -393,13 +416,7 @@ impl Ledger for EvmLedger {
     }
 
     async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
-        let call =
-            |lane| {
-                self.site.request(&self.profile.id, operation, lane).map_err(|reason| {
-                    LedgerError::Unsupported { ledger: self.id(), verb: operation.verb(), reason }
-                })
-            };
-        self.intend_by_lane(&call).await
+        self.intend_by_lane(&|lane| self.request(operation, lane)).await
     }
 
     async fn adopt(&self, intent: &Intent) -> Result<(), LedgerError> {

@@ -132,17 +132,20 @@ impl EvmLedger {
         )))
     }
 
-    /// Where a transaction of the ladder was mined, if one was.
+    /// Where a transaction of the ladder was mined, if one was. While its nonce is unused, none was.
     pub(super) async fn found(&self, plan: &Plan) -> Result<Option<Mined>, ChainError> {
+        if self.chain.nonce(plan.signed.sender, At::Latest).await? <= plan.signed.transaction.nonce {
+            return Ok(None);
+        }
+        self.searched(plan).await
+    }
+
+    /// The same, whatever the chain says of the nonce.
+    pub(super) async fn searched(&self, plan: &Plan) -> Result<Option<Mined>, ChainError> {
         if let Some(mined) = self.chain.mined(plan.signed.hash).await? {
             return Ok(Some(mined));
         }
-        let sender = plan.signed.sender;
-        // While its nonce is unused, none was.
-        if self.chain.nonce(sender, At::Latest).await? <= plan.signed.transaction.nonce {
-            return Ok(None);
-        }
-        let Some(key) = self.keyring.get(Account(sender.into_array())) else { return Ok(None) };
+        let Some(key) = self.keyring.get(Account(plan.signed.sender.into_array())) else { return Ok(None) };
         for hash in plan.hashes(key) {
             if let Some(mined) = self.chain.mined(hash).await? {
                 return Ok(Some(mined));

@@ -1,12 +1,16 @@
 //! A chain behind Ethereum JSON-RPC (execution-apis), by `alloy`'s client.
 //!
 //! The node is believed about what is newest; what goes into a proof is checked against the headers' hashes and roots.
-//! Left out: WebSockets, batches, and TLS (this build speaks plain HTTP: run a node, or a proxy to one, next door).
+//! Left out: WebSockets, and TLS (this build speaks plain HTTP: run a node, or a proxy to one, next door).
 
+mod follow;
+mod fresh;
+mod index;
 mod transport;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alloy_consensus::Header;
@@ -15,19 +19,22 @@ use alloy_eips::eip2718::Encodable2718;
 use alloy_json_rpc::{ErrorPayload, RpcRecv, RpcSend};
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
 use alloy_rpc_client::RpcClient;
-use alloy_rpc_types_eth::{self as eth, Filter, TransactionReceipt, TransactionRequest};
+use alloy_rpc_types_eth::{self as eth, TransactionReceipt, TransactionRequest};
 use alloy_transport::TransportError;
 use async_trait::async_trait;
 use sofie_model::proof::evm::trie;
 use url::Url;
 
 use super::chain::{At, Block, Call, Chain, ChainError, Logged, Mined, Tip, Wanted};
+use follow::Places;
+use fresh::Fresh;
+use index::Index;
 use transport::Limited;
 
 pub use transport::MAX_ANSWER_BYTES;
 
-/// How many logs' places are remembered.
-const MAX_PLACES: usize = 8_192;
+/// Of how many accounts the questions for the nonce are brought together.
+const MAX_ASKED: usize = 1_024;
 
 /// Where the node is, and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,13 +80,20 @@ pub enum RpcOpenError {
     },
 }
 
+/// The questions for accounts' numbers of transactions.
+type Nonces = HashMap<(Address, At), Arc<Fresh<u64>>>;
+
 /// A chain behind JSON-RPC.
 pub struct RpcChain {
     client: RpcClient,
     chain_id: u64,
-    since: u64,
-    /// A log's block and transaction: the index of the receipt's first log, and the block's time.
-    places: Mutex<HashMap<(B256, B256), (u64, u64)>>,
+    newest: Fresh<(Header, B256)>,
+    nonces: Mutex<Nonces>,
+    followed: Fresh<()>,
+    index: Mutex<Index>,
+    /// How many blocks the node gives the logs of at once.
+    range: AtomicU64,
+    places: Mutex<Places>,
 }
 
 impl RpcChain {
@@ -96,7 +110,16 @@ impl RpcChain {
             .map_err(|error| RpcOpenError::Unreachable { at: at.clone(), why: chained(&error) })?;
         let client = RpcClient::new(transport, true);
         let chain_id = config.chain_id;
-        let this = Self { client, chain_id, since: config.since, places: Mutex::default() };
+        let this = Self {
+            client,
+            chain_id,
+            newest: Fresh::default(),
+            nonces: Mutex::default(),
+            followed: Fresh::default(),
+            index: Mutex::new(Index::new(config.since, index::MAX_LOGS)),
+            range: AtomicU64::new(follow::MAX_RANGE),
+            places: Mutex::default(),
+        };
         let got: U64 = this
             .ask("eth_chainId", ())
             .await
@@ -108,66 +131,32 @@ impl RpcChain {
     }
 
     async fn ask<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<R, ChainError> {
-        self.client.request(method, params).await.map_err(|error| match error {
-            TransportError::ErrorResp(answer) => said(&answer),
-            TransportError::DeserError { err, .. } => {
-                ChainError::Nonsense(format!("{method} is answered with something else: {err}"))
-            }
-            other => ChainError::Away(format!("{method}: {}", chained(&other))),
-        })
+        self.client.request(method, params).await.map_err(|error| meant(method, error))
     }
 
-    async fn head(&self, tag: BlockNumberOrTag) -> Result<Option<Header>, ChainError> {
+    async fn head(&self, tag: BlockNumberOrTag) -> Result<Option<(Header, B256)>, ChainError> {
         let block: Option<eth::Block> = self.ask("eth_getBlockByNumber", (tag, false)).await?;
         block.map(|block| checked(block.header)).transpose()
     }
 
+    /// The newest block's header and hash.
+    async fn newest(&self) -> Result<(Header, B256), ChainError> {
+        let ask =
+            || async { self.head(BlockNumberOrTag::Latest).await?.ok_or_else(|| missing("newest block")) };
+        self.newest.get(ask).await
+    }
+
+    /// Everybody's question for this nonce.
+    fn asked(&self, account: Address, at: At) -> Arc<Fresh<u64>> {
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        if nonces.len() >= MAX_ASKED && !nonces.contains_key(&(account, at)) {
+            nonces.clear();
+        }
+        Arc::clone(nonces.entry((account, at)).or_default())
+    }
+
     async fn receipt(&self, transaction: B256) -> Result<Option<TransactionReceipt>, ChainError> {
         self.ask("eth_getTransactionReceipt", (transaction,)).await
-    }
-
-    /// Where in its receipt a log stands, and when; `None` if it is not on the chain.
-    async fn locate(&self, log: &eth::Log) -> Result<Option<Logged>, ChainError> {
-        let (Some(block), Some(block_hash), Some(transaction), Some(index), Some(log_index)) =
-            (log.block_number, log.block_hash, log.transaction_hash, log.transaction_index, log.log_index)
-        else {
-            return Ok(None);
-        };
-        if log.removed {
-            return Ok(None);
-        }
-        let Some((first, time)) = self.place(block, block_hash, transaction).await? else { return Ok(None) };
-        let nonsense = || ChainError::Nonsense(format!("log {log_index} of block {block} has no place"));
-        let log_index =
-            log_index.checked_sub(first).and_then(|at| u32::try_from(at).ok()).ok_or_else(nonsense)?;
-        let index = u32::try_from(index).map_err(|_| nonsense())?;
-        Ok(Some(Logged { log: log.inner.clone(), block, block_hash, transaction, index, log_index, time }))
-    }
-
-    async fn place(
-        &self,
-        block: u64,
-        hash: B256,
-        transaction: B256,
-    ) -> Result<Option<(u64, u64)>, ChainError> {
-        let known =
-            self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&(hash, transaction)).copied();
-        if known.is_some() {
-            return Ok(known);
-        }
-        let receipt = self.receipt(transaction).await?.filter(|receipt| receipt.block_hash == Some(hash));
-        let header = self.header(block).await?.filter(|header| header.hash_slow() == hash);
-        let first = receipt.as_ref().and_then(|receipt| receipt.inner.logs().first()?.log_index);
-        let (Some(first), Some(header)) = (first, header) else {
-            // The chain is just changing its mind about this block.
-            return Ok(None);
-        };
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if places.len() >= MAX_PLACES {
-            places.clear();
-        }
-        places.insert((hash, transaction), (first, header.timestamp));
-        Ok(Some((first, header.timestamp)))
     }
 }
 
@@ -178,18 +167,18 @@ impl Chain for RpcChain {
     }
 
     async fn tip(&self) -> Result<Tip, ChainError> {
-        let head = self.head(BlockNumberOrTag::Latest).await?.ok_or_else(|| missing("the newest block"))?;
-        let base_fee = head.base_fee_per_gas.ok_or_else(|| missing("a base fee (EIP-1559)"))?;
+        let (head, _) = self.newest().await?;
+        let base_fee = head.base_fee_per_gas.ok_or_else(|| missing("base fee (EIP-1559)"))?;
         Ok(Tip { number: head.number, time: head.timestamp, base_fee })
     }
 
     async fn finalized(&self) -> Result<u64, ChainError> {
         // A young chain has no such block yet: its genesis is final.
-        Ok(self.head(BlockNumberOrTag::Finalized).await?.map_or(0, |header| header.number))
+        Ok(self.head(BlockNumberOrTag::Finalized).await?.map_or(0, |(header, _)| header.number))
     }
 
     async fn header(&self, number: u64) -> Result<Option<Header>, ChainError> {
-        self.head(BlockNumberOrTag::Number(number)).await
+        Ok(self.head(BlockNumberOrTag::Number(number)).await?.map(|(header, _)| header))
     }
 
     async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {
@@ -197,7 +186,7 @@ impl Chain for RpcChain {
         let block: Option<eth::Block> = self.ask("eth_getBlockByNumber", (tag, true)).await?;
         let Some(block) = block else { return Ok(None) };
         let receipts: Option<Vec<TransactionReceipt>> = self.ask("eth_getBlockReceipts", (tag,)).await?;
-        let header = checked(block.header)?;
+        let (header, _) = checked(block.header)?;
         let transactions: Vec<Bytes> = block
             .transactions
             .into_transactions()
@@ -229,7 +218,10 @@ impl Chain for RpcChain {
             At::Latest => BlockNumberOrTag::Latest,
             At::Block(number) => BlockNumberOrTag::Number(number),
         };
-        self.ask::<_, U64>("eth_getTransactionCount", (account, tag)).await.map(|count| count.to())
+        let ask = || async {
+            self.ask::<_, U64>("eth_getTransactionCount", (account, tag)).await.map(|count| count.to())
+        };
+        self.asked(account, at).get(ask).await
     }
 
     async fn balance(&self, account: Address) -> Result<u128, ChainError> {
@@ -268,13 +260,7 @@ impl Chain for RpcChain {
         topic: B256,
         wanted: Wanted<'_>,
     ) -> Result<Vec<Logged>, ChainError> {
-        let filter = Filter::new().address(contract).topic1(topic).from_block(self.since);
-        let logs: Vec<eth::Log> = self.ask("eth_getLogs", (filter,)).await?;
-        let mut located = Vec::new();
-        for log in logs.iter().filter(|log| wanted(&log.inner)) {
-            located.extend(self.locate(log).await?);
-        }
-        Ok(located)
+        self.find(contract, topic, wanted).await
     }
 }
 
@@ -282,10 +268,21 @@ fn payment(receipt: &TransactionReceipt) -> (Address, u128) {
     (receipt.from, u128::from(receipt.gas_used).saturating_mul(receipt.effective_gas_price))
 }
 
-/// The header, if its fields have the hash that the node gives it.
-fn checked(header: eth::Header) -> Result<Header, ChainError> {
+/// What came instead of an answer to `method`.
+fn meant(method: &str, error: TransportError) -> ChainError {
+    match error {
+        TransportError::ErrorResp(answer) => said(&answer),
+        TransportError::DeserError { err, .. } => {
+            ChainError::Nonsense(format!("{method} is answered with something else: {err}"))
+        }
+        other => ChainError::Away(format!("{method}: {}", chained(&other))),
+    }
+}
+
+/// The header and its hash, if its fields have the one that the node gives it.
+fn checked(header: eth::Header) -> Result<(Header, B256), ChainError> {
     if header.inner.hash_slow() == header.hash {
-        Ok(header.inner)
+        Ok((header.inner, header.hash))
     } else {
         Err(ChainError::Nonsense(format!(
             "header {} does not have the hash {}",
@@ -295,7 +292,7 @@ fn checked(header: eth::Header) -> Result<Header, ChainError> {
 }
 
 fn missing(what: &str) -> ChainError {
-    ChainError::Nonsense(format!("the node knows no {}", what.trim_start_matches("the ")))
+    ChainError::Nonsense(format!("the node knows no {what}"))
 }
 
 /// What a node's error means. Only words tell: the codes differ from one node to the next (the words are those of geth,

@@ -24,7 +24,7 @@ pub(crate) const CHAIN: u64 = 31_337;
 
 pub(crate) struct Anvil {
     process: Child,
-    url: Url,
+    pub(crate) url: Url,
     client: RpcClient,
 }
 

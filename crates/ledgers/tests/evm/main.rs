@@ -6,6 +6,7 @@
 mod anvil;
 mod embedded;
 mod fees;
+mod logs;
 mod nonces;
 mod parties;
 mod proxy;

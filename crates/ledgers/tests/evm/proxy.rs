@@ -110,14 +110,14 @@ async fn serve(
     }
 }
 
-async fn deliver(node: &str, request: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(crate) async fn deliver(node: &str, request: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut upstream = TcpStream::connect(node).await?;
     upstream.write_all(request).await?;
     message(&mut upstream).await
 }
 
 /// One HTTP/1.1 message whose length its head tells (RFC 9112, section 6.2); anvil and its client send no other.
-async fn message(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+pub(crate) async fn message(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let broken = || std::io::Error::from(std::io::ErrorKind::InvalidData);
     let mut bytes = Vec::new();
     let end = loop {

@@ -14,6 +14,13 @@ pub const MAX_ANSWER_BYTES: usize = 32 * 1_024 * 1_024;
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// A node began an answer that is too long.
+#[derive(Debug, thiserror::Error)]
+#[error("its answer is longer than {limit} bytes")]
+pub(super) struct TooLong {
+    limit: usize,
+}
+
 /// The transport under `alloy`'s client.
 #[derive(Clone)]
 pub(super) struct Limited {
@@ -51,8 +58,7 @@ impl Limited {
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(away)? {
             if body.len() + chunk.len() > self.limit {
-                let why = format!("its answer is longer than {} bytes", self.limit);
-                return Err(TransportErrorKind::custom_str(&why));
+                return Err(TransportErrorKind::custom(TooLong { limit: self.limit }));
             }
             body.extend_from_slice(&chunk);
         }
