@@ -32,6 +32,7 @@ mod keyring;
 mod ledger;
 mod nonce;
 mod plan;
+mod presign;
 mod prove;
 mod records;
 mod replace;
