@@ -19,7 +19,7 @@ use sofie_model::{
     Account, Decision, Digest, Evidence, Fact, LedgerId, Manifest, Operation, Salt, SignedAttestation, Step,
     Timestamp, Txid, canonical,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::auditor::Note;
 use crate::clock;
@@ -37,6 +37,9 @@ pub use open::Refused;
 
 /// How long to wait before a receipt that could not be made is tried again.
 const RECEIPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The most contracts that run at once. Those that a restart finds unfinished go on, however many they are.
+pub const MAX_RUNNING: usize = 4_096;
 
 /// Where the contracts stand on a chain that can decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +84,8 @@ pub struct Contracts {
     deployments: Arc<BTreeMap<LedgerId, Deployment>>,
     operator: config::Name,
     live: Arc<Mutex<HashMap<Txid, Handle<Driven>>>>,
+    /// A permit for each that runs.
+    room: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Contracts {
@@ -127,6 +132,7 @@ impl Contracts {
             deployments,
             operator,
             live: Arc::default(),
+            room: Arc::new(Semaphore::new(MAX_RUNNING)),
         }
     }
 
@@ -153,7 +159,8 @@ impl Contracts {
         all.iter().try_for_each(|driven| self.transactions.has_ledgers_of(&driven.plan.manifest))?;
         for (mut driven, record) in all.into_iter().zip(&records) {
             driven.contract = driven.contract.after_restart();
-            self.run(driven, record.inputs.len() as u64);
+            let room = self.room.clone().try_acquire_owned().ok();
+            self.run(driven, record.inputs.len() as u64, room);
         }
         Ok(records.len())
     }
@@ -191,13 +198,14 @@ impl Contracts {
         self.live.lock().expect("no holder of this lock panics").len()
     }
 
-    fn run(&self, driven: Driven, seq: u64) -> Handle<Driven> {
+    fn run(&self, driven: Driven, seq: u64, room: Option<OwnedSemaphorePermit>) -> Handle<Driven> {
         let txid = driven.contract.txid();
         let live = self.live.clone();
         // The lock is held until the handle stands in the map: the drive may end at once.
         let mut running = self.live.lock().expect("no holder of this lock panics");
         let handle = drive::start(driven, seq, self.clone(), self.keeper.clone(), move || {
             live.lock().expect("no holder of this lock panics").remove(&txid);
+            drop(room);
         });
         running.insert(txid, handle.clone());
         handle

@@ -25,7 +25,7 @@ use crate::parties::Parties;
 
 pub(crate) use guests::Guest;
 use guests::Party;
-pub(crate) use once::{Once, Submitted, digest};
+pub(crate) use once::{Once, Submitted, check_key, digest, digest_of_contract};
 
 /// What a draft can refer to.
 #[derive(Debug, Clone)]

@@ -22,6 +22,7 @@ use crate::api::{
 };
 use crate::clock;
 use crate::contracts::Refused;
+use crate::drafts;
 use crate::drive::Machine;
 use crate::journal::JournalError;
 use crate::peers::{Incoming, Outgoing, Pending, Word};
@@ -107,7 +108,9 @@ impl Federation for Runtime {
     }
 
     async fn open_contract(&self, request: OpenContract) -> Result<Contract, ApiError> {
-        let id = self.contracts().open(&request).await?;
+        let (key, digest) = (request.idempotency_key.as_deref(), drafts::digest_of_contract(&request));
+        let begin = async { Ok(self.contracts().open(&request).await?) };
+        let id = submit::once(self, key, digest, begin).await?;
         Federation::contract(self, id).await
     }
 
@@ -341,6 +344,8 @@ impl From<Refused> for ApiError {
                 Self::new(ErrorKind::Invalid, "the contract cannot be opened", refused.to_string())
                     .next("correct this field and ask again; nothing was begun")
             }
+            Refused::TooMany => Self::new(ErrorKind::TooMany, "too many contracts run", refused.to_string())
+                .next("open it once some have ended (`sofie contract ls`); nothing was begun"),
             Refused::Journal(error) => error.into(),
         }
     }

@@ -8,10 +8,11 @@ use sofie_model::{
     Account, Class, Digest, LedgerId, Leg, Manifest, Rule, Salt, Span, Terms, Timestamp, Txid, Value,
 };
 
-use super::{Contracts, Driven, Plan, random};
+use super::{Contracts, Driven, MAX_RUNNING, Plan, random};
 use crate::api::OpenContract;
 use crate::auditor::Note;
 use crate::clock;
+use crate::drafts::{self, Submitted};
 use crate::journal::JournalError;
 use crate::keys::PartyKeys;
 use crate::parties::preimage;
@@ -45,6 +46,9 @@ pub enum Refused {
         /// What is wrong and what is expected.
         why: String,
     },
+    /// As many run as may.
+    #[error("{MAX_RUNNING} contracts run on this node, the most that may at once")]
+    TooMany,
     /// The journal does not take it.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -65,6 +69,8 @@ impl Contracts {
     /// [`Refused`] names the field and says what is expected.
     pub async fn open(&self, asked: &OpenContract) -> Result<Txid, Refused> {
         let now = clock::now();
+        let key = asked.idempotency_key.as_deref();
+        drafts::check_key(key).map_err(|refused| invalid(&refused.field, refused.why))?;
         check_spans(asked)?;
         let renter = self.party(&asked.renter, "renter")?;
         let owner = self.owner_of(&asked.thing, "thing")?;
@@ -117,10 +123,17 @@ impl Contracts {
         check_decision(asked, decision_time, manifest.deadline.since(now))?;
         let plan =
             Plan { agreement, salt, manifest, record_ledger: asked.record_ledger.clone(), opened_at: now };
-        self.begin(asked, plan, decision_time).await
+        self.start(asked, plan, decision_time).await
     }
 
-    async fn begin(&self, asked: &OpenContract, plan: Plan, decision_time: Span) -> Result<Txid, Refused> {
+    /// Begins it, where there is room for one more.
+    pub(super) async fn start(
+        &self,
+        asked: &OpenContract,
+        plan: Plan,
+        decision_time: Span,
+    ) -> Result<Txid, Refused> {
+        let room = self.room.clone().try_acquire_owned().map_err(|_| Refused::TooMany)?;
         let txid = plan.manifest.txid();
         let owner = self.parties.name_of(plan.agreement.owner);
         let offered = format!(
@@ -132,7 +145,9 @@ impl Contracts {
             Note::about(txid.0, "offered", true, offered).by(asked.renter.clone()),
             Note::about(txid.0, "accepted", true, accepted).by(owner),
         ];
-        let entries = self.begun(&plan);
+        let mut entries = self.begun(&plan);
+        let submitted = Submitted { asked: drafts::digest_of_contract(asked), txid };
+        entries.extend(asked.idempotency_key.clone().map(|key| submitted.entry(key)));
         let transaction = sofie_transaction::Plan {
             manifest: plan.manifest.clone(),
             acts_for: vec![0, 1],
@@ -142,7 +157,7 @@ impl Contracts {
         let driven =
             Driven::begin(plan).ok_or_else(|| invalid("ledger", "no leg of it holds the payment"))?;
         self.transactions.begin(transaction, entries, notes).await?;
-        self.run(driven, 0);
+        self.run(driven, 0, Some(room));
         Ok(txid)
     }
 

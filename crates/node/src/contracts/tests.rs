@@ -149,7 +149,7 @@ impl World {
         };
         let driven = Driven::begin(plan).expect("an escrow leg");
         self.contracts.transactions.begin(transaction, entries, Vec::new()).await.expect("it is journaled");
-        self.contracts.run(driven, 0)
+        self.contracts.run(driven, 0, None)
     }
 
     async fn halted(&self, txid: Txid) -> Handle<sofie_transaction::State> {
@@ -245,4 +245,29 @@ async fn a_receipt_tells_of_the_things_as_they_were_agreed_on_also_when_they_are
     // The descriptions are there; what ledgers in memory cannot do is prove.
     let made = receipts::make(&world.contracts, &contract.state()).await.map(drop);
     assert!(made.as_ref().is_err_and(|why| why.ends_with("a fake ledger proves nothing")), "{made:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_contracts_run_as_may_and_one_that_ends_makes_room() {
+    let mut world = World::open();
+    world.contracts.room = Arc::new(Semaphore::new(1));
+    let asked: crate::api::OpenContract = serde_json::from_value(serde_json::json!({
+        "renter": "renter", "thing": "urn:locker:1", "action": "lock", "price": PRICE.to_string(), "open_for_s": 60,
+        "ledger": "evm", "record_ledger": "calendar",
+        "evidence": { "thing": "urn:door:1", "property": "open", "equals": true },
+        "decision_within_s": 5, "evidence_within_s": 60, "submission_window_s": 0,
+    }))
+    .expect("a request");
+    let plan = world.plan();
+    let first = world.contracts.start(&asked, plan, Span::ZERO).await.expect("there is room");
+    let refused = world.contracts.start(&asked, world.plan(), Span::ZERO).await.expect_err("there is none");
+    assert!(matches!(refused, Refused::TooMany), "{refused}");
+    assert_eq!(world.contracts.all().expect("a journal").len(), 1, "nothing was begun");
+    let mut contract = world.contracts.live(first).expect("it runs");
+    // No receipt is ever made on ledgers in memory: it is over by what the drive is told.
+    reach(&mut contract, |phase| matches!(phase, Phase::Refunded { .. })).await;
+    contract.give(Input::Receipted(Digest::ZERO)).await.expect("it ends");
+    while world.contracts.room.available_permits() == 0 {
+        tokio::task::yield_now().await;
+    }
 }

@@ -1,7 +1,7 @@
 //! A repeated request begins nothing new: the client names its request, and the journal holds under that name which
 //! transaction it began, in the very write that began it. After a crash the name is there if the transaction is.
 //!
-//! The header is that of draft-ietf-httpapi-idempotency-key-header; a name used for another draft is a conflict, and so
+//! The header is that of draft-ietf-httpapi-idempotency-key-header; a name used for another request is a conflict, and so
 //! is one whose first request is still being worked on. Names are kept as long as the journal.
 
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 use sofie_model::{Digest, Txid, canonical};
 
 use super::{Refused, ensure};
-use crate::api::{Draft, MAX_KEY};
+use crate::api::{Draft, MAX_KEY, OpenContract};
 use crate::journal::{Entry, JournalError, Reader};
 
 /// Facts of this group hold the requests, by the client's name for them.
@@ -19,13 +19,13 @@ const GROUP: &str = "submitted";
 /// The longest stored fact.
 const MAX_BYTES: usize = 128;
 
-/// What a request began.
+/// What a request began: a transaction of a draft, or a contract's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub(crate) struct Submitted {
-    /// The draft, without its key.
+    /// What was asked for, without its key.
     #[n(0)]
-    pub(crate) draft: Digest,
+    pub(crate) asked: Digest,
     /// The transaction.
     #[n(1)]
     pub(crate) txid: Txid,
@@ -78,12 +78,20 @@ impl Drop for Claimed {
 
 /// What is asked for, whatever it is called.
 pub(crate) fn digest(draft: &Draft) -> Digest {
-    let draft = Draft { idempotency_key: None, ..draft.clone() };
-    // Made of texts, numbers and lists under text keys alone: it is always JSON.
-    Digest::of("sofie.draft.v1", &[&serde_json::to_vec(&draft).unwrap_or_default()])
+    json("sofie.draft.v1", &Draft { idempotency_key: None, ..draft.clone() })
 }
 
-pub(super) fn check_key(key: Option<&str>) -> Result<(), Refused> {
+/// The same, of a contract.
+pub(crate) fn digest_of_contract(asked: &OpenContract) -> Digest {
+    json("sofie.contract-request.v1", &OpenContract { idempotency_key: None, ..asked.clone() })
+}
+
+fn json(domain: &str, asked: &impl serde::Serialize) -> Digest {
+    // Made of texts, numbers and lists under text keys alone: it is always JSON.
+    Digest::of(domain, &[&serde_json::to_vec(asked).unwrap_or_default()])
+}
+
+pub(crate) fn check_key(key: Option<&str>) -> Result<(), Refused> {
     let Some(key) = key else { return Ok(()) };
     let fits = (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     ensure(fits, "idempotency_key", || format!("1 to {MAX_KEY} visible ASCII characters are expected"))

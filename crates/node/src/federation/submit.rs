@@ -16,33 +16,41 @@ use crate::peers::message::Opening as Shown;
 use crate::runtime::Runtime;
 
 pub(super) async fn submit(node: &Runtime, draft: Draft) -> Result<Transaction, ApiError> {
-    let Some(key) = draft.idempotency_key.clone() else {
-        let txid = begin(node, &draft, None).await?;
-        return Federation::transaction(node, txid).await;
-    };
+    let key = draft.idempotency_key.as_deref();
+    let txid = once(node, key, drafts::digest(&draft), begin(node, &draft)).await?;
+    Federation::transaction(node, txid).await
+}
+
+/// What `begin` begins, or what it began when it was asked for under `key` before.
+pub(super) async fn once(
+    node: &Runtime,
+    key: Option<&str>,
+    asked: Digest,
+    begin: impl Future<Output = Result<Txid, ApiError>>,
+) -> Result<Txid, ApiError> {
+    let Some(key) = key else { return begin.await };
     // Held until the journal holds the transaction: of two at once the second finds it, or is told to wait.
-    let _working = node.once().claim(&key).ok_or_else(|| {
+    let _working = node.once().claim(key).ok_or_else(|| {
         let detail = format!("the first request with the key {key:?} is still being worked on");
         ApiError::new(ErrorKind::Conflict, "the same request, at once", detail)
             .next("send it again in a moment")
     })?;
-    let digest = drafts::digest(&draft);
-    let txid = match Submitted::read(&node.journal().reader()?, &key)? {
-        Some(earlier) if earlier.draft == digest => earlier.txid,
-        Some(earlier) => return Err(used(&key, earlier.txid)),
-        None => begin(node, &draft, Some(key)).await?,
-    };
-    Federation::transaction(node, txid).await
+    match Submitted::read(&node.journal().reader()?, key)? {
+        Some(earlier) if earlier.asked == asked => Ok(earlier.txid),
+        Some(earlier) => Err(used(key, earlier.txid)),
+        None => begin.await,
+    }
 }
 
-async fn begin(node: &Runtime, draft: &Draft, key: Option<String>) -> Result<Txid, ApiError> {
+async fn begin(node: &Runtime, draft: &Draft) -> Result<Txid, ApiError> {
     let nonce = random().map(Digest).map_err(|error| internal(&error))?;
     let guests = enquire(node, draft, nonce).await?;
     let resolved = node.desk().resolve(draft, (nonce, &guests), clock::now(), &mut random)?;
     let Resolved { plan, openings: opened } = resolved;
     let txid = plan.manifest.txid();
-    let submitted = Submitted { draft: drafts::digest(draft), txid };
+    let submitted = Submitted { asked: drafts::digest(draft), txid };
     let entries = opened.iter().map(|(leg, sealed)| openings::entry(txid, *leg, sealed));
+    let key = draft.idempotency_key.clone();
     let entries = entries.chain(key.map(|key| submitted.entry(key))).collect();
     let notes = vec![Note::about(txid.0, "submitted", true, summary(draft))];
     if plan.acts_for.len() == plan.manifest.participants.len() {
@@ -126,9 +134,9 @@ pub(super) fn show_openings(node: &Runtime, shown: &mut Transaction) -> Result<(
 }
 
 fn used(key: &str, txid: Txid) -> ApiError {
-    let detail = format!("the key {key:?} is that of another draft, which began transaction {txid}");
+    let detail = format!("the key {key:?} is that of another request, which began transaction {txid}");
     ApiError::new(ErrorKind::Conflict, "the key is used", detail)
-        .next("choose another idempotency key for another transaction")
+        .next("choose another idempotency key for another transaction or contract")
 }
 
 impl From<Refused> for ApiError {

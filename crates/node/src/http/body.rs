@@ -5,7 +5,7 @@ use std::fmt::Display;
 use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
@@ -96,6 +96,24 @@ async fn read(body: Body, declared: Option<usize>, door: &Door) -> Result<Vec<u8
     let detail = format!("the body is over the limit of {limit} bytes");
     Err(ApiError::new(ErrorKind::TooLarge, "the body is too large", detail)
         .next("send less, or raise body_bytes in [limits]"))
+}
+
+/// The client's name for its request (draft-ietf-httpapi-idempotency-key-header, section 2.1).
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// That name, in the body or in the header, or in both alike. The header's is a string of RFC 9651 (section 3.3.3); one
+/// without quotes is taken as it is.
+pub(super) fn key(in_body: Option<String>, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(in_body) };
+    let text = value.to_str().map_err(|error| unreadable("the header Idempotency-Key", error))?;
+    let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    match in_body {
+        Some(other) if other != key => {
+            let why = format!("{key:?} is not the body's idempotency_key {other:?}");
+            Err(unreadable("the header Idempotency-Key", why))
+        }
+        _ => Ok(Some(key.to_owned())),
+    }
 }
 
 /// One segment of the path, parsed.

@@ -10,7 +10,7 @@ use axum::{
 use sofie_model::Txid;
 
 use super::{
-    body::{Json, Place, Queried, Segment},
+    body::{self, Json, Place, Queried, Segment},
     events::{self, Resume},
     state::{Shared, to_the_end},
 };
@@ -22,15 +22,20 @@ pub(super) const RECEIPT: &str = "application/vnd.sofie.receipt";
 /// `POST /api/v1/contracts`
 #[utoipa::path(
     post, path = "/api/v1/contracts", tag = "contracts", operation_id = "open_contract",
-    summary = "Ask for an actuation and offer to pay for it",
+    summary = "Ask for an actuation and offer to pay for it; sent again with the same Idempotency-Key it begins nothing new",
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "The client's name for this request; the same as `idempotency_key` in the body")),
     request_body = OpenContract,
     responses((status = 202, description = "It runs; its URL is in Location", body = Contract))
 )]
 pub(super) async fn open(
     State(door): State<Shared>,
     Place(slot): Place,
+    headers: HeaderMap,
     Json(request): Json<OpenContract>,
 ) -> Result<Response, ApiError> {
+    let idempotency_key = body::key(request.idempotency_key, &headers)?;
+    let request = OpenContract { idempotency_key, ..request };
     let federation = Arc::clone(&door.federation);
     let opened = to_the_end(slot, async move { federation.open_contract(request).await }).await?;
     let location = format!("/api/v1/contracts/{}", opened.id);

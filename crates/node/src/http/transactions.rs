@@ -13,13 +13,9 @@ use sofie_model::Txid;
 use super::{
     body::{self, Place, Segment},
     contracts::attached,
-    problem::unreadable,
     state::{Shared, to_the_end},
 };
 use crate::api::{ApiError, Draft, Transaction};
-
-/// The client's name for its request (draft-ietf-httpapi-idempotency-key-header, section 2.1).
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// `POST /api/v1/transactions`
 #[utoipa::path(
@@ -36,25 +32,12 @@ pub(super) async fn submit(
     headers: HeaderMap,
     body::Json(draft): body::Json<Draft>,
 ) -> Result<Response, ApiError> {
-    let draft = with_key(draft, &headers)?;
+    let idempotency_key = body::key(draft.idempotency_key, &headers)?;
+    let draft = Draft { idempotency_key, ..draft };
     let federation = Arc::clone(&door.federation);
     let begun = to_the_end(slot, async move { federation.submit(draft).await }).await?;
     let location = format!("/api/v1/transactions/{}", begun.id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(begun)).into_response())
-}
-
-/// The header's key is a string of RFC 9651 (section 3.3.3); one without quotes is taken as it is.
-fn with_key(draft: Draft, headers: &HeaderMap) -> Result<Draft, ApiError> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(draft) };
-    let text = value.to_str().map_err(|error| unreadable("the header Idempotency-Key", error))?;
-    let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    match &draft.idempotency_key {
-        Some(other) if other != key => {
-            let why = format!("{key:?} is not the draft's idempotency_key {other:?}");
-            Err(unreadable("the header Idempotency-Key", why))
-        }
-        _ => Ok(Draft { idempotency_key: Some(key.to_owned()), ..draft }),
-    }
 }
 
 /// `GET /api/v1/transactions`

@@ -222,8 +222,23 @@ async fn a_draft_is_submitted_under_the_clients_own_key() {
         assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["phase"], seen);
     }
     let refused = submit(Some("other"), draft(Some("mine"))).await.unwrap();
-    let told = "the header Idempotency-Key: \"other\" is not the draft's idempotency_key \"mine\"";
+    let told = "the header Idempotency-Key: \"other\" is not the body's idempotency_key \"mine\"";
     assert_eq!(problem(refused).await["detail"], told);
+}
+
+#[tokio::test]
+async fn a_contract_is_opened_under_the_clients_own_key() {
+    let server = Server::start().await;
+    let open = || server.request(Method::POST, "/api/v1/contracts");
+    let mut asked = offer();
+    asked["idempotency_key"] = json!("mine");
+    for request in [open().json(&asked), open().json(&offer()).header("idempotency-key", "\"mine\"")] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["reason"], "mine");
+    }
+    let refused = open().json(&asked).header("idempotency-key", "other").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
 }
 
 /// Each names the field by its path.

@@ -140,8 +140,16 @@ impl World {
 
     /// Opens a contract on the joined platforms, and waits until it is settled.
     pub(crate) async fn rent(&mut self) {
-        let (_, opened) = self.ask(self.good_request().await.to_string()).await;
+        let mut asked = self.good_request().await;
+        asked["idempotency_key"] = json!("rent");
+        let (_, opened) = self.ask(asked.to_string()).await;
         let id = opened["id"].as_str().unwrap_or_else(|| panic!("no contract: {opened}")).to_owned();
+        // Sent again it begins nothing new; another contract is not had under the same key.
+        let (status, again) = self.ask(asked.to_string()).await;
+        assert_eq!((status, &again["id"]), (202, &opened["id"]), "{again}");
+        asked["price"] = json!("1000001");
+        let (status, refused) = self.ask(asked.to_string()).await;
+        assert!(status == 409 && refused["title"] == "the key is used", "{status}: {refused}");
         assert_eq!(self.ended(&id).await["state"], "settled");
         self.transaction = Some(id);
     }
