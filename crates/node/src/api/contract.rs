@@ -39,7 +39,7 @@ pub struct OpenContract {
     pub evidence_within_s: u64,
     /// How long after T_E evidence may still be brought: seconds.
     pub submission_window_s: u64,
-    /// The client's name for this request, 1 to 64 visible ASCII characters: sent again under it, it begins nothing new.
+    /// The client's name for this request, 1 to 128 visible ASCII characters: sent again under it, it begins nothing new.
     #[serde(default)]
     pub idempotency_key: Option<String>,
 }

@@ -39,7 +39,7 @@ fn bad() -> Vec<(&'static str, Value, &'static str)> {
         ("ledger", json!("calendar"), "ledger: "),
         ("record_ledger", json!("evm"), "record_ledger: "),
         ("idempotency_key", json!("two words"), "idempotency_key: "),
-        ("idempotency_key", json!("k".repeat(65)), "idempotency_key: "),
+        ("idempotency_key", json!(long), "idempotency_key: "),
         ("surprise", json!(1), "the body: "),
     ]
 }
