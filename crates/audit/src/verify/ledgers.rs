@@ -1,6 +1,6 @@
 //! What each ledger's proof shows, and whether the reader knows what it rests on.
 
-use sofie_model::{Account, Class, Evidence, Fact, LedgerId, LegId, Manifest, proof::evm::Settlement};
+use sofie_model::{Account, Class, Evidence, Fact, LedgerId, LegId, Manifest, Proof, proof::evm::Settlement};
 
 use crate::{Anchors, Body, Outcome, Report, anchors::Pin, report::Rests};
 
@@ -110,7 +110,11 @@ pub(super) fn contracts(body: &Body, anchors: &Anchors, report: &mut Report) -> 
     // A custodian is named by its key, which its proof's anchor shows.
     let on_chain = body.manifest.legs.iter().filter(|leg| leg.class == Class::Verifying);
     let escrows = on_chain.filter_map(|leg| Some(("escrow", leg.terms.holder()?)));
-    let named = std::iter::once(("decision", site.contract)).chain(escrows);
+    // A group is named by its keys, which its certificate was verified with.
+    let certified = |proof: &Proof| matches!(proof, Proof::Quorum(_));
+    let by_group = body.proofs.iter().any(|one| one.ledger == site.ledger && certified(&one.proof));
+    let on_d = (!by_group).then_some(("decision", site.contract));
+    let named = on_d.into_iter().chain(escrows);
     let named: Vec<_> = named.filter(|(_, contract)| *contract != Account::ZERO).collect();
     if named.is_empty() {
         report.add("contracts", Outcome::Absent, "the manifest names none");
