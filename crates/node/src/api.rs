@@ -183,6 +183,19 @@ pub trait Federation: Send + Sync + 'static {
     /// [`ErrorKind::NotFound`], [`ErrorKind::Unavailable`].
     async fn resume(&self, id: Txid) -> Result<Transaction, ApiError>;
 
+    /// The manifest of a transaction that has begun: canonical CBOR. Whoever has it can follow and finish the transaction.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    async fn manifest(&self, id: Txid) -> Result<Vec<u8>, ApiError>;
+
+    /// Watches a transaction of others from its manifest. One that this node knows already is shown as it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when it is none, or this node cannot follow it; [`ErrorKind::Conflict`] while another request
+    /// begins it; [`ErrorKind::Unavailable`].
+    async fn watch(&self, manifest: Vec<u8>) -> Result<Transaction, ApiError>;
+
     /// The nodes of others, and this node as they must know it.
     ///
     /// # Errors

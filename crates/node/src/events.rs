@@ -12,11 +12,12 @@ use crate::journal::{JournalError, Reader};
 use crate::runtime::Runtime;
 
 /// What a record can be about; a webhook asks for some of them.
-pub const KINDS: [&str; 49] = [
+pub const KINDS: [&str; 51] = [
     "accepted",
     "actuated",
     "admitted",
     "agreed",
+    "alarm",
     "anchored",
     "applied",
     "armed",
@@ -61,6 +62,7 @@ pub const KINDS: [&str; 49] = [
     "settled",
     "submitted",
     "undone",
+    "watched",
     "withheld",
 ];
 /// The media type of one event (CloudEvents 1.0.2, JSON format, section 3).

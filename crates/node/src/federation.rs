@@ -5,6 +5,7 @@ mod peers;
 mod submit;
 mod things;
 pub(crate) mod view;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -199,6 +200,15 @@ impl Federation for Runtime {
                 .next("ask the operator of its decision ledger what happened there")
         })?;
         Federation::transaction(self, id).await
+    }
+
+    async fn manifest(&self, id: Txid) -> Result<Vec<u8>, ApiError> {
+        let state = self.transactions().state(id)?.ok_or_else(|| no_such("transaction", id))?;
+        Ok(sofie_model::canonical::encode(state.manifest().as_ref()))
+    }
+
+    async fn watch(&self, manifest: Vec<u8>) -> Result<Transaction, ApiError> {
+        watch::watch(self, &manifest).await
     }
 
     async fn peers(&self) -> Result<Neighbours, ApiError> {

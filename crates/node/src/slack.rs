@@ -11,6 +11,7 @@ use sofie_ledgers::Profile;
 use sofie_model::{LedgerId, LegId, Span, Timestamp, Txid};
 use sofie_transaction::{Edge, Leg, Phase, Remaining, State};
 
+use crate::auditor::Note;
 use crate::clock;
 use crate::runtime::Runtime;
 
@@ -110,6 +111,20 @@ impl Runtime {
         })
     }
 
+    /// An alarm for others is told to whoever is told what happens here: its parties may not know.
+    async fn tell_alarm(&self, state: &State, leg: LegId, slack: &Slack, now: Timestamp) {
+        if !state.acts_for().is_empty() {
+            return;
+        }
+        let detail = format!("{leg}: {} left to {}", slack.left, slack.due.as_str());
+        let ledger = state.manifest().leg(leg).map(|leg| leg.ledger.clone());
+        let note = Note { ledger, ..Note::about(state.txid().0, "alarm", false, detail) };
+        if let Err(error) = self.auditor().keep(Vec::new(), vec![note], now).await {
+            // The node stops by itself when its journal fails.
+            tracing::error!(%error, "an alarm is not kept");
+        }
+    }
+
     /// Logs each alarm once, until the node stops.
     pub(crate) async fn watch_slack(self) {
         let mut told: HashSet<(Txid, LegId, Due)> = HashSet::new();
@@ -124,6 +139,7 @@ impl Runtime {
                     if slack.alarm && told.insert((state.txid(), leg, slack.due)) {
                         let (left, due) = (slack.left, slack.due.as_str());
                         tracing::warn!(transaction = %state.txid(), %leg, due, %left, "little time is left");
+                        self.tell_alarm(state, leg, &slack, now).await;
                     }
                 }
             }

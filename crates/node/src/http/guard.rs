@@ -22,8 +22,13 @@ const MAX_REQUEST_ID: usize = 64;
 const NO_CONTENT: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// Types of bodies that no foreign page can send without asking first (a CORS preflight, which is never granted).
-const BODY_TYPES: [&str; 4] =
-    ["application/json", "application/td+json", "application/ld+json", "application/merge-patch+json"];
+const BODY_TYPES: [&str; 5] = [
+    "application/json",
+    "application/td+json",
+    "application/ld+json",
+    "application/merge-patch+json",
+    super::transactions::MANIFEST,
+];
 
 /// Names the request, logs and counts its answer, and adds the headers that every answer has.
 pub(super) async fn observe(State(door): State<Shared>, request: Request, next: Next) -> Response {
@@ -165,7 +170,7 @@ fn same_origin(headers: &HeaderMap, host: &Authority) -> Result<(), ApiError> {
     }
 }
 
-/// POST, PUT and PATCH need a JSON type, also with an empty body.
+/// POST, PUT and PATCH need a JSON type, also with an empty body; a manifest has its own.
 fn json_body(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();

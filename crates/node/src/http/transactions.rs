@@ -81,6 +81,44 @@ pub(super) async fn receipt(
     Ok(attached(txid, door.federation.transaction_receipt(txid).await?))
 }
 
+/// The media type of a manifest.
+pub(super) const MANIFEST: &str = "application/vnd.sofie.manifest";
+
+/// `GET /api/v1/transactions/{txid}/manifest`
+#[utoipa::path(
+    get, path = "/api/v1/transactions/{txid}/manifest", tag = "transactions", operation_id = "manifest",
+    summary = "The manifest, with which a node elsewhere can watch the transaction",
+    params(("txid" = String, Path, description = "64 hexadecimal digits")),
+    responses((
+        status = 200, content_type = "application/vnd.sofie.manifest", body = Vec<u8>,
+        description = "Canonical CBOR (docs/specs/inter-ledger.md)"
+    ))
+)]
+pub(super) async fn manifest(
+    State(door): State<Shared>,
+    Segment(txid): Segment<Txid>,
+) -> Result<Response, ApiError> {
+    let manifest = door.federation.manifest(txid).await?;
+    Ok(([(header::CONTENT_TYPE, MANIFEST)], manifest).into_response())
+}
+
+/// `POST /api/v1/transactions/watch`
+#[utoipa::path(
+    post, path = "/api/v1/transactions/watch", tag = "transactions", operation_id = "watch",
+    summary = "Watch a transaction of others: tell when time runs out, and finish what anyone may; sent again, it changes nothing",
+    request_body(content = Vec<u8>, content_type = "application/vnd.sofie.manifest"),
+    responses((status = 202, description = "It is watched", body = Transaction))
+)]
+pub(super) async fn watch(
+    State(door): State<Shared>,
+    Place(slot): Place,
+    body::Raw(manifest): body::Raw,
+) -> Result<Response, ApiError> {
+    let federation = Arc::clone(&door.federation);
+    let watched = to_the_end(slot, async move { federation.watch(manifest).await }).await?;
+    Ok((StatusCode::ACCEPTED, Json(watched)).into_response())
+}
+
 /// `POST /api/v1/transactions/{txid}/resume`
 #[utoipa::path(
     post, path = "/api/v1/transactions/{txid}/resume", tag = "transactions", operation_id = "resume",

@@ -331,3 +331,53 @@ async fn a_node_that_is_killed_at_a_step_ends_as_the_other_does() {
         changed(before[1], after[1], -whole);
     }
 }
+
+/// Both nodes are dead after D has decided; a third, which holds no key of theirs, drives the legs from the manifest.
+#[tokio::test]
+async fn a_watcher_elsewhere_finishes_what_dead_nodes_have_decided() {
+    let Some(chain) = Anvil::start() else { return };
+    let (mut alice, mut bob) = companies(&chain).await;
+    let mut watcher = Company::new("watcher", &chain).await;
+    let before = held(&chain, [&alice, &bob]).await;
+    let stop = ["--pause-at", "intent:apply 0"];
+    alice.start(&stop);
+    bob.start(&stop);
+    watcher.start(&[]);
+    let id = alice.submits("watched", 120);
+    bob.until(&id, "proposed", |shown| shown["phase"] == "proposed");
+    bob.one(&["agree", &id]);
+    for company in [&mut alice, &mut bob] {
+        company.process.as_mut().expect("it runs").paused();
+    }
+    let http = &chain.http;
+    let manifest = http
+        .get(format!("{}/api/v1/transactions/{id}/manifest", alice.url))
+        .send()
+        .await
+        .expect("it answers");
+    let manifest = manifest.bytes().await.expect("a manifest");
+    alice.kill();
+    bob.kill();
+    let watch = |node: &Company, manifest: &[u8]| {
+        http.post(format!("{}/api/v1/transactions/watch", node.url))
+            .header("content-type", "application/vnd.sofie.manifest")
+            .body(manifest.to_vec())
+            .send()
+    };
+    let refused = watch(&watcher, &manifest[1..]).await.expect("it answers");
+    assert_eq!(refused.status(), 400);
+    // Neither has sent what pays Bob.
+    changed(before[1], held(&chain, [&alice, &bob]).await[1], -2);
+
+    for _ in 0..2 {
+        let watched = watch(&watcher, &manifest).await.expect("it answers");
+        assert_eq!(watched.status(), 202);
+    }
+    assert_eq!(watcher.ends(&id), "commit");
+    let after = held(&chain, [&alice, &bob]).await;
+    changed(before[0], after[0], 1);
+    changed(before[1], after[1], -1);
+    // A node of a participant is no watcher: it takes part.
+    let (code, told, _) = watcher.tx(&["show", &id]);
+    assert!(code == 0 && told.contains("watched"), "{told}");
+}
