@@ -19,9 +19,10 @@ use std::fmt::Write;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use sofie_model::{LedgerId, ThingId, Txid};
+use sofie_model::{Digest, LedgerId, ThingId, Txid};
 
 use crate::peers::{Incoming, Outgoing, Word};
+use crate::seats::SeatCall;
 
 pub use contract::{BringEvidence, Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Step};
 pub use draft::{
@@ -208,6 +209,13 @@ pub trait Federation: Send + Sync + 'static {
     /// [`ErrorKind::Unauthorized`], [`ErrorKind::Misdirected`], [`ErrorKind::Conflict`] for a replay,
     /// [`ErrorKind::TooMany`], [`ErrorKind::Unavailable`]. Nothing has changed then.
     async fn peer_message(&self, message: Incoming) -> Result<Outgoing, ApiError>;
+
+    /// What a member of a group, which this node runs, is asked: by nodes whose transactions it decides, and by other members.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when no member of `group` runs here; [`ErrorKind::Invalid`], [`ErrorKind::Conflict`],
+    /// [`ErrorKind::TooMany`], [`ErrorKind::Unavailable`].
+    async fn seat(&self, group: Digest, call: SeatCall) -> Result<Vec<u8>, ApiError>;
 
     /// The owner's word on a proposal of another node that waits for it. Said again, it changes nothing.
     ///

@@ -44,6 +44,8 @@ pub struct Config {
     pub parties: Vec<Party>,
     /// `[[ledger]]`, in the order of the file.
     pub ledgers: Vec<Ledger>,
+    /// `[[member]]`, in the order of the file.
+    pub members: Vec<Seat>,
     /// `[[platform]]`, in the order of the file.
     pub platforms: Vec<Platform>,
     /// `[[peer]]`, in the order of the file.
@@ -149,6 +151,24 @@ pub enum LedgerKind {
         /// Its Ed25519 key.
         key: Digest,
     },
+    /// A group of members that decides.
+    Quorum {
+        /// Their Ed25519 keys, and their nodes' doors.
+        members: BTreeMap<Digest, Url>,
+    },
+}
+
+/// A member of a group that this node runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    /// The group's ledger; one of [`Config::ledgers`].
+    pub ledger: LedgerId,
+    /// Whose key votes; one of [`Config::parties`].
+    pub party: Name,
+    /// How long the first round waits for each step.
+    pub pace: Span,
+    /// The word that allows it after a restore.
+    pub restored: Option<String>,
 }
 
 /// A Bitcoin node.
@@ -178,6 +198,7 @@ impl LedgerKind {
             Self::Calendar { .. } => "calendar",
             Self::File => "file",
             Self::Custodian { .. } => "custodian",
+            Self::Quorum { .. } => "quorum",
         }
     }
 }
@@ -274,7 +295,7 @@ impl Config {
     /// let error = Config::parse(text, "sofie.toml".as_ref()).unwrap_err();
     /// assert_eq!(
     ///     error.to_string(),
-    ///     "sofie.toml:7:8: [[ledger]] kind: \"evm-embeded\" is not one of evm-embedded, evm-rpc, evm-records, bitcoin-rpc, calendar, file, custodian; did you mean \"evm-embedded\"?"
+    ///     "sofie.toml:7:8: [[ledger]] kind: \"evm-embeded\" is not one of evm-embedded, evm-rpc, evm-records, bitcoin-rpc, calendar, file, custodian, quorum; did you mean \"evm-embedded\"?"
     /// );
     /// ```
     ///

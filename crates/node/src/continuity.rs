@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use sofie_ledgers::LedgerError;
+use sofie_ledgers::{LedgerError, Profile};
 use sofie_model::{Evidence, Finality, LedgerId};
 use sofie_transaction::{Leg, State};
 
@@ -58,8 +58,9 @@ pub(crate) fn seen(journal: &Reader) -> Result<BTreeMap<LedgerId, u64>, JournalE
 /// [`Discontinuity`] names the ledger and the next step.
 pub(crate) async fn check(seen: BTreeMap<LedgerId, u64>, ledgers: &Ledgers) -> Result<(), Discontinuity> {
     for (id, seen) in seen {
-        let Some(ledger) = ledgers.get(&id).filter(|ledger| ledger.profile().finality == Finality::Instant)
-        else {
+        // A group that only decides keeps nothing here: its height is a clock, and its members may start later.
+        let kept = |profile: &Profile| profile.finality == Finality::Instant && !profile.classes.is_empty();
+        let Some(ledger) = ledgers.get(&id).filter(|ledger| kept(ledger.profile())) else {
             continue;
         };
         let height = ledger.head().await?.height;

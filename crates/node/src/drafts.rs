@@ -52,6 +52,13 @@ pub(crate) struct Site {
     pub(crate) skew: Span,
 }
 
+impl Site {
+    /// Whether its decisions are a group's certificates (docs/specs/inter-ledger.md, "A quorum that decides").
+    fn is_group(&self) -> bool {
+        self.profile.classes.is_empty() && self.deployment.is_some_and(|one| one.chain_id == 0)
+    }
+}
+
 /// A draft that cannot become a transaction. Nothing was prepared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {why}")]
@@ -146,12 +153,19 @@ impl Desk {
     /// D: as the draft says, else where a contract of a leg reads the decision, else the first that has a contract, else
     /// the first that can decide.
     fn decision(&self, draft: &Draft) -> Result<&Site, Refused> {
+        let timed = draft.legs.iter().any(|leg| leg.kind == LegKind::Hashlock);
         if let Some(id) = &draft.decision {
             let site = self.site(id, "decision")?;
             ensure(site.profile.decides, "decision", || format!("{id} cannot hold a decision"))?;
+            ensure(!(timed && site.is_group()), "decision", || {
+                format!(
+                    "{id} is a group, and a group decides no transaction with a hashlock leg; name another ledger"
+                )
+            })?;
             return Ok(site);
         }
-        let mut deciding: Vec<&Site> = self.sites.iter().filter(|site| site.profile.decides).collect();
+        let fits = |site: &&Site| site.profile.decides && !(timed && site.is_group());
+        let mut deciding: Vec<&Site> = self.sites.iter().filter(fits).collect();
         let holds_value = |site: &Site| {
             let value = |leg: &crate::api::DraftLeg| matches!(leg.kind, LegKind::Transfer | LegKind::Escrow);
             draft.legs.iter().any(|leg| value(leg) && leg.ledger == site.profile.id)

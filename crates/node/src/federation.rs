@@ -14,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use sofie_ledgers::{Ledger, LedgerError};
-use sofie_model::{Account, LedgerId, ThingId, Txid};
+use sofie_model::{Account, Digest, LedgerId, ThingId, Txid};
 
 use crate::api::{
     Amount, ApiError, At, Balances, BringEvidence, Contract, Description, Draft, ErrorKind, Events,
@@ -29,6 +29,7 @@ use crate::journal::JournalError;
 use crate::peers::{Incoming, Outgoing, Pending, Word};
 use crate::platforms::PlatformError;
 use crate::runtime::Runtime;
+use crate::seats::SeatCall;
 
 /// No longer range of blocks is asked for fees.
 const MAX_FEE_RANGE: u64 = 100_000;
@@ -217,6 +218,10 @@ impl Federation for Runtime {
 
     async fn peer_message(&self, message: Incoming) -> Result<Outgoing, ApiError> {
         self.peers().receive(message).await
+    }
+
+    async fn seat(&self, group: Digest, call: SeatCall) -> Result<Vec<u8>, ApiError> {
+        self.seats().answer(group, call).await
     }
 
     async fn decide_proposal(&self, id: Txid, word: Word) -> Result<Transaction, ApiError> {

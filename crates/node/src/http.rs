@@ -22,6 +22,7 @@ mod openapi;
 mod peers;
 mod platforms;
 mod problem;
+mod quorums;
 mod routes;
 mod state;
 mod transactions;

@@ -29,6 +29,7 @@ pub mod readings;
 mod receipts;
 pub mod restored;
 pub mod runtime;
+pub mod seats;
 mod slack;
 pub mod telemetry;
 pub mod transactions;

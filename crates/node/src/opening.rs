@@ -13,9 +13,10 @@ use sofie_ledgers::evm::{
 use sofie_ledgers::evm::{EvmRecords, RecordsConfig, RecordsOpenError, records_profile};
 use sofie_ledgers::evm::{RpcChain, RpcConfig, RpcOpenError, embedded_profile, rpc_profile};
 use sofie_ledgers::file::{self, RecordFile};
+use sofie_ledgers::quorum::{self, Quorum};
 use sofie_ledgers::{Ledger, Profile};
 use sofie_model::proof::batch::MAX_COUNT;
-use sofie_model::{Account, Finality, LedgerId, Span};
+use sofie_model::{Account, Digest, Finality, LedgerId, Span};
 use zeroize::Zeroizing;
 
 use crate::clock;
@@ -24,12 +25,13 @@ use crate::contracts::Deployment;
 use crate::executor::Ledgers;
 use crate::keys::PartyKeys;
 use crate::parties::Parties;
+use crate::seats;
 
 /// How long a chain's node may take for one answer.
 const RPC_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The embedded ledgers' folder in the data folder.
-const FOLDER: &str = "ledgers";
+pub(crate) const FOLDER: &str = "ledgers";
 
 /// Why a ledger does not open. Each text names the ledger and the next step.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +112,14 @@ pub enum OpenError {
         ledger: LedgerId,
         /// What it names.
         on: LedgerId,
+    },
+    /// The group that decides.
+    #[error("ledger {ledger}: {source}")]
+    Quorum {
+        /// Which ledger.
+        ledger: LedgerId,
+        /// What is wrong.
+        source: quorum::BadMembers,
     },
     /// The operator's keys are not there.
     #[error("party {operator}, who runs the node, has no keys; name it in a [[party]] entry")]
@@ -194,6 +204,7 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                 let file = file.map_err(|source| OpenError::File { ledger: id.clone(), path, source })?;
                 opened.ledgers.insert(id, Arc::new(file));
             }
+            LedgerKind::Quorum { members } => opened.add_quorum(ledger, members, parties)?,
             // Below: they want others of these.
             LedgerKind::EvmRecords { .. } | LedgerKind::Custodian { .. } => {}
         }
@@ -240,6 +251,23 @@ pub(crate) fn embedded_state(data_dir: &Path, id: &LedgerId) -> impl Iterator<It
 }
 
 impl Opened {
+    fn add_quorum(
+        &mut self,
+        ledger: &config::Ledger,
+        members: &BTreeMap<Digest, url::Url>,
+        parties: &Parties,
+    ) -> Result<(), OpenError> {
+        let id = ledger.id.clone();
+        let settings = quorum::Config { members: seats::seated(members) };
+        let group = Quorum::open(&settings, profile(quorum::profile(id.clone()), ledger));
+        let group = group.map_err(|source| OpenError::Quorum { ledger: id.clone(), source })?;
+        let group = group.acting_for(parties.iter().map(|party| party.secp256k1().clone()));
+        let deployment = Deployment { chain_id: 0, decision: group.account(), escrow: Account::ZERO };
+        self.deployments.insert(id.clone(), deployment);
+        self.ledgers.insert(id, Arc::new(group));
+        Ok(())
+    }
+
     async fn add_evm(
         &mut self,
         chain: Arc<dyn Chain>,

@@ -26,6 +26,7 @@ use crate::parties::Parties;
 use crate::peers::{Peers, Rooms};
 use crate::platforms::{Configured, PlatformError, Platforms};
 use crate::restored::Restored;
+use crate::seats::{SeatError, Seats};
 use crate::transactions::Transactions;
 use crate::webhooks::Webhooks;
 
@@ -55,6 +56,9 @@ pub enum StartError {
     /// A ledger's file is not the one that the journal belongs to.
     #[error(transparent)]
     Continuity(#[from] Discontinuity),
+    /// A member of a group that this node runs.
+    #[error(transparent)]
+    Seat(#[from] SeatError),
     /// A platform that was joined before, or the mapping of a configured one.
     #[error(transparent)]
     Platform(#[from] PlatformError),
@@ -76,6 +80,7 @@ struct Inner {
     once: Once,
     peers: Peers,
     webhooks: Webhooks,
+    seats: Seats,
     started_at: Timestamp,
     base_url: OnceLock<String>,
 }
@@ -131,6 +136,7 @@ impl Runtime {
         let restored = Restored::read(&journal.reader()?)?;
         let parties = Parties::load_in(&config, restored.epoch())?;
         let Opened { ledgers, deployments, senders } = ledgers(&config, &parties).await?;
+        let seats = Seats::open(&config, &parties, restored.epoch(), &folder.join(opening::FOLDER))?;
         let anchor = record_ledger(&config, &ledgers);
         continuity::check(continuity::seen(&journal.reader()?)?, &ledgers).await?;
         let (fatal, failed) = mpsc::channel(1);
@@ -189,6 +195,7 @@ impl Runtime {
             once: Once::default(),
             peers,
             webhooks,
+            seats,
             started_at,
             base_url: OnceLock::new(),
         };
@@ -286,6 +293,11 @@ impl Runtime {
 
     pub(crate) fn webhooks(&self) -> &Webhooks {
         &self.0.webhooks
+    }
+
+    /// The members of groups that run here.
+    pub(crate) fn seats(&self) -> &Seats {
+        &self.0.seats
     }
 
     /// When it was opened.

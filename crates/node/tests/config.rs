@@ -148,7 +148,7 @@ fn one_fault_is_told_with_its_place() {
         (
             "kind = \"calendar\"",
             "kind = \"calender\"",
-            "31:8: [[ledger]] kind: \"calender\" is not one of evm-embedded, evm-rpc, evm-records, bitcoin-rpc, calendar, file, custodian; did you mean \"calendar\"?",
+            "31:8: [[ledger]] kind: \"calender\" is not one of evm-embedded, evm-rpc, evm-records, bitcoin-rpc, calendar, file, custodian, quorum; did you mean \"calendar\"?",
         ),
         (
             "url = \"http://127.0.0.1:8545/secret\"",
@@ -287,7 +287,7 @@ sofie.toml:8:1: [[ledger]] lacks "id"; write for example id = "evm"
 sofie.toml:8:1: [[ledger]] lacks "url"; write for example url = "http://127.0.0.1:8545"
 sofie.toml:10:1: [[ledger]] has no key "chainid"; did you mean "chain_id"?
 sofie.toml:16:1: a second ledger "calendar"; each must be there once
-sofie.toml:20:2: no section or key "extra"; known are ledger, limits, node, party, peer, platform, webhook"#
+sofie.toml:20:2: no section or key "extra"; known are ledger, limits, member, node, party, peer, platform, webhook"#
     );
 }
 
@@ -481,4 +481,41 @@ kinds = ["decided", "settled"]
     }
     let twice = faults(&format!("{text}{webhook}"));
     assert!(twice.contains("a second webhook \"erp\""), "{twice}");
+}
+
+/// A node that uses a group of as many members, and runs one of ledger `member`.
+fn with_group(count: u8, url: &str, member: &str) -> String {
+    let key = |byte| ed25519_dalek::SigningKey::from_bytes(&[byte; 32]).verifying_key().to_bytes();
+    let members: String =
+        (1..=count).map(|byte| format!("{} = \"{url}\"\n", hex::encode(key(byte)))).collect();
+    format!(
+        "[[party]]\nname = \"operator\"\n[[ledger]]\nid = \"notaries\"\nkind = \"quorum\"\n[ledger.members]\n{members}\
+         [[member]]\nledger = \"{member}\"\n"
+    )
+}
+
+#[test]
+fn a_group_is_of_enough_members_and_a_member_is_of_a_group() {
+    let url = "http://127.0.0.1:8421";
+    let config = Config::parse(&with_group(4, url, "notaries"), Path::new("sofie.toml")).expect("good");
+    let LedgerKind::Quorum { members } = &config.ledgers[0].kind else { panic!("{:?}", config.ledgers[0]) };
+    assert_eq!((members.len(), config.ledgers[0].skew), (4, Span::from_seconds(10)));
+    let seat = &config.members[0];
+    assert_eq!((seat.party.as_str(), seat.pace, &seat.restored), ("operator", Span::from_millis(500), &None));
+    for (count, url, member, told) in [
+        (3, url, "notaries", "[[ledger]] members: 3 members; 4 to 31 make a group"),
+        (4, "http://127.0.0.1:8421/path", "notaries", "names more than scheme, host and port"),
+        (4, url, "notary", "[[member]] ledger: no [[ledger]] of kind \"quorum\" is named \"notary\""),
+    ] {
+        let got = faults(&with_group(count, url, member));
+        assert!(got.contains(told), "{told}\n{got}");
+    }
+    let twice = format!("{}[[member]]\nledger = \"notaries\"\n", with_group(4, url, "notaries"));
+    assert!(faults(&twice).contains("a second member of ledger \"notaries\""), "{}", faults(&twice));
+    let nobody = format!("{}party = \"nobody\"\n", with_group(4, url, "notaries"));
+    assert!(
+        faults(&nobody).contains("[[member]] party: no [[party]] is named \"nobody\""),
+        "{}",
+        faults(&nobody)
+    );
 }

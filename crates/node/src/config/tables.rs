@@ -3,16 +3,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    ops::RangeInclusive,
+    ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
 };
 
-use sofie_model::{LedgerId, Span};
+use sofie_ledgers::quorum::PACE;
+use sofie_model::{Digest, LedgerId, Span, quorum::Group};
 use toml::de::DeTable;
+use url::Url;
 
 use super::{
     Bitcoin, Config, ConfigError, DEFAULT_LISTEN, Ledger, LedgerKind, Limits, MAX_ENTRIES, Name, Node, Party,
-    Peer, Platform, Policy, RpcUrl,
+    Peer, Platform, Policy, RpcUrl, Seat,
     fault::Fault,
     peer,
     scalar::{self, nearest},
@@ -46,6 +48,7 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
     let ledger_tables = root.tables("ledger");
     let told_ledgers = ledger_tables.len();
     let ledgers = each(ledger_tables, |section| ledger(section, folder));
+    let members = each(root.tables("member"), |section| seat(section, &node.operator));
     let platforms = each(root.tables("platform"), |section| platform(section, folder));
     let peers = each(root.tables("peer"), peer::read);
     let webhooks = each(root.tables("webhook"), webhook::read);
@@ -68,12 +71,16 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
     foreign_parties(&root, &peers, &names);
     if told_ledgers == ledgers.len() {
         standing(&root, &ledgers);
+        seats(&root, &members, &ledgers);
     }
     // Under a party whose name was not read, "no such party" would be a second fault for the same mistake.
     if told_parties > 0 && told_parties == parties.len() {
         known_party(&root, &node.operator, "[node] operator", &names);
         for owner in platforms.iter().map(|platform| &platform.value.1) {
             known_party(&root, owner, "[[platform]] owner", &names);
+        }
+        for party in members.iter().map(|member| &member.value.1) {
+            known_party(&root, party, "[[member]] party", &names);
         }
         for named in ledgers.iter().flat_map(|ledger| &ledger.value.1) {
             known_party(&root, named, "[[ledger]] genesis", &names);
@@ -93,6 +100,7 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
         node: node.node,
         parties: parties.into_iter().map(|party| party.value).collect(),
         ledgers: ledgers.into_iter().map(|ledger| ledger.value.0).collect(),
+        members: members.into_iter().map(|member| member.value.0).collect(),
         platforms: platforms.into_iter().map(|platform| platform.value.0).collect(),
         peers: peers.into_iter().map(|peer| peer.value).collect(),
         webhooks: webhooks.into_iter().map(|webhook| webhook.value.0).collect(),
@@ -230,9 +238,10 @@ enum Kind {
     Calendar,
     File,
     Custodian,
+    Quorum,
 }
 
-const KINDS: [(&str, Kind); 7] = [
+const KINDS: [(&str, Kind); 8] = [
     ("evm-embedded", Kind::EvmEmbedded),
     ("evm-rpc", Kind::EvmRpc),
     ("evm-records", Kind::EvmRecords),
@@ -240,6 +249,7 @@ const KINDS: [(&str, Kind); 7] = [
     ("calendar", Kind::Calendar),
     ("file", Kind::File),
     ("custodian", Kind::Custodian),
+    ("quorum", Kind::Quorum),
 ];
 
 /// What a ledger of a kind does unless the file says otherwise.
@@ -265,6 +275,8 @@ impl Kind {
             Self::File => [2, 0, 0],
             // A restart of its database included.
             Self::Custodian => [60, 0, 2],
+            // Some failed rounds; members' clocks may be apart by as much as they accept.
+            Self::Quorum => [30, 0, 10],
         };
         let (poll, fee_limit) = match self {
             Self::EvmEmbedded => (20, ETHER / 100),
@@ -273,6 +285,7 @@ impl Kind {
             Self::BitcoinRpc => (10_000, 50_000),
             Self::Calendar | Self::File => (20, 0),
             Self::Custodian => (200, 0),
+            Self::Quorum => (100, 0),
         };
         Defaults {
             inclusion: Span::from_seconds(inclusion),
@@ -315,6 +328,7 @@ fn ledger(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadLedger> {
         }),
         Kind::File => Some(LedgerKind::File),
         Kind::Custodian => custodian(&mut section),
+        Kind::Quorum => group(&mut section, &place),
     };
     section.finish();
     let ledger = Ledger { id: id?.value, kind: kind?, inclusion, finalises, poll, skew, fee_limit };
@@ -395,6 +409,53 @@ fn custodian(section: &mut Section<'_, '_>) -> Option<LedgerKind> {
     let example = "\"8139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b394\"";
     let key = section.require("key", example, scalar::parsed);
     Some(LedgerKind::Custodian { url: RpcUrl::new(url?.value), key: key?.value })
+}
+
+/// The keys of a group's members, each with its node's door.
+fn group(section: &mut Section<'_, '_>, place: &Range<usize>) -> Option<LedgerKind> {
+    let members = section.table("members", "[[ledger]] members").entries(|key, url| {
+        Ok((key.parse::<Digest>().map_err(|error| error.to_string())?, peer::door(url, &["http"])?))
+    });
+    let members: BTreeMap<Digest, Url> = members.into_iter().map(|member| member.value).collect();
+    match Group::new(members.keys().copied().collect()) {
+        Ok(_) => Some(LedgerKind::Quorum { members }),
+        Err(bad) => {
+            let next = "write KEY = \"http://HOST:PORT\" for each under [ledger.members]";
+            section.fault(place, &format!("members: {bad}; {next}"));
+            None
+        }
+    }
+}
+
+/// A member that this node runs, and where its party is named.
+type ReadSeat = Placed<(Seat, Placed<Name>)>;
+
+fn seat(mut section: Section<'_, '_>, operator: &Placed<Name>) -> Option<ReadSeat> {
+    let place = section.place();
+    let ledger = section.require("ledger", "\"notaries\"", scalar::parsed::<LedgerId>);
+    let party = section.get("party", scalar::parsed::<Name>).unwrap_or_else(|| operator.clone());
+    let pace = section.get_or("pace", PACE, |value| scalar::span(value, PACES));
+    let restored = section.get("restored", scalar::text);
+    section.finish();
+    let restored = restored.map(|word| word.value);
+    let seat = Seat { ledger: ledger?.value, party: party.value.clone(), pace, restored };
+    Some(Placed { place, value: (seat, party) })
+}
+
+/// Rounds that are no flood, and no sleep.
+const PACES: RangeInclusive<Span> = Span::from_millis(50)..=Span::from_seconds(5);
+
+/// Each member is of a group that is a ledger here, once.
+fn seats(root: &Section<'_, '_>, seats: &[ReadSeat], ledgers: &[ReadLedger]) {
+    for seat in seats {
+        let id = &seat.value.0.ledger;
+        let found = ledgers.iter().find(|ledger| ledger.value.0.id == *id);
+        if !found.is_some_and(|ledger| matches!(ledger.value.0.kind, LedgerKind::Quorum { .. })) {
+            let what = format!("[[member]] ledger: no [[ledger]] of kind \"quorum\" is named \"{id}\"");
+            root.fault(&seat.place, &what);
+        }
+    }
+    unique(root, seats, "member of ledger", |(seat, _)| seat.ledger.to_string());
 }
 
 /// A platform, and where its owner is named.

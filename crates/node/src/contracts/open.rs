@@ -226,7 +226,8 @@ impl Contracts {
     fn sites(&self, asked: &OpenContract) -> Result<Sites, Refused> {
         let ledger = self.profile(&asked.ledger, "ledger")?;
         let record = self.profile(&asked.record_ledger, "record_ledger")?;
-        let Some(contracts) = self.deployments.get(&asked.ledger) else {
+        let holds = |one: &&crate::contracts::Deployment| one.escrow != sofie_model::Account::ZERO;
+        let Some(contracts) = self.deployments.get(&asked.ledger).filter(holds) else {
             return Err(invalid("ledger", format!("{} runs no contract that could decide", asked.ledger)));
         };
         if !record.classes.contains(&Class::Record) {

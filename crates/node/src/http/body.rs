@@ -3,7 +3,6 @@
 use std::fmt::Display;
 
 use axum::{
-    body::Body,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{HeaderMap, header, request::Parts},
 };
@@ -26,16 +25,26 @@ pub(super) struct Text(pub(super) String);
 /// A body as it is, within the same limit.
 pub(super) struct Raw(pub(super) Vec<u8>);
 
-/// A body as JSON, within the same limit.
+/// A body as it is, within a limit of its format's own.
+pub(super) struct Bounded<const MAX: usize>(pub(super) Vec<u8>);
+
+/// A body as JSON, within the same limit as [`Text`].
 pub(super) struct Json<T>(pub(super) T);
 
 impl FromRequest<Shared> for Raw {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, door: &Shared) -> Result<Self, ApiError> {
-        let declared = request.headers().get(header::CONTENT_LENGTH);
-        let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
-        read(request.into_body(), declared, door).await.map(Self)
+        let next = "send less, or raise body_bytes in [limits]";
+        read(request, (door.options.limits.body_bytes, next), door).await.map(Self)
+    }
+}
+
+impl<const MAX: usize> FromRequest<Shared> for Bounded<MAX> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, door: &Shared) -> Result<Self, ApiError> {
+        read(request, (MAX, "nothing of this format is longer"), door).await.map(Self)
     }
 }
 
@@ -70,13 +79,18 @@ fn unfit(error: serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     }
 }
 
-async fn read(body: Body, declared: Option<usize>, door: &Door) -> Result<Vec<u8>, ApiError> {
-    let limit = door.options.limits.body_bytes;
+async fn read(
+    request: Request,
+    (limit, next): (usize, &'static str),
+    door: &Door,
+) -> Result<Vec<u8>, ApiError> {
+    let declared = request.headers().get(header::CONTENT_LENGTH);
+    let declared: Option<usize> = declared.and_then(|length| length.to_str().ok()?.parse().ok());
     let drained = limit.saturating_mul(DRAIN);
     let mut seen = declared.unwrap_or(0);
     let mut bytes = Vec::new();
     if seen <= drained {
-        let mut chunks = body.into_data_stream();
+        let mut chunks = request.into_body().into_data_stream();
         seen = 0;
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| unreadable("the body ended early", error))?;
@@ -94,8 +108,7 @@ async fn read(body: Body, declared: Option<usize>, door: &Door) -> Result<Vec<u8
     }
     door.measures.body_refused();
     let detail = format!("the body is over the limit of {limit} bytes");
-    Err(ApiError::new(ErrorKind::TooLarge, "the body is too large", detail)
-        .next("send less, or raise body_bytes in [limits]"))
+    Err(ApiError::new(ErrorKind::TooLarge, "the body is too large", detail).next(next))
 }
 
 /// The client's name for its request (draft-ietf-httpapi-idempotency-key-header, section 2.1).

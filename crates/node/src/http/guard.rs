@@ -10,6 +10,9 @@ use axum::{
 };
 use tracing::Instrument;
 
+use sofie_ledgers::quorum::MEDIA_TYPE;
+
+use super::quorums;
 use super::state::{Door, Shared, Slot};
 use crate::api::{ApiError, ErrorKind};
 use crate::peers::envelope;
@@ -108,7 +111,11 @@ fn admitted(door: &Door, request: &Request) -> Result<(), ApiError> {
     same_origin(request.headers(), &host)?;
     // Another node shows its signature instead of the token, and its media type needs a preflight as JSON does.
     if request.uri().path() == envelope::PATH && request.method() == Method::POST {
-        return message_body(request.headers());
+        return body_of(request.headers(), envelope::MEDIA_TYPE, "docs/specs/node-messages.md");
+    }
+    // What is said to a member of a group proves itself.
+    if request.uri().path().starts_with(quorums::PREFIX) && request.method() == Method::POST {
+        return body_of(request.headers(), MEDIA_TYPE, "docs/specs/inter-ledger.md");
     }
     json_body(request.method(), request.headers())?;
     bearer(door, request.headers())
@@ -183,14 +190,14 @@ fn json_body(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
         .next("send the header content-type: application/json, also with an empty body"))
 }
 
-/// A message of another node.
-fn message_body(headers: &HeaderMap) -> Result<(), ApiError> {
-    if headers.get(header::CONTENT_TYPE).is_some_and(|given| given == envelope::MEDIA_TYPE) {
+/// A message of another node or member.
+fn body_of(headers: &HeaderMap, media_type: &str, specified: &str) -> Result<(), ApiError> {
+    if headers.get(header::CONTENT_TYPE).is_some_and(|given| given == media_type) {
         return Ok(());
     }
-    let detail = format!("the content type is not {}", envelope::MEDIA_TYPE);
+    let detail = format!("the content type is not {media_type}");
     Err(ApiError::new(ErrorKind::UnsupportedType, "the body is no message", detail)
-        .next("see docs/specs/node-messages.md"))
+        .next(format!("see {specified}")))
 }
 
 /// RFC 6750, section 2.1

@@ -12,7 +12,8 @@ use utoipa::{
 };
 
 use super::{
-    console, contracts, directory, events, ledgers, metrics, node, peers, platforms, problem, transactions,
+    console, contracts, directory, events, ledgers, metrics, node, peers, platforms, problem, quorums,
+    transactions,
 };
 use crate::api::{CloudEvent, Problem, Step, ThingEvent};
 
@@ -65,6 +66,9 @@ use crate::api::{CloudEvent, Problem, Step, ThingEvent};
         peers::withdraw,
         peers::peers,
         peers::message,
+        quorums::ask,
+        quorums::bundle,
+        quorums::word,
         ledgers::ledgers,
         ledgers::balances,
         ledgers::fees,
@@ -77,6 +81,7 @@ use crate::api::{CloudEvent, Problem, Step, ThingEvent};
         (name = "contracts", description = "Paid actuations"),
         (name = "transactions", description = "Transactions on several ledgers"),
         (name = "peers", description = "Other companies' nodes"),
+        (name = "quorums", description = "Members of groups that decide"),
         (name = "ledgers", description = "Ledgers and the money on them"),
         (name = "console", description = "The page for people"),
     ),

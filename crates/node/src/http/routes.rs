@@ -11,7 +11,7 @@ use axum::{
 
 use super::{
     console, contracts, directory, events, guard, ledgers, metrics, node, peers, platforms,
-    problem::no_such_path, state::Shared, transactions,
+    problem::no_such_path, quorums, state::Shared, transactions,
 };
 use crate::api::{ApiError, ErrorKind};
 
@@ -85,6 +85,9 @@ pub(super) fn table() -> Vec<Route> {
         change(MethodFilter::POST, "/api/v1/transactions/{txid}/withdraw", peers::withdraw),
         read("/api/v1/peers", peers::peers),
         change(MethodFilter::POST, peers::PATH, peers::message),
+        change(MethodFilter::POST, "/api/v1/quorums/{group}/asks/{nonce}", quorums::ask),
+        change(MethodFilter::POST, "/api/v1/quorums/{group}/bundles", quorums::bundle),
+        read("/api/v1/quorums/{group}/words/{txid}/{nonce}", quorums::word),
         read("/api/v1/ledgers", ledgers::ledgers),
         read("/api/v1/ledgers/{id}/balances", ledgers::balances),
         read("/api/v1/ledgers/{id}/fees", ledgers::fees),

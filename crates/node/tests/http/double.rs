@@ -18,6 +18,7 @@ use sofie_node::{
     api::*,
     http::metrics::{Kind, family, sample},
     peers::{Incoming, Outgoing, Word, envelope::Fields},
+    seats::SeatCall,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -278,6 +279,10 @@ impl Federation for Double {
     async fn peer_message(&self, message: Incoming) -> Result<Outgoing, ApiError> {
         let fields = Fields { digest: message.path, input: message.authority, signature: message.method };
         Ok(Outgoing { fields, body: message.body })
+    }
+
+    async fn seat(&self, group: Digest, call: SeatCall) -> Result<Vec<u8>, ApiError> {
+        Ok(format!("{group} {call:?}").into_bytes())
     }
 
     async fn decide_proposal(&self, id: Txid, _: Word) -> Result<Transaction, ApiError> {
