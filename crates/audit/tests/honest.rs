@@ -31,6 +31,23 @@ fn with_its_anchors_a_receipt_is_verified() {
     }
 }
 
+/// Two nodes reach no record ledger together: the nonce binds what was agreed, and no note of the evidence is asked for.
+#[test]
+fn between_two_nodes_the_nonce_binds_the_agreement() {
+    let receipt = Tale::between_nodes().receipt();
+    let report = verify(&receipt.to_bytes(), Some(&anchors(&receipt)));
+    assert_eq!(report.verdict(), Verdict::Verified, "{:#?}", report.checks);
+    for (name, expected) in
+        [("agreement", Outcome::Passed), ("observation", Outcome::Passed), ("note", Outcome::Absent)]
+    {
+        assert_eq!(outcome(&report, name), expected, "{name}");
+    }
+    let other = Tale { bound_to: Some(Digest([1; 32])), ..Tale::between_nodes() }.receipt();
+    let report = verify(&other.to_bytes(), Some(&anchors(&other)));
+    assert_eq!(outcome(&report, "agreement"), Outcome::Failed, "{:#?}", report.checks);
+    assert!(matches!(report.verdict(), Verdict::Refused(_)));
+}
+
 #[test]
 fn without_anchors_it_is_consistent_and_the_decision_unanchored() {
     for tale in tales() {

@@ -7,7 +7,11 @@ use sofie_model::{
 };
 
 use crate::agreement::{attestation_topic, escrow};
-use crate::{Agreement, Effect, Input};
+use crate::{Agreement, Effect, Input, Part, Report};
+
+mod parts;
+
+pub use parts::COURTESY;
 
 /// Where the contract is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub enum Phase {
     },
     /// The device may have been told; no answer yet.
     Acting,
+    /// The escrow is armed; the owner's node, which is another, is to tell its device.
+    Awaiting,
     /// Evidence is awaited: the device answered, or nobody knows what it did.
     Watching,
     /// The sensor's owner is to sign.
@@ -100,6 +106,9 @@ pub struct Contract {
     receipt: Option<Digest>,
     /// Set after a restart between telling the device and its answer.
     interrupted: bool,
+    part: Part,
+    /// What the owner's node has to tell, or has told.
+    report: Report,
 }
 
 /// A second more than the contract's clock needs, because it counts whole seconds.
@@ -121,7 +130,15 @@ impl Contract {
             told_at: None,
             receipt: None,
             interrupted: false,
+            part: Part::Both,
+            report: Report::default(),
         })
+    }
+
+    /// The same, on a node that acts for one side alone.
+    #[must_use]
+    pub fn as_part(self, part: Part) -> Self {
+        Self { part, ..self }
     }
 
     /// The contract's name: its transaction's.
@@ -229,6 +246,7 @@ impl Contract {
                 Phase::Committed
             }
             (Phase::Recording, Input::Aborted(reason)) => Phase::Aborted { reason: reason.clone() },
+            (Phase::Committed, Input::Armed) if self.part == Part::Payer => self.as_reported(now),
             (Phase::Committed, Input::Armed) => Phase::Issuing,
             (Phase::Issuing, Input::Issued(token)) => Phase::Ready { token: token.clone() },
             (Phase::Ready { .. }, Input::Acting) => {
@@ -236,15 +254,17 @@ impl Contract {
                 self.told_at = Some(now);
                 Phase::Acting
             }
-            (Phase::Acting, Input::Acted(_)) => Phase::Watching,
-            // The door refused: nothing happened, nothing will be seen.
-            (Phase::Issuing | Phase::Acting, Input::Denied(reason)) => self.waiting(reason),
-            // Never resend what may have happened: if the device acted, its evidence settles; if not, the time refunds.
-            (Phase::Acting, Input::FateUnknown(_)) => Phase::Watching,
+            (phase, Input::Acted(what) | Input::Denied(what) | Input::FateUnknown(what)) => {
+                self.answered(phase, input, what)
+            }
+            (phase, Input::Reported(report)) => self.reported(phase, report, now)?,
             (phase @ (Phase::Acting | Phase::Watching), Input::Observed(observation, salt)) => {
                 self.observed(phase, observation, *salt)
             }
-            (phase, Input::Attested(attestation)) => self.attested(phase, attestation, now)?,
+            (phase, Input::Attested(attestation)) => {
+                self.sealed(&phase, attestation);
+                self.attested(phase, attestation, now)?
+            }
             (Phase::Noting { attestation, .. }, Input::Noted(_) | Input::NoteRefused(_)) => {
                 Phase::Settling { attestation }
             }
@@ -275,17 +295,22 @@ impl Contract {
     /// What is outstanding.
     #[must_use]
     pub fn effects(&self) -> Vec<Effect> {
-        let wake = Effect::Wake(self.refund_at());
+        let wake = Effect::Wake(self.wake_at());
         match &self.phase {
+            phase if self.part == Part::Payer && looks(phase) => vec![Effect::Look, wake],
+            Phase::Noting { until, .. } if self.part == Part::Payer => {
+                vec![Effect::Look, Effect::Wake(*until)]
+            }
+            phase if self.part == Part::Owner && looks(phase) => {
+                [Effect::Look, wake].into_iter().chain(self.device()).collect()
+            }
             Phase::Recording => vec![Effect::Follow],
             Phase::Committed => vec![Effect::Arm],
-            Phase::Issuing => vec![Effect::Issue, wake],
-            Phase::Ready { token } => vec![Effect::Act { token: token.clone() }, wake],
-            Phase::Acting if self.interrupted => vec![Effect::Watch, Effect::Inspect, wake],
-            Phase::Acting | Phase::Watching => vec![Effect::Watch, wake],
-            Phase::Attesting { observation, salt } => {
-                vec![Effect::Attest { observation: observation.clone(), salt: *salt }, wake]
-            }
+            Phase::Issuing
+            | Phase::Ready { .. }
+            | Phase::Acting
+            | Phase::Watching
+            | Phase::Attesting { .. } => self.device().into_iter().chain([wake]).collect(),
             Phase::Noting { attestation, until } => {
                 let commitment = Digest::of("sofie.attestation.v1", &[&canonical::encode(attestation)]);
                 vec![Effect::Note { topic: attestation_topic(self.txid), commitment }, Effect::Wake(*until)]
@@ -293,7 +318,7 @@ impl Contract {
             Phase::Settling { attestation } => {
                 vec![Effect::Settle { leg: self.leg, attestation: attestation.clone() }]
             }
-            Phase::Waiting { .. } => vec![wake],
+            Phase::Awaiting | Phase::Waiting { .. } => vec![wake],
             Phase::Refunding { .. } => vec![Effect::Refund { leg: self.leg }],
             Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. } if self.receipt.is_some() => {
                 Vec::new()
@@ -330,10 +355,10 @@ impl Contract {
         signed.speaks_for(&self.terms).map_err(|no| self.rejected(no.to_string()))?;
         // Its word counts once, while it is waited for: neither before the device was told nor after all is over.
         match phase {
-            Phase::Attesting { .. } | Phase::Acting | Phase::Watching => {
+            Phase::Attesting { .. } | Phase::Acting | Phase::Watching | Phase::Awaiting => {
                 self.check_time(signed)?;
                 Ok(if said.fulfilled {
-                    Phase::Noting { attestation: signed.clone(), until: self.note_until(now) }
+                    self.attest_then(signed, now)
                 } else {
                     self.waiting("the sensor's owner attests that it was not fulfilled")
                 })
@@ -375,11 +400,12 @@ impl Contract {
         match phase {
             // The payee's money does not depend on a ledger that only records.
             Phase::Noting { attestation, until } if now >= until => Phase::Settling { attestation },
-            phase if now < self.refund_at() => phase,
+            phase if now < self.wake_at() => phase,
             Phase::Waiting { reason } => Phase::Refunding { reason },
             Phase::Issuing
             | Phase::Ready { .. }
             | Phase::Acting
+            | Phase::Awaiting
             | Phase::Watching
             | Phase::Attesting { .. } => {
                 Phase::Refunding { reason: "no evidence came before the deadline".into() }
@@ -401,6 +427,20 @@ impl Contract {
         }
     }
 
+    /// The device's part: it is told by a capability, watched, looked at; what it did is attested.
+    fn device(&self) -> Vec<Effect> {
+        match &self.phase {
+            Phase::Issuing => vec![Effect::Issue],
+            Phase::Ready { token } => vec![Effect::Act { token: token.clone() }],
+            Phase::Acting if self.interrupted => vec![Effect::Watch, Effect::Inspect],
+            Phase::Acting | Phase::Watching => vec![Effect::Watch],
+            Phase::Attesting { observation, salt } => {
+                vec![Effect::Attest { observation: observation.clone(), salt: *salt }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn check(&self, evidence: &Evidence, expected: &Fact) -> Result<(), Rejected> {
         if evidence.fact == *expected {
             Ok(())
@@ -411,5 +451,16 @@ impl Contract {
 
     fn rejected(&self, why: String) -> Rejected {
         Rejected { txid: self.txid, why }
+    }
+}
+
+/// While it waits, a node that acts for one side looks whether the other has closed the escrow.
+const fn looks(phase: &Phase) -> bool {
+    match phase {
+        Phase::Awaiting | Phase::Issuing | Phase::Ready { .. } | Phase::Acting | Phase::Watching => true,
+        Phase::Attesting { .. } | Phase::Waiting { .. } => true,
+        Phase::Recording | Phase::Committed | Phase::Noting { .. } | Phase::Settling { .. } => false,
+        Phase::Refunding { .. } | Phase::Settled | Phase::Refunded { .. } => false,
+        Phase::Aborted { .. } | Phase::Stuck { .. } => false,
     }
 }

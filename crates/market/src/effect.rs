@@ -1,5 +1,6 @@
 //! What a contract wants done and what can happen to it.
 
+use crate::Report;
 use minicbor::{Decode, Encode};
 use sofie_model::{Digest, Evidence, LegId, Observation, Salt, SignedAttestation, Timestamp};
 
@@ -49,6 +50,8 @@ pub enum Effect {
         /// The escrow leg.
         leg: LegId,
     },
+    /// Look whether another has had the escrow pay. Answered by `Settled` or `Refunded`, once it has.
+    Look,
     /// Make the receipt of the whole story and keep it. Answered by `Receipted`.
     Receipt,
     /// Answered by `Woken` at this time or soon after.
@@ -114,4 +117,7 @@ pub enum Input {
     /// The receipt is kept: its digest.
     #[n(17)]
     Receipted(#[n(0)] Digest),
+    /// The owner's node, which is another, says how far it is.
+    #[n(18)]
+    Reported(#[n(0)] Report),
 }

@@ -4,12 +4,18 @@
 //! Pure, like the room `transaction`: [`Contract::next`] takes an input and its time, [`Contract::effects`] says what
 //! is outstanding. Every effect names the inputs that answer it.
 //!
-//! Left out yet: penalties, several sensors, disputes, negotiation between two nodes.
+//! The sides of a contract may be on two nodes: see [`Part`]. What is for sale is an [`Offer`].
+//!
+//! Left out yet: penalties, several sensors, disputes.
 
 mod agreement;
 mod contract;
 mod effect;
+mod offer;
+mod part;
 
 pub use agreement::{Agreement, EvidenceRule, Unfit};
-pub use contract::{Contract, Phase, Rejected};
+pub use contract::{COURTESY, Contract, Phase, Rejected};
 pub use effect::{Effect, Input};
+pub use offer::{CLOCK_SKEW, Offer, Unmet};
+pub use part::{Part, Report, Seen};

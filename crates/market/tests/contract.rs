@@ -23,6 +23,7 @@ fn kinds(contract: &Contract) -> Vec<&'static str> {
         Effect::Note { .. } => "note",
         Effect::Settle { .. } => "settle",
         Effect::Refund { .. } => "refund",
+        Effect::Look => "look",
         Effect::Receipt => "receipt",
         Effect::Wake(_) => "wake",
         Effect::Alarm(_) => "alarm",

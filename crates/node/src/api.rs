@@ -9,6 +9,7 @@ mod draft;
 mod error;
 mod event;
 mod ledger;
+mod offer;
 mod peer;
 mod platform;
 mod scalar;
@@ -31,6 +32,7 @@ pub use draft::{
 pub use error::{ApiError, ErrorKind, Problem, Violation};
 pub use event::{CloudEvent, EventData};
 pub use ledger::{Balances, Fees, LedgerStatus, Status, WebhookStatus};
+pub use offer::{AgreeToOffer, Offer, Offers, PublishOffer};
 pub use peer::{Decline, Neighbour, Neighbours, Own};
 pub use platform::{JoinPlatform, Party, Platform, PlatformKind};
 pub use scalar::{Amount, At};
@@ -147,6 +149,38 @@ pub trait Federation: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] while the contract has not ended.
     async fn receipt(&self, id: Txid) -> Result<Vec<u8>, ApiError>;
+
+    /// What is for sale here and at the peers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    async fn offers(&self) -> Result<Offers, ApiError>;
+
+    /// Offers an actuation to peers. The same offer, published again, is the same.
+    ///
+    /// # Errors
+    /// As [`Federation::open_contract`]; [`ErrorKind::TooMany`].
+    async fn publish_offer(&self, offer: PublishOffer) -> Result<Offer, ApiError>;
+
+    /// Takes an offer back. Contracts that were made of it go on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    async fn withdraw_offer(&self, id: Digest) -> Result<(), ApiError>;
+
+    /// Takes up a peer's offer: the contract is proposed to its node. Once this returns `Ok`, the journal holds it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], also of a payer; [`ErrorKind::Refused`] for an offer whose evidence this node's owner cannot
+    /// judge, or when the peer does not take part; [`ErrorKind::Conflict`] as for [`Federation::submit`];
+    /// [`ErrorKind::TooMany`]; [`ErrorKind::Unavailable`].
+    async fn agree_to_offer(&self, id: Digest, asked: AgreeToOffer) -> Result<Contract, ApiError>;
+
+    /// Cancels a contract that has not begun: what this node proposes is taken back, what a peer proposes is declined.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Conflict`] for one that has begun.
+    async fn cancel_contract(&self, id: Txid, reason: String) -> Result<Contract, ApiError>;
 
     /// Begins a transaction and lets it run, or proposes it to the nodes of the parties whose keys are elsewhere. Once this
     /// returns `Ok`, the journal holds it. A draft with the key of an

@@ -4,6 +4,7 @@
 mod actuation;
 mod escrow;
 mod open;
+mod shared;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 use sofie_access::{Affordance, Grant};
-use sofie_market::{Agreement, Contract, Effect, Input};
+use sofie_market::{Agreement, Contract, Effect, Input, Part, Phase};
 use sofie_model::{
     Account, Decision, Digest, Evidence, Fact, LedgerId, Manifest, Operation, Salt, SignedAttestation, Step,
     Timestamp, Txid, canonical,
@@ -34,9 +35,15 @@ use crate::transactions::Transactions;
 
 pub(crate) use actuation::random;
 pub use open::Refused;
+pub(crate) use open::next_second;
+pub(crate) use shared::Beginning;
+pub use shared::ContractTerms;
 
 /// How long to wait before a receipt that could not be made is tried again.
 const RECEIPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a payer's receipt waits for the evidence that the owner's node has.
+const EVIDENCE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The most contracts that run at once. Those that a restart finds unfinished go on, however many they are.
 pub const MAX_RUNNING: usize = 4_096;
@@ -65,12 +72,18 @@ pub struct Plan {
     /// The inter-ledger transaction.
     #[n(2)]
     pub manifest: Manifest,
-    /// Where the intention and the evidence are recorded.
+    /// Where the intention and the evidence are recorded, if anywhere.
     #[n(3)]
-    pub record_ledger: LedgerId,
+    pub record_ledger: Option<LedgerId>,
     /// By the node's clock.
     #[n(4)]
     pub opened_at: Timestamp,
+    /// Which sides this node acts for; none said: both.
+    #[n(5)]
+    pub part: Option<Part>,
+    /// The offer that it takes up, if one.
+    #[n(6)]
+    pub offer: Option<Digest>,
 }
 
 /// All contracts of a node. Clones share them.
@@ -107,6 +120,7 @@ impl Driven {
     /// `None` when the plan's manifest has no escrow leg.
     fn begin(plan: Plan) -> Option<Self> {
         let contract = Contract::begin(plan.agreement.clone(), &plan.manifest)?;
+        let contract = contract.as_part(plan.part.unwrap_or_default());
         Some(Self { plan: Arc::new(plan), contract })
     }
 }
@@ -283,11 +297,10 @@ impl Contracts {
 
     fn capability(&self, driven: &Driven) -> Result<Vec<u8>, String> {
         let agreement = driven.contract.agreement();
-        let missing = |who: &str| format!("the {who}'s keys are not on this node");
-        let owner = self.parties.with_account(agreement.owner).ok_or_else(|| missing("owner"))?;
-        let renter = self.parties.with_account(agreement.renter).ok_or_else(|| missing("renter"))?;
+        let owner = self.parties.with_account(agreement.owner);
+        let owner = owner.ok_or("the owner's keys are not on this node")?;
         let affordance = Affordance::action(&agreement.action).map_err(|e| e.to_string())?;
-        let holder = capability_key(renter).public();
+        let holder = capability_key(self.holder(driven)?).public();
         let mut grant = Grant::new(
             holder,
             agreement.thing.clone(),
@@ -300,10 +313,23 @@ impl Contracts {
         sofie_access::token::issue(&capability_key(owner), &grant).map_err(|e| e.to_string())
     }
 
+    /// Who holds the capability: the renter, or the owner itself where the renter's keys are on another node.
+    fn holder(&self, driven: &Driven) -> Result<&crate::keys::PartyKeys, String> {
+        let agreement = driven.contract.agreement();
+        let (account, who) = match driven.contract.part() {
+            Part::Owner => (agreement.owner, "owner"),
+            Part::Both | Part::Payer => (agreement.renter, "renter"),
+        };
+        self.parties.with_account(account).ok_or_else(|| format!("the {who}'s keys are not on this node"))
+    }
+
     async fn note(&self, driven: &Driven, topic: Digest, commitment: Digest) -> Result<Input, JournalError> {
+        let Some(ledger) = &driven.plan.record_ledger else {
+            return Ok(Input::NoteRefused("no record ledger is agreed".into()));
+        };
         let key = Key { id: driven.id(), task: "note".into() };
         let operation = Operation::Note { topic, commitment };
-        Ok(match self.executor.operate(key, &driven.plan.record_ledger, &operation).await? {
+        Ok(match self.executor.operate(key, ledger, &operation).await? {
             Ended::Final(evidence) => Input::Noted(evidence),
             Ended::Refused(reason) => Input::NoteRefused(reason),
         })
@@ -321,6 +347,7 @@ impl Contracts {
         if let Some(kept) = self.executor.journal().reader()?.fact(receipts::KEPT, &name)? {
             return Ok(Input::Receipted(Digest::sha256(&kept)));
         }
+        self.evidence_told(driven).await;
         let bytes = loop {
             match receipts::make(self, driven).await {
                 Ok(bytes) => break bytes,
@@ -333,6 +360,17 @@ impl Contracts {
         let digest = Digest::sha256(&bytes);
         self.executor.journal().keep(receipts::kept(driven, bytes), clock::now()).await?;
         Ok(Input::Receipted(digest))
+    }
+
+    /// A settled payment's evidence may be heard from the owner's node a little later than the ledger shows the payment.
+    async fn evidence_told(&self, driven: &Driven) {
+        let contract = &driven.contract;
+        let wanted = contract.part() == Part::Payer && *contract.phase() == Phase::Settled;
+        let Some(mut handle) = self.live(contract.txid()).filter(|_| wanted) else { return };
+        let told = handle.until(|driven| driven.contract.report().seen.is_some());
+        if tokio::time::timeout(EVIDENCE_PATIENCE, told).await.is_err() {
+            tracing::warn!(contract = %contract.txid(), "the receipt is made without the evidence, which nobody told");
+        }
     }
 
     /// Takes an attestation that somebody brings. It counts by its signature, never by who brought it.
@@ -409,6 +447,7 @@ impl Machine for Driven {
             Effect::Note { .. } => "note",
             Effect::Settle { .. } => "settle",
             Effect::Refund { .. } => "refund",
+            Effect::Look => "look",
             Effect::Receipt => "receipt",
             Effect::Wake(at) => return Some(Name::Wake(*at)),
             Effect::Alarm(_) => return None,
@@ -416,7 +455,7 @@ impl Machine for Driven {
     }
 
     fn droppable(name: &Name) -> bool {
-        matches!(name, Name::Wake(_) | Name::One("watch" | "follow" | "arm"))
+        matches!(name, Name::Wake(_) | Name::One("watch" | "follow" | "arm" | "look"))
     }
 
     fn ended(&self) -> bool {
@@ -451,6 +490,7 @@ impl Actor<Driven> for Contracts {
                 }
             }
             Effect::Refund { .. } => self.refund(&driven).await?,
+            Effect::Look => self.look(&driven).await,
             Effect::Receipt => self.receipt(&driven).await?,
             Effect::Wake(at) => {
                 clock::until(at).await;

@@ -1,6 +1,7 @@
 //! The node's answers: [`Federation`], made of the rooms that run inside it.
 
 mod measures;
+mod offers;
 mod peers;
 mod submit;
 mod things;
@@ -17,9 +18,9 @@ use sofie_ledgers::{Ledger, LedgerError};
 use sofie_model::{Account, Digest, LedgerId, ThingId, Txid};
 
 use crate::api::{
-    Amount, ApiError, At, Balances, BringEvidence, Contract, Description, Draft, ErrorKind, Events,
-    Federation, Fees, JoinPlatform, LedgerStatus, Neighbours, OpenContract, Page, PageRequest, Party,
-    Platform, Put, Status, Steps, ThingEvents, Transaction,
+    AgreeToOffer, Amount, ApiError, At, Balances, BringEvidence, Contract, Description, Draft, ErrorKind,
+    Events, Federation, Fees, JoinPlatform, LedgerStatus, Neighbours, Offer, Offers, OpenContract, Page,
+    PageRequest, Party, Platform, PublishOffer, Put, Status, Steps, ThingEvents, Transaction,
 };
 use crate::clock;
 use crate::contracts::Refused;
@@ -118,16 +119,22 @@ impl Federation for Runtime {
 
     async fn contracts(&self) -> Result<Vec<Contract>, ApiError> {
         let all = self.contracts().all()?;
-        all.iter().map(|driven| Ok(view::contract(self, driven, self.steps(driven.id(), None)?))).collect()
+        let begun = all.iter().map(|driven| Ok(view::contract(self, driven, self.steps(driven.id(), None)?)));
+        let proposals = self.peers().proposals();
+        proposals.iter().filter_map(|pending| self.contract_proposed(pending)).chain(begun).collect()
     }
 
     async fn contract(&self, id: Txid) -> Result<Contract, ApiError> {
-        let driven = self.contracts().state(id)?.ok_or_else(|| no_such("contract", id))?;
+        let Some(driven) = self.contracts().state(id)? else {
+            let pending = self.peers().proposal(id);
+            let shown = pending.and_then(|pending| self.contract_proposed(&pending));
+            return shown.unwrap_or_else(|| Err(no_such("contract", id)));
+        };
         Ok(view::contract(self, &driven, self.steps(id.0, None)?))
     }
 
     async fn contract_events(&self, id: Txid, after: Option<u64>) -> Result<Steps, ApiError> {
-        self.contracts().state(id)?.ok_or_else(|| no_such("contract", id))?;
+        Federation::contract(self, id).await?;
         Ok(view::follow(self.clone(), id, after.unwrap_or(0)).boxed())
     }
 
@@ -154,6 +161,26 @@ impl Federation for Runtime {
         kept.ok_or_else(|| {
             internal(&format!("contract {id} has ended, but its receipt is not in the journal"))
         })
+    }
+
+    async fn offers(&self) -> Result<Offers, ApiError> {
+        Ok(offers::list(self).await)
+    }
+
+    async fn publish_offer(&self, offer: PublishOffer) -> Result<Offer, ApiError> {
+        offers::publish(self, offer).await
+    }
+
+    async fn withdraw_offer(&self, id: Digest) -> Result<(), ApiError> {
+        offers::withdraw(self, id).await
+    }
+
+    async fn agree_to_offer(&self, id: Digest, asked: AgreeToOffer) -> Result<Contract, ApiError> {
+        offers::agree(self, id, asked).await
+    }
+
+    async fn cancel_contract(&self, id: Txid, reason: String) -> Result<Contract, ApiError> {
+        offers::cancel(self, id, reason).await
     }
 
     async fn submit(&self, draft: Draft) -> Result<Transaction, ApiError> {
@@ -284,6 +311,15 @@ impl Runtime {
     fn proposal_shown(&self, pending: &Pending) -> Result<Transaction, ApiError> {
         let steps = self.steps(pending.txid.0, None)?;
         Ok(view::proposal(pending, self.label(&pending.manifest), &|account| self.called(account), steps))
+    }
+
+    /// A contract that has not begun; `None` for a proposal that makes none.
+    fn contract_proposed(&self, pending: &Pending) -> Option<Result<Contract, ApiError>> {
+        let plan = pending.contract.as_ref()?;
+        match self.steps(pending.txid.0, None) {
+            Ok(steps) => view::proposed(self, pending, plan, steps).map(Ok),
+            Err(error) => Some(Err(error.into())),
+        }
     }
 
     /// A party's name, here or at a peer; else the account.

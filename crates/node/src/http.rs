@@ -18,6 +18,7 @@ mod ledgers;
 mod listen;
 pub mod metrics;
 mod node;
+mod offers;
 mod openapi;
 mod peers;
 mod platforms;

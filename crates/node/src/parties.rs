@@ -1,6 +1,6 @@
 //! The parties whose keys this node holds, by name and by account.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sofie_access::SecretKey;
@@ -18,6 +18,8 @@ pub struct Parties {
     keys: Arc<BTreeMap<Name, PartyKeys>>,
     /// The keys of the other nodes that may enquire for a secret's hash.
     peers: Arc<[[u8; 32]]>,
+    /// What the configuration calls the parties of peers, where no party of this node is called so.
+    elsewhere: Arc<BTreeMap<Account, Name>>,
 }
 
 impl Parties {
@@ -37,7 +39,8 @@ impl Parties {
         let loaded = |party| Ok(PartyKeys::load_or_create(party)?.in_epoch(epoch));
         let keys = config.parties.iter().map(|party| Ok((party.name.clone(), loaded(party)?)));
         let keys = Arc::new(keys.collect::<Result<_, KeyError>>()?);
-        Ok(Self { keys, peers: config.peers.iter().map(|peer| peer.key.to_bytes()).collect() })
+        let peers = config.peers.iter().map(|peer| peer.key.to_bytes()).collect();
+        Ok(Self { elsewhere: Arc::new(elsewhere(config)), keys, peers })
     }
 
     /// The keys of the party called `name`.
@@ -52,16 +55,25 @@ impl Parties {
         self.keys.values().find(|keys| keys.account() == account)
     }
 
-    /// The name of an account's party, or the account itself for one that is not here.
+    /// The name of an account's party, here or at a peer, or the account itself for one that nobody has a name for.
     #[must_use]
     pub fn name_of(&self, account: Account) -> String {
-        self.with_account(account).map_or_else(|| account.to_string(), |keys| keys.name().to_string())
+        let here = self.with_account(account).map(PartyKeys::name);
+        let name = here.or_else(|| self.elsewhere.get(&account));
+        name.map_or_else(|| account.to_string(), ToString::to_string)
     }
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &PartyKeys> {
         self.keys.values()
     }
+}
+
+/// Names that mean one account each: a receipt takes no other.
+fn elsewhere(config: &Config) -> BTreeMap<Account, Name> {
+    let mut taken: BTreeSet<&Name> = config.parties.iter().map(|party| &party.name).collect();
+    let of_peers = config.peers.iter().flat_map(|peer| &peer.parties);
+    of_peers.filter(|(name, _)| taken.insert(name)).map(|(name, account)| (*account, name.clone())).collect()
 }
 
 /// The party's key for capabilities, as the room `access` takes it.

@@ -7,6 +7,7 @@
 //!
 //! Left out: TLS (a proxy's), finding peers, and rotating their keys.
 
+mod contracts;
 pub mod digest;
 pub mod envelope;
 mod follow;
@@ -29,10 +30,12 @@ use crate::api::{ApiError, ErrorKind};
 use crate::auditor::{Auditor, Note};
 use crate::clock;
 use crate::config::{Config, Peer, authority};
+use crate::contracts::Contracts;
 use crate::drafts::Desk;
 use crate::executor::Executor;
 use crate::journal::JournalError;
 use crate::keys::PartyKeys;
+use crate::offers::Offers;
 use crate::outgoing;
 use crate::parties::{Parties, enquired};
 use crate::transactions::{Transactions, presigned};
@@ -45,6 +48,7 @@ use seen::{Known, Seen};
 use signature::Head;
 
 pub use negotiate::Word;
+pub(crate) use negotiate::{TOO_LATE, WITHDRAWN};
 pub use send::PeerError;
 
 /// The peers of a node. Clones share them.
@@ -58,6 +62,8 @@ struct Inner {
     executor: Executor,
     auditor: Auditor,
     transactions: Transactions,
+    contracts: Contracts,
+    offers: Offers,
     seen: Seen,
     proposals: Proposals,
     client: reqwest::Client,
@@ -113,6 +119,8 @@ pub struct Pending {
     pub manifest: Manifest,
     /// What its record legs open to.
     pub openings: Vec<Opening>,
+    /// The contract that would begin with it.
+    pub contract: Option<crate::contracts::Plan>,
 }
 
 /// Whether a proposal may still begin.
@@ -150,8 +158,8 @@ impl Pending {
             Stand::Ours if heard.is_empty() => "not every peer has agreed".into(),
             Stand::Ours => heard.join("; "),
         };
-        let (manifest, openings) = (proposal.plan.manifest, proposal.openings);
-        Self { txid, peer, standing, why, manifest, openings }
+        let (manifest, openings, contract) = (proposal.plan.manifest, proposal.openings, proposal.contract);
+        Self { txid, peer, standing, why, manifest, openings, contract }
     }
 }
 
@@ -161,6 +169,7 @@ pub(crate) struct Rooms {
     pub(crate) executor: Executor,
     pub(crate) auditor: Auditor,
     pub(crate) transactions: Transactions,
+    pub(crate) contracts: Contracts,
 }
 
 impl Peers {
@@ -173,6 +182,7 @@ impl Peers {
         Ok(Self(Arc::new(Inner {
             peers: config.peers.clone(),
             key,
+            offers: Offers::open(&journal)?,
             seen: Seen::open(journal.clone())?,
             proposals: Proposals::open(journal)?,
             client: outgoing::client(),
@@ -183,6 +193,7 @@ impl Peers {
             executor: rooms.executor,
             auditor: rooms.auditor,
             transactions: rooms.transactions,
+            contracts: rooms.contracts,
         })))
     }
 
@@ -319,7 +330,14 @@ impl Peers {
                     }
                 }
             }
-            Message::Propose { manifest, openings } => self.proposed(peer, *manifest, openings).await,
+            Message::Propose { manifest, openings, contract } => {
+                self.proposed(peer, *manifest, openings, contract.map(|terms| *terms)).await
+            }
+            Message::Browse => Ok(self.offers_to(peer)),
+            Message::Progress { txid } => match self.0.contracts.report_to(peer, txid)? {
+                Some(report) => Ok(Reply::Report { report: Box::new(report) }),
+                None => self.refuse(peer, verb, txid.0, "no contract with it is known here".into()).await,
+            },
             Message::Released { txid, who, preimage } => {
                 self.told(peer, txid, who, verb, Input::Released(who, preimage)).await
             }

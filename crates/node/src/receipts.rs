@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sofie_audit::receipt::{self, Actuation, Capability, LedgerProof, Party, Sealed, Seen, Thing};
 use sofie_audit::{Body, Extract, topic};
 use sofie_ledgers::Status;
-use sofie_market::Input;
+use sofie_market::{Input, Part, Report};
 use sofie_model::{
     Digest, Evidence, Fact, LedgerId, Manifest, Operation, ThingId, Timestamp, Txid, canonical,
 };
@@ -44,8 +44,21 @@ pub(crate) async fn make(node: &Contracts, driven: &Driven) -> Result<Vec<u8>, S
     let agreement = driven.contract.agreement();
     let mut things = Vec::new();
     for id in [&agreement.thing, &agreement.evidence.thing] {
-        let thing = thing(&reader, driven, id)?;
-        facts.extend(anchored(node, &driven.plan.record_ledger, &thing).await);
+        let shared = driven.contract.part() != Part::Both;
+        let thing = match thing(&reader, driven, id) {
+            // The other side's node knows it.
+            Err(_) if shared => continue,
+            thing => thing?,
+        };
+        let anchored = match &driven.plan.record_ledger {
+            Some(ledger) => anchored(node, ledger, &thing).await,
+            None => None,
+        };
+        // What no ledger of the contract anchors is no part of a receipt that two nodes can make.
+        if shared && anchored.is_none() {
+            continue;
+        }
+        facts.extend(anchored);
         things.push(thing);
     }
     let operator = node.operator().to_string();
@@ -222,6 +235,10 @@ fn capability(
 }
 
 fn actuation(inputs: &[(Input, Timestamp)]) -> Option<Actuation> {
+    if let Some(report) = report(inputs) {
+        let answer = report.outcome.unwrap_or_default().into_bytes();
+        return Some(Actuation { told_at: report.told_at?, answered_at: None, answer });
+    }
     let told_at = inputs.iter().find(|(input, _)| *input == Input::Acting).map(|(_, at)| *at)?;
     let answer = inputs.iter().find_map(|(input, at)| match input {
         Input::Acted(answer) => Some((*at, answer.clone().into_bytes())),
@@ -231,7 +248,20 @@ fn actuation(inputs: &[(Input, Timestamp)]) -> Option<Actuation> {
     Some(Actuation { told_at, answered_at, answer })
 }
 
+/// What the owner's node has said, if it is another.
+fn report(inputs: &[(Input, Timestamp)]) -> Option<Report> {
+    let reports = inputs.iter().filter_map(|(input, _)| match input {
+        Input::Reported(report) => Some(report),
+        _ => None,
+    });
+    reports.fold(None, |all: Option<Report>, one| Some(all.unwrap_or_default().with(one)))
+}
+
 fn seen(inputs: &[(Input, Timestamp)]) -> Option<Seen> {
+    if let Some(seen) = report(inputs).and_then(|report| report.seen) {
+        let sofie_market::Seen { observation, salt, attestation } = seen;
+        return Some(Seen { observation, salt, attestation });
+    }
     let (observation, salt) = inputs.iter().find_map(|(input, _)| match input {
         Input::Observed(observation, salt) => Some((observation.clone(), *salt)),
         _ => None,

@@ -165,6 +165,7 @@ impl Runtime {
             executor: executor.clone(),
             auditor: auditor.clone(),
             transactions: transactions.clone(),
+            contracts: contracts.clone(),
         };
         let peers = Peers::open(&config, operator_key(&config, &parties), rooms)?;
         let (resumed, continued) =

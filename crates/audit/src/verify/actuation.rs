@@ -12,7 +12,7 @@ use crate::{
     topic,
 };
 
-/// The agreement opens the record leg's commitment and says what the escrow says.
+/// The agreement opens the record leg's commitment, or the nonce, and says what the escrow says.
 pub(super) fn agreement(case: &Case<'_>, report: &mut Report) {
     match read(case) {
         None => case.missing(report, "agreement", case.story == Story::Settled, "agreement"),
@@ -26,9 +26,10 @@ pub(super) fn agreement(case: &Case<'_>, report: &mut Report) {
 fn read(case: &Case<'_>) -> Option<Result<Agreement, String>> {
     let sealed = case.body.agreement.as_ref()?;
     let commitment = commitment::commit(&sealed.salt, &sealed.payload);
-    let opens = case.body.manifest.legs.iter().any(|leg| leg.terms == Terms::Record(commitment));
-    if !opens {
-        return Some(Err("it does not open the commitment of any record leg".into()));
+    let recorded = case.body.manifest.legs.iter().any(|leg| leg.terms == Terms::Record(commitment));
+    // Between two nodes, which reach no record ledger together, the manifest's nonce is the commitment.
+    if !recorded && case.body.manifest.nonce != commitment {
+        return Some(Err("it opens neither the commitment of a record leg nor the manifest's nonce".into()));
     }
     let agreed: Result<Agreement, _> = sofie_model::canonical::decode(&sealed.payload, MAX_AGREEMENT);
     Some(agreed.map_err(|error| error.to_string()).and_then(|agreed| matches(case, agreed)))
@@ -195,8 +196,15 @@ fn after_apply(case: &Case<'_>, id: LegId, paid: &Evidence) -> Result<(), String
 
 /// The notes on record ledgers: of the attestation, and of the things' descriptions.
 pub(super) fn notes(case: &Case<'_>, report: &mut Report) {
+    let records = case.body.manifest.legs.iter().any(|leg| matches!(leg.terms, Terms::Record(_)));
     match &case.body.evidence {
-        None => case.missing(report, "note", case.story == Story::Settled, "evidence that could be noted"),
+        None => case.missing(
+            report,
+            "note",
+            records && case.story == Story::Settled,
+            "evidence that could be noted",
+        ),
+        Some(_) if !records => case.missing(report, "note", false, "record leg, so that no note is agreed"),
         Some(seen) => case.judge(report, "note", attestation_noted(case, &seen.attestation)),
     }
     for thing in &case.body.things {

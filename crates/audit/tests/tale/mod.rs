@@ -117,6 +117,10 @@ pub struct Tale {
     pub both_ways: bool,
     pub things_noted_at: Option<u64>,
     pub records: Vec<(&'static str, u64)>,
+    /// The two sides are on two nodes, which reach the chain alone: its nonce binds the agreement.
+    pub two_nodes: bool,
+    /// In the place of that nonce.
+    pub bound_to: Option<Digest>,
 }
 
 /// T_D.
@@ -156,6 +160,8 @@ impl Tale {
             both_ways: false,
             things_noted_at: Some(1),
             records: records(story),
+            two_nodes: false,
+            bound_to: None,
         }
     }
 
@@ -169,6 +175,11 @@ impl Tale {
 
     pub fn aborted() -> Self {
         Self::new(Story::Aborted)
+    }
+
+    /// A settled one between two nodes.
+    pub fn between_nodes() -> Self {
+        Self { two_nodes: true, included: 0b1, noted_at: None, ..Self::settled() }
     }
 
     pub fn salt(&self) -> Salt {
@@ -219,12 +230,14 @@ impl Tale {
             account: account(key),
             hashlock: Digest::sha256(preimage.as_bytes()),
         };
+        let mut legs = vec![leg(evm(), Class::Verifying, Terms::Escrow(self.escrow()))];
+        if !self.two_nodes {
+            legs.push(leg(calendar(), Class::Record, Terms::Record(commitment)));
+        }
+        let nonce = Digest([self.nonce; 32]);
         Manifest {
             version: 1,
-            legs: vec![
-                leg(evm(), Class::Verifying, Terms::Escrow(self.escrow())),
-                leg(calendar(), Class::Record, Terms::Record(commitment)),
-            ],
+            legs,
             rule: Rule::All,
             decision: DecisionSite {
                 ledger: evm(),
@@ -237,7 +250,7 @@ impl Tale {
             grace: Span::ZERO,
             guard: Account::ZERO,
             participants: vec![participant(&renter(), secret(0x51)), participant(&locker_co(), secret(0x52))],
-            nonce: Digest([self.nonce; 32]),
+            nonce: if self.two_nodes { self.bound_to.unwrap_or(commitment) } else { nonce },
         }
     }
 
@@ -276,16 +289,16 @@ impl Tale {
             let text = description(&id);
             Thing { description: topic::description(&text), text: Some(text), id }
         };
+        let in_log = LedgerProof { ledger: calendar(), proof: Proof::Calendar(log.proof()) };
+        let on_chain = LedgerProof { ledger: evm(), proof: Proof::Evm(chain.proof()) };
+        let things: Vec<_> = [locker(), sensor()].map(described).into();
         Body {
             version: sofie_audit::receipt::VERSION,
             txid: manifest.txid(),
             parties: parties(),
             operator: "operator".into(),
-            proofs: vec![
-                LedgerProof { ledger: evm(), proof: Proof::Evm(chain.proof()) },
-                LedgerProof { ledger: calendar(), proof: Proof::Calendar(log.proof()) },
-            ],
-            things: [locker(), sensor()].map(described).into(),
+            proofs: if self.two_nodes { vec![on_chain] } else { vec![on_chain, in_log] },
+            things: if self.two_nodes { Vec::new() } else { things },
             agreement: Some(Sealed { payload: canonical::encode(&self.agreement()), salt: self.salt() }),
             capability: committed.then(|| Capability { token: vec![1; 64], verdict: vec![2; 16] }),
             actuation: committed.then(|| Actuation {
@@ -331,8 +344,9 @@ impl Tale {
 
     fn commit(&self, chain: &mut Chain, log: &mut Log, manifest: &Manifest) {
         let (txid, leg) = (manifest.txid(), LegId(1));
-        let Terms::Record(commitment) = manifest.legs[1].terms else { unreachable!() };
-        log.push(at(self.prepared_in_log_at), Entry::Prepared { txid, leg, commitment });
+        if let Some(Terms::Record(commitment)) = manifest.leg(leg).map(|leg| leg.terms.clone()) {
+            log.push(at(self.prepared_in_log_at), Entry::Prepared { txid, leg, commitment });
+        }
         let root = self.root.unwrap_or_else(|| root(chain, log, manifest));
         let decision = Decision::Commit {
             included: self.included,
@@ -352,7 +366,7 @@ impl Tale {
         if let Some(applied) = self.applied_on_chain_at.filter(|applied| *applied >= self.decided_at) {
             chain.push(at(applied), manifest, Event::Applied);
         }
-        if let Some(applied) = self.applied_in_log_at {
+        if let Some(applied) = self.applied_in_log_at.filter(|_| !self.two_nodes) {
             log.push(at(applied), Entry::Closed { txid, leg, applied: true });
         }
         self.pay(chain, log, manifest);

@@ -173,6 +173,7 @@ pub(crate) fn name(phase: &Phase) -> &'static str {
         Phase::Issuing => "issuing",
         Phase::Ready { .. } => "ready",
         Phase::Acting => "acting",
+        Phase::Awaiting => "awaiting",
         Phase::Watching => "watching",
         Phase::Attesting { .. } => "attesting",
         Phase::Noting { .. } => "noting",

@@ -71,10 +71,14 @@ pub struct BringEvidence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ContractState {
+    /// One node has proposed it, the other has not agreed; nothing has begun.
+    Proposed,
     /// The legs are being prepared; nothing has moved for good.
     Preparing,
     /// Decided: the payment is escrowed, the intention recorded.
     Committed,
+    /// The escrow waits for evidence; the thing is to act.
+    Armed,
     /// The thing has answered that it acted; the evidence is awaited.
     Actuated,
     /// The evidence was there: the payee is paid. An end.
@@ -85,13 +89,23 @@ pub enum ContractState {
     Aborted,
     /// Refused before anything was prepared. An end.
     Refused,
+    /// The other company's node, or its owner, did not agree. An end.
+    Declined,
+    /// Its own proposer took it back before it began. An end.
+    Cancelled,
+    /// Nobody agreed until its deadline. An end.
+    Expired,
 }
 
 impl ContractState {
     /// Whether the contract goes nowhere from here.
     #[must_use]
     pub const fn is_end(self) -> bool {
-        matches!(self, Self::Settled | Self::Refunded | Self::Aborted | Self::Refused)
+        match self {
+            Self::Proposed | Self::Preparing | Self::Committed | Self::Armed | Self::Actuated => false,
+            Self::Settled | Self::Refunded | Self::Aborted | Self::Refused => true,
+            Self::Declined | Self::Cancelled | Self::Expired => true,
+        }
     }
 }
 

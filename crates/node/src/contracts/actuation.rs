@@ -84,13 +84,12 @@ impl Contracts {
         };
         let (thing, action) = (agreement.thing.clone(), agreement.action.clone());
         let mut request = Request { thing, action, input, message: txid.0, capability: Vec::new() };
-        let renter =
-            self.parties.with_account(agreement.renter).ok_or("the renter's keys are not on this node")?;
+        let holder = self.holder(driven)?;
         let owner = self.parties.name_of(agreement.owner);
         let asked = gate::request(&request, txid).map_err(|e| e.to_string())?;
         let nonce = random().map_err(|e| e.to_string())?;
         let proof = sofie_access::proof::sign(
-            &capability_key(renter),
+            &capability_key(holder),
             &owner,
             token,
             &asked,

@@ -15,6 +15,8 @@ use crate::journal::JournalError;
 /// How often a refund is asked for again when the ledger refuses it although its own clock says that it is time.
 const REFUND_TRIES: u32 = 120;
 const REFUND_PAUSE: Duration = Duration::from_millis(500);
+/// How often it is looked whether another node has had the escrow pay.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 impl Contracts {
     pub(super) async fn pay(&self, driven: &Driven, step: Step, task: &str) -> Result<Ended, JournalError> {
@@ -39,6 +41,24 @@ impl Contracts {
                 Refusal::Stands => tries += 1,
             }
             tokio::time::sleep(REFUND_PAUSE).await;
+        }
+    }
+
+    /// Waits until the ledger shows that the escrow has paid, whoever asked it to.
+    pub(super) async fn look(&self, driven: &Driven) -> Input {
+        loop {
+            tokio::time::sleep(LOOK_PAUSE).await;
+            for step in [Step::Settle(anyones_word(driven)), Step::Refund] {
+                let back = step == Step::Refund;
+                let (ledger, operation) = of_escrow(driven, step);
+                let Some(ledger) = self.executor.ledgers().get(&ledger) else { continue };
+                match ledger.status(&operation, None).await {
+                    Ok(Status::Final(evidence)) if back => return Input::Refunded(evidence),
+                    Ok(Status::Final(evidence)) => return Input::Settled(evidence),
+                    // It is looked at again.
+                    Ok(_) | Err(_) => {}
+                }
+            }
         }
     }
 

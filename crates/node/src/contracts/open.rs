@@ -8,8 +8,8 @@ use sofie_model::{
     Account, Class, Digest, LedgerId, Leg, Manifest, Rule, Salt, Span, Terms, Timestamp, Txid, Value,
 };
 
-use super::{Contracts, Driven, MAX_RUNNING, Plan, random};
-use crate::api::OpenContract;
+use super::{Contracts, MAX_RUNNING, Plan, random};
+use crate::api::{self, OpenContract};
 use crate::auditor::Note;
 use crate::clock;
 use crate::drafts::{self, Submitted};
@@ -18,10 +18,10 @@ use crate::keys::PartyKeys;
 use crate::parties::preimage;
 
 /// No transaction of a contract costs more in fees: in wei, a tenth of an ether.
-const FEE_LIMIT: u128 = 100_000_000_000_000_000;
+pub(super) const FEE_LIMIT: u128 = 100_000_000_000_000_000;
 
 /// No deadline of a contract lies further away than this.
-const LONGEST: u64 = 366 * 24 * 3600;
+pub(super) const LONGEST: u64 = 366 * 24 * 3600;
 
 /// Why a contract is not opened. Nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,7 @@ impl Contracts {
         let renter = self.party(&asked.renter, "renter")?;
         let owner = self.owner_of(&asked.thing, "thing")?;
         let witness = self.owner_of(&asked.evidence.thing, "evidence.thing")?;
-        self.check_affordances(asked)?;
+        self.check_affordances((&asked.thing, &asked.action), &asked.evidence)?;
         let sites = self.sites(asked)?;
         let nonce = Digest(random().map_err(|e| invalid("nonce", e.to_string()))?);
         let salt = Salt::new(random().map_err(|e| invalid("salt", e.to_string()))?);
@@ -121,8 +121,15 @@ impl Contracts {
         manifest.check(now).map_err(|fault| invalid(field_of(&fault.path), fault.why))?;
         let decision_time = sites.ledger.inclusion + sites.ledger.finalises;
         check_decision(asked, decision_time, manifest.deadline.since(now))?;
-        let plan =
-            Plan { agreement, salt, manifest, record_ledger: asked.record_ledger.clone(), opened_at: now };
+        let plan = Plan {
+            agreement,
+            salt,
+            manifest,
+            record_ledger: Some(asked.record_ledger.clone()),
+            opened_at: now,
+            part: None,
+            offer: None,
+        };
         self.start(asked, plan, decision_time).await
     }
 
@@ -133,7 +140,6 @@ impl Contracts {
         plan: Plan,
         decision_time: Span,
     ) -> Result<Txid, Refused> {
-        let room = self.room.clone().try_acquire_owned().map_err(|_| Refused::TooMany)?;
         let txid = plan.manifest.txid();
         let owner = self.parties.name_of(plan.agreement.owner);
         let offered = format!(
@@ -145,23 +151,22 @@ impl Contracts {
             Note::about(txid.0, "offered", true, offered).by(asked.renter.clone()),
             Note::about(txid.0, "accepted", true, accepted).by(owner),
         ];
-        let mut entries = self.begun(&plan);
         let submitted = Submitted { asked: drafts::digest_of_contract(asked), txid };
-        entries.extend(asked.idempotency_key.clone().map(|key| submitted.entry(key)));
         let transaction = sofie_transaction::Plan {
             manifest: plan.manifest.clone(),
             acts_for: vec![0, 1],
             decision_time,
             pivot: None,
         };
-        let driven =
-            Driven::begin(plan).ok_or_else(|| invalid("ledger", "no leg of it holds the payment"))?;
+        let mut beginning = self.beginning(plan)?;
+        let mut entries = std::mem::take(&mut beginning.entries);
+        entries.extend(asked.idempotency_key.clone().map(|key| submitted.entry(key)));
         self.transactions.begin(transaction, entries, notes).await?;
-        self.run(driven, 0, Some(room));
+        self.set_out(beginning);
         Ok(txid)
     }
 
-    fn party(&self, name: &str, field: &'static str) -> Result<&PartyKeys, Refused> {
+    pub(crate) fn party(&self, name: &str, field: &'static str) -> Result<&PartyKeys, Refused> {
         self.parties.named(name).ok_or_else(|| {
             let known =
                 self.parties.iter().map(|keys| keys.name().to_string()).collect::<Vec<_>>().join(", ");
@@ -169,7 +174,11 @@ impl Contracts {
         })
     }
 
-    fn owner_of(&self, thing: &sofie_model::ThingId, field: &'static str) -> Result<&PartyKeys, Refused> {
+    pub(super) fn owner_of(
+        &self,
+        thing: &sofie_model::ThingId,
+        field: &'static str,
+    ) -> Result<&PartyKeys, Refused> {
         let owner = self.platforms.owner_of(thing).ok_or_else(|| Refused::Unknown {
             field,
             what: "thing",
@@ -184,39 +193,38 @@ impl Contracts {
         self.party(&owner, field)
     }
 
-    fn check_affordances(&self, asked: &OpenContract) -> Result<(), Refused> {
-        let actions = self.platforms.actions_of(&asked.thing);
-        if !actions.contains(&asked.action) {
+    pub(super) fn check_affordances(
+        &self,
+        (thing, action): (&sofie_model::ThingId, &str),
+        evidence: &api::EvidenceRule,
+    ) -> Result<(), Refused> {
+        let actions = self.platforms.actions_of(thing);
+        if !actions.iter().any(|known| known == action) {
             let known = actions.join(", ");
-            return Err(Refused::Unknown {
-                field: "action",
-                what: "action",
-                name: asked.action.clone(),
-                known,
-            });
+            return Err(Refused::Unknown { field: "action", what: "action", name: action.to_owned(), known });
         }
-        if !self.platforms.allows(&asked.thing, &asked.action) {
-            let why = format!("{} was only inferred, and its owner has not allowed it", asked.action);
+        if !self.platforms.allows(thing, action) {
+            let why = format!("{action} was only inferred, and its owner has not allowed it");
             return Err(invalid("action", why));
         }
-        let properties = self.platforms.properties_of(&asked.evidence.thing);
-        let Some(kind) = properties.get(&asked.evidence.property) else {
+        let properties = self.platforms.properties_of(&evidence.thing);
+        let Some(kind) = properties.get(&evidence.property) else {
             return Err(Refused::Unknown {
                 field: "evidence.property",
                 what: "property",
-                name: asked.evidence.property.clone(),
+                name: evidence.property.clone(),
                 known: properties.into_keys().collect::<Vec<_>>().join(", "),
             });
         };
         let fits = matches!(
-            (kind, &asked.evidence.equals),
+            (kind, &evidence.equals),
             (Kind::Boolean, Value::Bool(_))
                 | (Kind::Integer, Value::Integer(_))
                 | (Kind::Number, Value::Integer(_) | Value::Text(_))
                 | (Kind::String, Value::Text(_))
         );
         if !fits {
-            let property = &asked.evidence.property;
+            let property = &evidence.property;
             let why = format!("{} is expected: no other value can ever be read from {property}", noun(*kind));
             return Err(invalid("evidence.equals", why));
         }
@@ -243,7 +251,11 @@ impl Contracts {
         Ok(Sites { decision, escrow: contracts.escrow, ledger, record })
     }
 
-    fn profile(&self, id: &LedgerId, field: &'static str) -> Result<sofie_ledgers::Profile, Refused> {
+    pub(super) fn profile(
+        &self,
+        id: &LedgerId,
+        field: &'static str,
+    ) -> Result<sofie_ledgers::Profile, Refused> {
         let ledgers = self.executor.ledgers();
         ledgers.get(id).map(|ledger| ledger.profile().clone()).ok_or_else(|| Refused::Unknown {
             field,
@@ -254,7 +266,7 @@ impl Contracts {
     }
 }
 
-fn leg(profile: &sofie_ledgers::Profile, class: Class, terms: Terms) -> Leg {
+pub(super) fn leg(profile: &sofie_ledgers::Profile, class: Class, terms: Terms) -> Leg {
     Leg {
         ledger: profile.id.clone(),
         class,
@@ -296,7 +308,7 @@ const fn noun(kind: Kind) -> &'static str {
 }
 
 /// The field of the request that a fault of the manifest comes from.
-fn field_of(path: &str) -> &str {
+pub(super) fn field_of(path: &str) -> &str {
     match path {
         "legs[0].terms.amount" => "price",
         "legs[0].terms.payee" => "renter",
@@ -317,11 +329,11 @@ fn check_decision(asked: &OpenContract, needed: Span, given: Span) -> Result<(),
     Err(invalid("decision_within_s", why))
 }
 
-fn next_second(now: Timestamp) -> Timestamp {
+pub(crate) fn next_second(now: Timestamp) -> Timestamp {
     Timestamp::from_seconds(now.as_seconds() + 1)
 }
 
-fn invalid(field: &str, why: impl Into<String>) -> Refused {
+pub(super) fn invalid(field: &str, why: impl Into<String>) -> Refused {
     Refused::Invalid { field: field.to_owned(), why: why.into() }
 }
 

@@ -14,7 +14,8 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
     let about = |kind, ok, detail: String| vec![Note::about(id, kind, ok, detail)];
     let on = |kind, evidence: &Evidence| vec![Note::on_ledger(id, kind, evidence)];
     // A late answer that moves nothing is no step; but what the device said is one, also when its sensor was faster.
-    let tells = matches!(input, Input::FateUnknown(_) | Input::Receipted(_) | Input::Acted(_));
+    let tells =
+        matches!(input, Input::FateUnknown(_) | Input::Receipted(_) | Input::Acted(_) | Input::Reported(_));
     if before.contract.phase() == after.contract.phase() && !tells {
         return Vec::new();
     }
@@ -36,16 +37,7 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
         Input::Acted(answer) => about("actuated", true, answer.clone()),
         Input::Denied(reason) => about("denied", false, reason.clone()),
         Input::FateUnknown(reason) => about("fate-unknown", false, reason.clone()),
-        Input::Observed(observation, _) => {
-            let detail = format!(
-                "{} {} = {} at {}",
-                observation.thing,
-                observation.property,
-                observation.quantity.value,
-                Rfc3339(observation.observed_at)
-            );
-            about("observed", true, detail)
-        }
+        Input::Observed(observation, _) => about("observed", true, told(observation)),
         Input::Attested(signed) => {
             let signer = signed.signer().map_or_else(|bad| bad.to_string(), |account| account.to_string());
             about("attested", signed.attestation.fulfilled, format!("signed by {signer}"))
@@ -57,6 +49,7 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
         Input::Refunded(evidence) => on("refunded", evidence),
         Input::RefundRefused(reason) => about("refund-refused", false, reason.clone()),
         Input::Receipted(digest) => about("receipt", true, format!("kept, its digest is {digest}")),
+        Input::Reported(_) => reported(before, after),
         Input::Woken => match after.contract.phase() {
             Phase::Refunding { reason } => about("deadline", false, reason.clone()),
             Phase::Settling { .. } => {
@@ -67,6 +60,35 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
             _ => Vec::new(),
         },
     }
+}
+
+/// What the owner's node says, and what is new by it.
+fn reported(before: &Driven, after: &Driven) -> Vec<Note> {
+    let (id, known, report) = (before.id(), before.contract.report(), after.contract.report());
+    let mut notes = Vec::new();
+    if let (None, Some(told_at)) = (known.told_at, report.told_at) {
+        let detail = format!("the owner's node says: at {}", Rfc3339(told_at));
+        notes.push(Note::about(id, "asked", true, detail));
+    }
+    if let (None, Some(outcome)) = (&known.outcome, &report.outcome) {
+        notes.push(Note::about(id, "answered", true, format!("the owner's node says: {outcome}")));
+    }
+    if let (None, Some(seen)) = (&known.seen, &report.seen) {
+        notes.push(Note::about(id, "observed", true, told(&seen.observation)));
+        let signer = seen.attestation.signer().map_or_else(|bad| bad.to_string(), |by| by.to_string());
+        notes.push(Note::about(id, "attested", true, format!("signed by {signer}")));
+    }
+    notes
+}
+
+fn told(observation: &sofie_model::Observation) -> String {
+    format!(
+        "{} {} = {} at {}",
+        observation.thing,
+        observation.property,
+        observation.quantity.value,
+        Rfc3339(observation.observed_at)
+    )
 }
 
 /// An instant as people read it.

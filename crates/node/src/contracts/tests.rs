@@ -1,6 +1,8 @@
 //! Whole contracts on ledgers in memory, with no platform: the device is never told, so that the money goes back, unless
 //! somebody else brings the evidence.
 
+mod shared;
+
 use sofie_ledgers::fake::{Fake, Fault};
 use sofie_ledgers::{Ledger, Profile};
 use sofie_market::{EvidenceRule, Phase};
@@ -135,7 +137,15 @@ impl World {
             nonce,
         };
         manifest.check(now).expect("a good manifest");
-        Plan { agreement, salt, manifest, record_ledger: "calendar".parse().expect("a name"), opened_at: now }
+        Plan {
+            agreement,
+            salt,
+            manifest,
+            record_ledger: Some("calendar".parse().expect("a name")),
+            opened_at: now,
+            part: None,
+            offer: None,
+        }
     }
 
     async fn begin(&self) -> Handle<Driven> {

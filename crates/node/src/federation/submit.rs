@@ -83,7 +83,7 @@ async fn enquire(node: &Runtime, draft: &Draft, nonce: Digest) -> Result<Vec<Gue
 }
 
 /// Nothing was begun by a peer that does not take part.
-fn not_won(error: &PeerError) -> ApiError {
+pub(super) fn not_won(error: &PeerError) -> ApiError {
     let (kind, next) = match error {
         PeerError::Silent { .. } => (
             ErrorKind::Unavailable,

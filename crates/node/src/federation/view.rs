@@ -1,7 +1,7 @@
 //! Machines' states as the API shows them.
 
 use futures::{Stream, stream};
-use sofie_market::Phase;
+use sofie_market::{COURTESY, Part, Phase};
 use sofie_model::{Account, Decision, Digest, Evidence, LegId, Salt, Terms, Txid};
 use sofie_transaction::{Leg, State};
 
@@ -10,9 +10,9 @@ use crate::api::{
     Transaction, Verdict,
 };
 use crate::auditor;
-use crate::contracts::Driven;
+use crate::contracts::{Driven, Plan};
 use crate::journal::{JournalError, Reader};
-use crate::peers::{Pending, Standing};
+use crate::peers::{Pending, Standing, TOO_LATE, WITHDRAWN};
 use crate::runtime::Runtime;
 use crate::slack::Slack;
 
@@ -82,25 +82,71 @@ pub(super) fn follow(runtime: Runtime, id: Txid, after: u64) -> impl Stream<Item
 }
 
 pub(super) fn contract(runtime: &Runtime, driven: &Driven, steps: Vec<Step>) -> Contract {
-    let agreement = driven.contract.agreement();
-    let (_, terms) = driven.contract.escrow();
     let (state, reason) = state(driven.contract.phase());
+    shown(runtime, &driven.contract, &driven.plan.manifest, (state, reason, next(driven)), steps)
+}
+
+/// A contract that has not begun.
+pub(super) fn proposed(
+    runtime: &Runtime,
+    pending: &Pending,
+    plan: &Plan,
+    steps: Vec<Step>,
+) -> Option<Contract> {
+    let contract = sofie_market::Contract::begin(plan.agreement.clone(), &plan.manifest)?;
+    let deadline = At(pending.manifest.deadline);
+    let own = pending.peer.is_none();
+    let cancelled = pending.why.starts_with(WITHDRAWN);
+    let (state, next) = match (pending.standing, own) {
+        (Standing::Proposed, true) => {
+            let next = format!(
+                "the other node's owner decides; without a word it expires at {deadline}, and nothing moves"
+            );
+            (ContractState::Proposed, next)
+        }
+        (Standing::Proposed, false) => {
+            let next = format!(
+                "`sofie tx agree` or `sofie contract cancel`; without a word it expires at {deadline}, and nothing moves"
+            );
+            (ContractState::Proposed, next)
+        }
+        (Standing::Declined, _) if pending.why.ends_with(TOO_LATE) => {
+            (ContractState::Expired, "nothing: agree to the offer again".into())
+        }
+        (Standing::Declined, true) if cancelled => {
+            (ContractState::Cancelled, "nothing: it never begins".into())
+        }
+        (Standing::Declined, _) => (ContractState::Declined, "nothing: it never begins".into()),
+        (Standing::Expired, _) => (ContractState::Expired, "nothing: agree to the offer again".into()),
+    };
+    Some(shown(runtime, &contract, &plan.manifest, (state, Some(pending.why.clone()), next), steps))
+}
+
+fn shown(
+    runtime: &Runtime,
+    contract: &sofie_market::Contract,
+    manifest: &sofie_model::Manifest,
+    (state, reason, next): (ContractState, Option<String>, String),
+    steps: Vec<Step>,
+) -> Contract {
+    let agreement = contract.agreement();
+    let (_, terms) = contract.escrow();
     Contract {
-        id: driven.contract.txid(),
+        id: contract.txid(),
         state,
         reason,
         thing: agreement.thing.clone(),
         action: agreement.action.clone(),
-        renter: runtime.parties().name_of(agreement.renter),
-        owner: runtime.parties().name_of(agreement.owner),
+        renter: runtime.called(agreement.renter),
+        owner: runtime.called(agreement.owner),
         price: Amount(agreement.price),
-        label: runtime.label(&driven.plan.manifest),
+        label: runtime.label(manifest),
         deadlines: Deadlines {
-            decision: At(driven.plan.manifest.deadline),
+            decision: At(manifest.deadline),
             evidence: At(terms.evidence_deadline),
-            refund: At(driven.contract.refund_at()),
+            refund: At(contract.refund_at()),
         },
-        next: next(driven),
+        next,
         steps,
     }
 }
@@ -108,14 +154,15 @@ pub(super) fn contract(runtime: &Runtime, driven: &Driven, steps: Vec<Step>) -> 
 fn state(phase: &Phase) -> (ContractState, Option<String>) {
     match phase {
         Phase::Recording => (ContractState::Preparing, None),
-        Phase::Committed | Phase::Issuing | Phase::Ready { .. } | Phase::Acting => {
-            (ContractState::Committed, None)
+        Phase::Committed => (ContractState::Committed, None),
+        Phase::Issuing | Phase::Ready { .. } | Phase::Acting | Phase::Awaiting => {
+            (ContractState::Armed, None)
         }
         Phase::Watching | Phase::Attesting { .. } | Phase::Noting { .. } | Phase::Settling { .. } => {
             (ContractState::Actuated, None)
         }
         Phase::Waiting { reason } | Phase::Refunding { reason } | Phase::Stuck { reason } => {
-            (ContractState::Committed, Some(reason.clone()))
+            (ContractState::Armed, Some(reason.clone()))
         }
         Phase::Settled => (ContractState::Settled, None),
         Phase::Refunded { reason } => (ContractState::Refunded, Some(reason.clone())),
@@ -127,16 +174,33 @@ fn state(phase: &Phase) -> (ContractState, Option<String>) {
 pub(super) fn next(driven: &Driven) -> String {
     let refund = At(driven.contract.refund_at());
     let decision = At(driven.plan.manifest.deadline);
+    let back = match driven.contract.part() {
+        Part::Both => format!("the renter is paid back at {refund}"),
+        Part::Payer => format!("this node has the renter paid back at {refund}"),
+        Part::Owner => {
+            let here = At(driven.contract.refund_at() + COURTESY);
+            format!("the renter's node has it paid back from {refund}, this node at {here}")
+        }
+    };
     match driven.contract.phase() {
         Phase::Recording => format!("not decided by {decision}, it aborts and every lock is undone"),
+        Phase::Awaiting => format!("the owner's node tells the device; without evidence {back}"),
+        Phase::Committed | Phase::Issuing | Phase::Ready { .. } | Phase::Acting
+            if driven.contract.part() != Part::Payer =>
+        {
+            format!("the device is told; without evidence {back}")
+        }
         Phase::Committed | Phase::Issuing | Phase::Ready { .. } | Phase::Acting => {
-            format!("the device is told; without evidence the renter is paid back at {refund}")
+            format!("the escrow is armed, then the owner's node tells the device; without evidence {back}")
+        }
+        Phase::Noting { until, .. } if driven.contract.part() == Part::Payer => {
+            format!("the owner's node brings the evidence to the escrow; from {} this one does", At(*until))
         }
         Phase::Watching | Phase::Attesting { .. } | Phase::Noting { .. } => {
-            format!("without evidence the renter is paid back at {refund}")
+            format!("without evidence {back}")
         }
         Phase::Settling { .. } => "the escrow pays the owner".into(),
-        Phase::Waiting { .. } => format!("the renter is paid back at {refund}"),
+        Phase::Waiting { .. } => back,
         Phase::Refunding { .. } => "the escrow pays the renter back".into(),
         Phase::Settled => "nothing: the owner is paid".into(),
         Phase::Refunded { .. } => "nothing: the renter is paid back".into(),

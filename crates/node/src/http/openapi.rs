@@ -12,7 +12,8 @@ use utoipa::{
 };
 
 use super::{
-    console, contracts, directory, events, ledgers, metrics, node, peers, platforms, problem, quorums,
+    console, contracts, directory, events, ledgers, metrics, node, offers, peers, platforms, problem,
+    quorums,
     transactions,
 };
 use crate::api::{CloudEvent, Problem, Step, ThingEvent};
@@ -54,6 +55,11 @@ use crate::api::{CloudEvent, Problem, Step, ThingEvent};
         contracts::contract_events,
         contracts::bring_evidence,
         contracts::receipt,
+        offers::cancel,
+        offers::offers,
+        offers::publish,
+        offers::withdraw,
+        offers::agree,
         transactions::transactions,
         transactions::submit,
         transactions::watch,

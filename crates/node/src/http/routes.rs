@@ -10,7 +10,7 @@ use axum::{
 };
 
 use super::{
-    console, contracts, directory, events, guard, ledgers, metrics, node, peers, platforms,
+    console, contracts, directory, events, guard, ledgers, metrics, node, offers, peers, platforms,
     problem::no_such_path, quorums, state::Shared, transactions,
 };
 use crate::api::{ApiError, ErrorKind};
@@ -73,6 +73,11 @@ pub(super) fn table() -> Vec<Route> {
         read("/api/v1/contracts/{id}/events", contracts::contract_events),
         change(MethodFilter::POST, "/api/v1/contracts/{id}/evidence", contracts::bring_evidence),
         read("/api/v1/contracts/{id}/receipt", contracts::receipt),
+        change(MethodFilter::POST, "/api/v1/contracts/{id}/cancel", offers::cancel),
+        read("/api/v1/offers", offers::offers),
+        change(MethodFilter::POST, "/api/v1/offers", offers::publish),
+        change(MethodFilter::DELETE, "/api/v1/offers/{id}", offers::withdraw),
+        change(MethodFilter::POST, "/api/v1/offers/{id}/agree", offers::agree),
         read("/api/v1/transactions", transactions::transactions),
         change(MethodFilter::POST, "/api/v1/transactions", transactions::submit),
         change(MethodFilter::POST, "/api/v1/transactions/watch", transactions::watch),

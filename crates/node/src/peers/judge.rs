@@ -14,6 +14,7 @@ use sofie_transaction::{PivotClock, Plan};
 use super::message::Opening;
 use crate::api::MAX_PAYLOAD;
 use crate::config::Peer;
+use crate::contracts;
 use crate::drafts::Desk;
 use crate::executor::Ledgers;
 use crate::parties::{Parties, enquired};
@@ -28,6 +29,8 @@ pub(super) struct Judged {
     pub(super) plan: Plan,
     /// Why a person must decide; `None` when the owner's rule allows it.
     pub(super) person: Option<String>,
+    /// The contract that begins with it.
+    pub(super) contract: Option<contracts::Plan>,
 }
 
 /// Who looks at the proposal.
@@ -64,7 +67,8 @@ impl Bench<'_> {
             ));
         }
         let person = self.person(manifest, openings);
-        Ok(Judged { plan: Plan { manifest: manifest.clone(), acts_for, decision_time, pivot }, person })
+        let plan = Plan { manifest: manifest.clone(), acts_for, decision_time, pivot };
+        Ok(Judged { plan, person, contract: None })
     }
 
     /// The participants whose keys are here. Each has the hashlock that this peer was told when it enquired.

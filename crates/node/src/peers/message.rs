@@ -2,7 +2,10 @@
 //! answered by one of the [`Reply`]s that it names, in the same HTTP exchange. To say a message again is harmless.
 
 use minicbor::{Decode, Encode};
+use sofie_market::{Offer, Report};
 use sofie_model::{Account, Digest, LegId, Manifest, Salt, Signature, Txid, canonical};
+
+use crate::contracts::ContractTerms;
 
 /// The version of both formats.
 pub const VERSION: u16 = 1;
@@ -35,6 +38,9 @@ pub enum Message {
         /// What the commitments of record legs open to, for the owner to judge.
         #[n(1)]
         openings: Vec<Opening>,
+        /// The contract that it makes, if it takes up an offer.
+        #[n(2)]
+        contract: Option<Box<ContractTerms>>,
     },
     /// A participant's secret. Answered by [`Reply::Taken`].
     #[n(2)]
@@ -89,6 +95,17 @@ pub enum Message {
         #[n(2)]
         #[cbor(with = "minicbor::bytes")]
         signed: Vec<u8>,
+    },
+    /// What is for sale? Answered by [`Reply::Offers`].
+    #[n(8)]
+    Browse,
+    /// How far is this contract, of which the payer's keys are here and the owner's there? Answered by
+    /// [`Reply::Report`].
+    #[n(9)]
+    Progress {
+        /// The contract.
+        #[n(0)]
+        txid: Txid,
     },
 }
 
@@ -162,6 +179,20 @@ pub enum Reply {
         #[n(0)]
         reason: String,
     },
+    /// What the parties there offer to this node.
+    #[n(8)]
+    Offers {
+        /// At most [`crate::offers::MAX_OFFERS`].
+        #[n(0)]
+        offers: Vec<Offer>,
+    },
+    /// What the owner's node has done, and its evidence.
+    #[n(9)]
+    Report {
+        /// Nothing in it is believed that is not signed by the evidence key.
+        #[n(0)]
+        report: Box<Report>,
+    },
 }
 
 /// A participant's signature that it takes part.
@@ -227,6 +258,8 @@ impl Message {
             Self::Withheld { .. } => "withheld",
             Self::Renounced { .. } => "renounced",
             Self::Presigned { .. } => "presigned",
+            Self::Browse => "browse",
+            Self::Progress { .. } => "progress",
         }
     }
 }
@@ -242,6 +275,8 @@ impl Reply {
             Self::Declined { .. } => "declined",
             Self::Taken => "taken",
             Self::Refused { .. } => "refused",
+            Self::Offers { .. } => "offers",
+            Self::Report { .. } => "report",
         }
     }
 

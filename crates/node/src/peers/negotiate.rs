@@ -21,6 +21,7 @@ use crate::api::At;
 use crate::auditor::Note;
 use crate::clock;
 use crate::config::Peer;
+use crate::contracts::{self, ContractTerms};
 use crate::drive::Handle;
 use crate::journal::{Entry, JournalError};
 use crate::openings;
@@ -29,6 +30,10 @@ use crate::openings;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How a proposal ends that nobody has decided in time.
+pub(crate) const TOO_LATE: &str = "and it is too late now";
+/// How a proposal ends that its own node took back.
+pub(crate) const WITHDRAWN: &str = "its owner has withdrawn it";
 
 impl Peers {
     /// Answers a proposal: by what was answered before, by what is declined always, then by the owner's rule.
@@ -37,6 +42,7 @@ impl Peers {
         peer: &Peer,
         manifest: Manifest,
         openings: Vec<Opening>,
+        contract: Option<ContractTerms>,
     ) -> Result<Reply, JournalError> {
         let txid = manifest.txid();
         let _one_at_a_time = self.0.proposals.agreeing.lock().await;
@@ -49,7 +55,7 @@ impl Peers {
             Some((false, Stand::Theirs { .. })) => return Ok(waiting(txid)),
             Some((_, Stand::Ours | Stand::GivenUp { .. })) | None => {}
         }
-        let judged = match self.judge(peer, &manifest, &openings).await? {
+        let judged = match self.judge(peer, &manifest, &openings, contract.as_ref()).await? {
             Ok(judged) => judged,
             Err(why) => {
                 let note = Note::about(txid.0, "declined", false, format!("to peer {}: {why}", peer.name));
@@ -58,7 +64,7 @@ impl Peers {
             }
         };
         match judged.person.clone() {
-            None => self.agree_to(peer, judged.plan, openings, "by the owner's rule").await,
+            None => self.agree_to(peer, judged, openings, "by the owner's rule").await,
             Some(why) => self.ask_owner(peer, judged, openings, why).await,
         }
     }
@@ -68,6 +74,7 @@ impl Peers {
         peer: &Peer,
         manifest: &Manifest,
         openings: &[Opening],
+        contract: Option<&ContractTerms>,
     ) -> Result<Result<Judged, String>, JournalError> {
         if self
             .0
@@ -90,7 +97,11 @@ impl Peers {
             outstanding: self.outstanding(peer),
             now: clock::now(),
         };
-        Ok(bench.judge(manifest, openings).await)
+        let judged = bench.judge(manifest, openings).await;
+        Ok(match contract {
+            Some(terms) => judged.and_then(|judged| self.judge_contract(peer, judged, terms)),
+            None => judged,
+        })
     }
 
     /// What this node's parties pay in all transactions with `peer` that have not ended.
@@ -117,7 +128,7 @@ impl Peers {
     ) -> Result<Reply, JournalError> {
         let (txid, now) = (judged.plan.manifest.txid(), clock::now());
         let stand = Stand::Theirs { peer: Digest(peer.key.to_bytes()), why: why.clone() };
-        let proposal = Proposal { stand, plan: judged.plan, openings };
+        let proposal = Proposal { stand, plan: judged.plan, openings, contract: judged.contract };
         let Some(entries) = self.0.proposals.put(txid, proposal, now) else {
             return Ok(declined("too many of its proposals wait for this node's owner"));
         };
@@ -130,12 +141,16 @@ impl Peers {
     async fn agree_to(
         &self,
         peer: &Peer,
-        plan: Plan,
+        Judged { plan, contract, .. }: Judged,
         shown: Vec<Opening>,
         by: &str,
     ) -> Result<Reply, JournalError> {
         let manifest = plan.manifest.clone();
         let txid = manifest.txid();
+        let mut contract = match self.ready(contract) {
+            Ok(contract) => contract,
+            Err(why) => return Ok(declined(&why)),
+        };
         let mut with = vec![
             Proposals::agreed_entry(&keyid(&peer.key), manifest.nonce, txid),
             Proposals::begun_entry(txid),
@@ -145,10 +160,13 @@ impl Peers {
                 .into_iter()
                 .map(|Opening { leg, salt, payload }| openings::entry(txid, leg, &Sealed { payload, salt })),
         );
-        let note = Note::about(txid.0, "agreed", true, format!("with peer {}, {by}", peer.name));
-        let handle = self.0.transactions.begin(plan, with, vec![note]).await?;
+        let mut notes = vec![Note::about(txid.0, "agreed", true, format!("with peer {}, {by}", peer.name))];
+        with.append(&mut contract.entries);
+        notes.append(&mut contract.notes);
+        let handle = self.0.transactions.begin(plan, with, notes).await?;
         self.0.proposals.begun(txid);
         self.follow(handle);
+        self.set_out(contract);
         Ok(self.agreed(&manifest))
     }
 
@@ -176,7 +194,7 @@ impl Peers {
         let Some(proposal) = self.0.proposals.get(txid) else { return Ok(None) };
         let (peer, why) = match (&proposal.stand, &word) {
             (Stand::Ours, Word::Withdraw(reason)) => {
-                self.give_up(txid, proposal, with_reason("its owner has withdrawn it", reason)).await?;
+                self.give_up(txid, proposal, with_reason(WITHDRAWN, reason)).await?;
                 self.0.proposals.withdrawn.notify_waiters();
                 return Ok(Some(Ok(())));
             }
@@ -209,10 +227,14 @@ impl Peers {
             }
             // Time has passed: what was right to ask may be wrong to begin. To withdraw was answered above.
             Word::Agree | Word::Withdraw(_) => {
-                match self.judge(peer, &proposal.plan.manifest, &proposal.openings).await? {
+                let terms = proposal.contract.as_ref().and_then(contracts::Plan::terms);
+                let manifest = &proposal.plan.manifest;
+                match self.judge(peer, manifest, &proposal.openings, terms.as_ref()).await? {
                     Ok(judged) => {
-                        self.agree_to(peer, judged.plan, proposal.openings, "by the owner").await?;
-                        Ok(Some(Ok(())))
+                        match self.agree_to(peer, judged, proposal.openings, "by the owner").await? {
+                            Reply::Declined { reason } => Ok(Some(Err(reason))),
+                            _ => Ok(Some(Ok(()))),
+                        }
                     }
                     Err(why) => Ok(Some(Err(why))),
                 }
@@ -287,12 +309,23 @@ impl Peers {
         &self,
         plan: Plan,
         openings: Vec<Opening>,
+        with: Vec<Entry>,
+        notes: Vec<Note>,
+    ) -> Result<Result<Txid, JournalError>, PeerError> {
+        self.propose_with(plan, (openings, None), with, notes).await
+    }
+
+    /// As [`Peers::propose`], with the contract that begins with the transaction.
+    pub(crate) async fn propose_with(
+        &self,
+        plan: Plan,
+        (openings, contract): (Vec<Opening>, Option<contracts::Plan>),
         mut with: Vec<Entry>,
         mut notes: Vec<Note>,
     ) -> Result<Result<Txid, JournalError>, PeerError> {
         let asked = self.asked(&plan)?;
         let (txid, now) = (plan.manifest.txid(), clock::now());
-        let proposal = Proposal { stand: Stand::Ours, plan, openings };
+        let proposal = Proposal { stand: Stand::Ours, plan, openings, contract };
         let got = message_of(&proposal).to_bytes().len();
         if got > MAX_MESSAGE {
             return Err(PeerError::TooLarge { got });
@@ -317,6 +350,9 @@ impl Peers {
         }
         for handle in self.0.transactions.all_live() {
             self.follow(handle);
+        }
+        for handle in self.0.contracts.all_live() {
+            self.accompany(handle);
         }
     }
 
@@ -346,7 +382,11 @@ impl Peers {
             // Its owner has withdrawn it meanwhile.
             (Some(Stand::GivenUp { why }), _) => (Ok(()), Some(why)),
             (_, Some(why)) => (self.give_up(txid, proposal, why.clone()).await, Some(why)),
-            (_, None) => (self.begin_own(txid, proposal.plan).await, None),
+            (_, None) => match self.begin_own(txid, &proposal).await {
+                Ok(None) => (Ok(()), None),
+                Ok(Some(why)) => (self.give_up(txid, proposal, why.clone()).await, Some(why)),
+                Err(error) => (Err(error), None),
+            },
         };
         drop(one_at_a_time);
         self.0.proposals.forget_word(txid);
@@ -383,11 +423,11 @@ impl Peers {
             };
             self.0.proposals.hear(manifest.txid(), &peer.name, why.clone());
             if clock::now() + proposal.plan.decision_time > manifest.deadline {
-                return Err(format!("{why}; and it is too late now"));
+                return Err(format!("{why}; {TOO_LATE}"));
             }
             let withdrawn = self.0.proposals.withdrawn.notified();
             if !self.0.proposals.is_ours(manifest.txid()) {
-                return Err("it is withdrawn".into());
+                return Err(WITHDRAWN.into());
             }
             // Another's withdrawal only makes it ask earlier.
             let _ = tokio::time::timeout(pause, withdrawn).await;
@@ -395,19 +435,28 @@ impl Peers {
         }
     }
 
-    async fn begin_own(&self, txid: Txid, plan: Plan) -> Result<(), JournalError> {
-        let note = Note::about(txid.0, "agreed", true, "by every peer");
-        let with = vec![Proposals::begun_entry(txid)];
+    /// Begins what every peer has agreed to, or says why its contract cannot begin here any more. The caller holds the lock
+    /// of the proposals.
+    async fn begin_own(&self, txid: Txid, proposal: &Proposal) -> Result<Option<String>, JournalError> {
+        let mut with = vec![Proposals::begun_entry(txid)];
         // After a restart it may have begun already.
         if self.0.transactions.state(txid)?.is_some() {
             self.0.auditor.keep(with, Vec::new(), clock::now()).await?;
             self.0.proposals.begun(txid);
-            return Ok(());
+            return Ok(None);
         }
-        let handle = self.0.transactions.begin(plan, with, vec![note]).await?;
+        let mut contract = match self.ready(proposal.contract.clone()) {
+            Ok(contract) => contract,
+            Err(why) => return Ok(Some(why)),
+        };
+        let mut notes = vec![Note::about(txid.0, "agreed", true, "by every peer")];
+        with.append(&mut contract.entries);
+        notes.append(&mut contract.notes);
+        let handle = self.0.transactions.begin(proposal.plan.clone(), with, notes).await?;
         self.0.proposals.begun(txid);
         self.follow(handle);
-        Ok(())
+        self.set_out(contract);
+        Ok(None)
     }
 
     /// It never begins: from here on that is durable. The caller holds the lock of the proposals.
@@ -480,6 +529,7 @@ fn message_of(proposal: &Proposal) -> Message {
     Message::Propose {
         manifest: Box::new(proposal.plan.manifest.clone()),
         openings: proposal.openings.clone(),
+        contract: proposal.contract.as_ref().and_then(contracts::Plan::terms).map(Box::new),
     }
 }
 

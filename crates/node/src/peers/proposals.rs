@@ -12,6 +12,7 @@ use sofie_transaction::Plan;
 
 use super::message::Opening;
 use crate::config::Name;
+use crate::contracts;
 use crate::journal::{Entry, Journal, JournalError, Reader};
 
 /// The most of one proposer, a peer or this node, that wait.
@@ -84,6 +85,9 @@ pub(crate) struct Proposal {
     /// What the record legs open to.
     #[n(2)]
     pub(crate) openings: Vec<Opening>,
+    /// The contract that begins with it.
+    #[n(3)]
+    pub(crate) contract: Option<contracts::Plan>,
 }
 
 impl Proposal {

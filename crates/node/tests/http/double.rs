@@ -225,6 +225,27 @@ impl Federation for Double {
         Ok(vec![0x80, 0, 0xff])
     }
 
+    async fn offers(&self) -> Result<Offers, ApiError> {
+        Ok(Offers::default())
+    }
+
+    async fn publish_offer(&self, _: PublishOffer) -> Result<Offer, ApiError> {
+        Err(missing("thing"))
+    }
+
+    async fn withdraw_offer(&self, _: Digest) -> Result<(), ApiError> {
+        Err(missing("offer"))
+    }
+
+    async fn agree_to_offer(&self, _: Digest, asked: AgreeToOffer) -> Result<Contract, ApiError> {
+        Ok(Contract { reason: asked.idempotency_key, ..self.the_contract() })
+    }
+
+    async fn cancel_contract(&self, id: Txid, reason: String) -> Result<Contract, ApiError> {
+        found(id)?;
+        Ok(Contract { state: ContractState::Cancelled, reason: Some(reason), ..self.the_contract() })
+    }
+
     async fn submit(&self, draft: Draft) -> Result<Transaction, ApiError> {
         let transaction = self.transaction(CONTRACT).await?;
         // Whatever it is asked under, the double shows it where it can be read.

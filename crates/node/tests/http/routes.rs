@@ -241,6 +241,27 @@ async fn a_contract_is_opened_under_the_clients_own_key() {
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
 }
 
+#[tokio::test]
+async fn an_offer_is_taken_up_under_the_clients_own_key_and_a_contract_cancelled() {
+    let server = Server::start().await;
+    assert_eq!(server.json("/api/v1/offers").await, json!({ "offers": [], "silent": [] }));
+    let path = format!("/api/v1/offers/{ID}/agree");
+    let agree = |body| server.request(Method::POST, &path).json(&body);
+    let agreed = agree(json!({ "payer": "alice" })).header("idempotency-key", "mine").send().await.unwrap();
+    assert_eq!(agreed.status(), StatusCode::ACCEPTED);
+    assert_eq!(agreed.headers()["location"], format!("/api/v1/contracts/{ID}"));
+    assert_eq!(agreed.json::<serde_json::Value>().await.unwrap()["reason"], "mine");
+    assert_eq!(agree(json!({ "payer": "alice", "price": "1" })).send().await.unwrap().status(), 400);
+
+    let cancelled = server.request(Method::POST, &format!("/api/v1/contracts/{ID}/cancel"));
+    let cancelled = cancelled.json(&json!({ "reason": "too dear" })).send().await.unwrap();
+    assert_eq!(cancelled.status(), StatusCode::OK);
+    let cancelled: serde_json::Value = cancelled.json().await.unwrap();
+    assert_eq!((&cancelled["state"], &cancelled["reason"]), (&json!("cancelled"), &json!("too dear")));
+    let gone = server.request(Method::DELETE, &format!("/api/v1/offers/{ID}")).send().await.unwrap();
+    assert_eq!(problem(gone).await["detail"], "the double has no such offer");
+}
+
 /// Each names the field by its path.
 #[tokio::test]
 async fn a_draft_that_cannot_be_read_is_a_problem() {

@@ -25,7 +25,8 @@ fn manifest(liar: &Liar<'_>, nonce: Digest, seconds: u64) -> Manifest {
 }
 
 fn propose(liar: &Liar<'_>, manifest: &Manifest) -> Reply {
-    let message = Message::Propose { manifest: Box::new(manifest.clone()), openings: Vec::new() };
+    let message =
+        Message::Propose { manifest: Box::new(manifest.clone()), openings: Vec::new(), contract: None };
     liar.say(&message).1.expect("the answer is signed")
 }
 

@@ -164,7 +164,7 @@ fn asked(liar: &Liar<'_>, party: &Who, nonce: Digest) -> Participant {
 }
 
 fn proposal(manifest: &Manifest) -> Message {
-    Message::Propose { manifest: Box::new(manifest.clone()), openings: Vec::new() }
+    Message::Propose { manifest: Box::new(manifest.clone()), openings: Vec::new(), contract: None }
 }
 
 fn ahead(txid: Txid, signed: &Presigned) -> Message {

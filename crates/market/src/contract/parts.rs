@@ -1,0 +1,122 @@
+//! A contract whose sides are on two nodes: the owner's tells what it has done, the payer's believes what is signed.
+
+use sofie_model::{Digest, SignedAttestation, Span, Timestamp};
+
+use super::{Contract, Phase, Rejected};
+use crate::part::Seen;
+use crate::{Input, Part, Report};
+
+/// So much later than the payer's node does the owner's have the escrow pay back, so that a contract ends although the
+/// payer's node never comes back: the refund is the payer's to ask for, and to pay the fee of.
+pub const COURTESY: Span = Span::from_seconds(600);
+
+impl Contract {
+    /// Which sides this node acts for.
+    #[must_use]
+    pub const fn part(&self) -> Part {
+        self.part
+    }
+
+    /// What the owner's node has to tell, or has told.
+    #[must_use]
+    pub const fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Whether a report says anything that is not known.
+    #[must_use]
+    pub fn is_news(&self, report: &Report) -> bool {
+        self.report.clone().with(report) != self.report
+    }
+
+    /// When the escrow is asked to pay back.
+    pub(super) fn wake_at(&self) -> Timestamp {
+        match self.part {
+            Part::Both | Part::Payer => self.refund_at(),
+            Part::Owner => self.refund_at() + COURTESY,
+        }
+    }
+
+    /// The device's answer, or why there is none.
+    pub(super) fn answered(&mut self, phase: Phase, input: &Input, what: &str) -> Phase {
+        if matches!(phase, Phase::Issuing | Phase::Acting | Phase::Watching) {
+            self.report.outcome.get_or_insert_with(|| what.to_owned());
+        }
+        match (phase, input) {
+            (Phase::Acting, Input::Acted(_)) => Phase::Watching,
+            // The door refused: nothing happened, nothing will be seen.
+            (Phase::Issuing | Phase::Acting, Input::Denied(reason)) => self.waiting(reason),
+            // Never resend what may have happened: if the device acted, its evidence settles; if not, the time refunds.
+            (Phase::Acting, Input::FateUnknown(_)) => Phase::Watching,
+            (phase, _) => phase,
+        }
+    }
+
+    /// Keeps what the word is about, for the payer's node.
+    pub(super) fn sealed(&mut self, phase: &Phase, signed: &SignedAttestation) {
+        if let Phase::Attesting { observation, salt } = phase
+            && self.part == Part::Owner
+            && observation.digest(salt) == signed.attestation.observation
+        {
+            let seen = Seen { observation: observation.clone(), salt: *salt, attestation: signed.clone() };
+            self.report.seen.get_or_insert(seen);
+        }
+    }
+
+    /// What follows the word of the sensor's owner. The payer's node leaves the payment to the payee's, for half of the
+    /// time that is left.
+    pub(super) fn attest_then(&self, signed: &SignedAttestation, now: Timestamp) -> Phase {
+        let attestation = signed.clone();
+        match self.part {
+            Part::Both | Part::Payer => Phase::Noting { attestation, until: self.note_until(now) },
+            Part::Owner => Phase::Settling { attestation },
+        }
+    }
+
+    /// The owner's node says something. Only what is signed by the evidence key counts; the rest is shown to people.
+    pub(super) fn reported(
+        &mut self,
+        phase: Phase,
+        report: &Report,
+        now: Timestamp,
+    ) -> Result<Phase, Rejected> {
+        if self.part != Part::Payer {
+            return Err(self.rejected("this node acts for the owner itself".into()));
+        }
+        if let Some(seen) = &report.seen {
+            self.check_seen(seen)?;
+        }
+        self.report = std::mem::take(&mut self.report).with(report);
+        self.told_at = self.report.told_at;
+        Ok(match phase {
+            Phase::Awaiting | Phase::Watching => self.as_reported(now),
+            other => other,
+        })
+    }
+
+    /// Where an armed escrow is, by what the owner's node has said.
+    pub(super) fn as_reported(&self, now: Timestamp) -> Phase {
+        let proven = self.report.seen.as_ref().map(|seen| &seen.attestation);
+        match (proven, self.report.told_at) {
+            (Some(signed), _) if self.check_time(signed).is_ok() => self.attest_then(signed, now),
+            (_, Some(_)) => Phase::Watching,
+            (_, None) => Phase::Awaiting,
+        }
+    }
+
+    fn check_seen(&self, seen: &Seen) -> Result<(), Rejected> {
+        let said = &seen.attestation.attestation;
+        let observation: Digest = seen.observation.digest(&seen.salt);
+        if !self.is_named_by(said) || said.observation != observation || !said.fulfilled {
+            return Err(self.rejected("the attestation is about something else".into()));
+        }
+        seen.attestation.speaks_for(&self.terms).map_err(|no| self.rejected(no.to_string()))?;
+        let seen_at = seen.observation.observed_at;
+        // When the device was told is the owner's word: the decision, by D's clock, bounds what counts.
+        let since =
+            self.decided_at.map_or(Timestamp::default(), |at| Timestamp::from_seconds(at.as_seconds()));
+        let fulfilled = self.agreement.fulfilled_by(&seen.observation, since, self.terms.evidence_deadline);
+        fulfilled
+            .map_err(|unfit| self.rejected(format!("what was seen at {seen_at:?} does not count: {unfit}")))
+    }
+}

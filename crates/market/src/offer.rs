@@ -1,0 +1,134 @@
+//! What an owner offers to whoever pays: it fixes all but the payer and the time, so that who agrees and who offered make
+//! the same agreement and the same escrow of it.
+
+use minicbor::{Decode, Encode};
+use sofie_model::manifest::EscrowTerms;
+use sofie_model::{Account, Digest, LedgerId, Span, ThingId, Timestamp, canonical};
+
+use crate::{Agreement, EvidenceRule};
+
+/// An actuation that is for sale.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Offer {
+    /// The thing that acts.
+    #[n(0)]
+    pub thing: ThingId,
+    /// The action's name in the Thing Description.
+    #[n(1)]
+    pub action: String,
+    /// The action's input: JSON text, or empty.
+    #[n(2)]
+    pub input: String,
+    /// Who owns the thing and is paid.
+    #[n(3)]
+    pub owner: Account,
+    /// In the smallest unit of `ledger`.
+    #[n(4)]
+    pub price: u128,
+    /// Which ledger holds the money and the decision.
+    #[n(5)]
+    pub ledger: LedgerId,
+    /// What proves the act.
+    #[n(6)]
+    pub evidence: EvidenceRule,
+    /// Whose signature counts: the account of the sensor's owner.
+    #[n(7)]
+    pub evidence_key: Account,
+    /// No contract's decision deadline, T_D, lies further away when it is proposed.
+    #[n(8)]
+    pub decision_within: Span,
+    /// From T_D until T_E, the last instant at which an observation counts.
+    #[n(9)]
+    pub evidence_within: Span,
+    /// How long after T_E evidence may still be brought.
+    #[n(10)]
+    pub submission_window: Span,
+    /// Nobody can agree after this.
+    #[n(11)]
+    pub until: Timestamp,
+}
+
+/// Why no contract is made of an offer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unmet {
+    /// Too late.
+    #[error("the offer ended at {until:?}")]
+    Ended {
+        /// When.
+        until: Timestamp,
+    },
+    /// T_D lies too far away.
+    #[error("the deadline is further away than the {within} that the offer allows")]
+    TooFar {
+        /// How far at most.
+        within: Span,
+    },
+    /// It begins in the future.
+    #[error("the agreement begins later than now")]
+    NotNow,
+    /// Something else is agreed.
+    #[error("the agreement is not the one that the offer makes")]
+    Agreement,
+}
+
+/// So much may the clocks of two nodes differ: docs/specs/node-messages.md allows signatures the same.
+pub const CLOCK_SKEW: Span = Span::from_seconds(30);
+
+impl Offer {
+    /// Its name: the digest of what it says.
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        Digest::of("sofie.offer.v1", &[&canonical::encode(self)])
+    }
+
+    /// What `payer` agrees to at `now`, to be decided by `deadline`.
+    #[must_use]
+    pub fn agreement(&self, payer: Account, now: Timestamp, deadline: Timestamp) -> Agreement {
+        Agreement {
+            thing: self.thing.clone(),
+            action: self.action.clone(),
+            input: self.input.clone(),
+            renter: payer,
+            owner: self.owner,
+            price: self.price,
+            not_before: now,
+            not_after: deadline + self.evidence_within,
+            evidence: self.evidence.clone(),
+        }
+    }
+
+    /// The terms of its money in `contract`.
+    #[must_use]
+    pub fn escrow(&self, contract: Account, payer: Account, deadline: Timestamp) -> EscrowTerms {
+        EscrowTerms {
+            contract,
+            payer,
+            payee: self.owner,
+            amount: self.price,
+            evidence_key: self.evidence_key,
+            evidence_deadline: deadline + self.evidence_within,
+            submission_window: self.submission_window,
+        }
+    }
+
+    /// Whether `agreement` is what this offer makes for a contract that is proposed at `now`, to be decided by `deadline`.
+    ///
+    /// # Errors
+    /// [`Unmet`] says what is not.
+    pub fn met_by(&self, agreement: &Agreement, deadline: Timestamp, now: Timestamp) -> Result<(), Unmet> {
+        if now > self.until {
+            return Err(Unmet::Ended { until: self.until });
+        }
+        if deadline > now + self.decision_within + CLOCK_SKEW {
+            return Err(Unmet::TooFar { within: self.decision_within });
+        }
+        if agreement.not_before > now + CLOCK_SKEW {
+            return Err(Unmet::NotNow);
+        }
+        if *agreement != self.agreement(agreement.renter, agreement.not_before, deadline) {
+            return Err(Unmet::Agreement);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! Whose contract it is here: one node may hold the keys of both sides, or of one.
+
+use minicbor::{Decode, Encode};
+use sofie_model::{Observation, Salt, SignedAttestation, Timestamp};
+
+/// Which sides of a contract this node acts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Part {
+    /// Payer and owner.
+    #[default]
+    #[n(0)]
+    Both,
+    /// The owner alone: it tells its device, and brings the evidence.
+    #[n(1)]
+    Owner,
+    /// The payer alone: it looks at the ledger, takes the evidence that it is shown, and has the money paid back by time.
+    #[n(2)]
+    Payer,
+}
+
+/// What an owner's node says of a contract. What the device did is its word alone; the evidence counts by its signature.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(array)]
+pub struct Report {
+    /// When the device was about to be told.
+    #[n(0)]
+    pub told_at: Option<Timestamp>,
+    /// What it answered, or why it was not told.
+    #[n(1)]
+    pub outcome: Option<String>,
+    /// What was seen.
+    #[n(2)]
+    pub seen: Option<Seen>,
+}
+
+/// An observation with its owner's word.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Seen {
+    /// What the sensor reported.
+    #[n(0)]
+    pub observation: Observation,
+    /// The salt of its digest.
+    #[n(1)]
+    pub salt: Salt,
+    /// The signature over the digest.
+    #[n(2)]
+    pub attestation: SignedAttestation,
+}
+
+impl Report {
+    /// What is known after `other` was heard, too: what was said once stands.
+    #[must_use]
+    pub fn with(mut self, other: &Self) -> Self {
+        self.told_at = self.told_at.or(other.told_at);
+        self.outcome = self.outcome.or_else(|| other.outcome.clone());
+        self.seen = self.seen.or_else(|| other.seen.clone());
+        self
+    }
+}
