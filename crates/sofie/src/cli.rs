@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod bench;
+mod market;
 
 use crate::output::Format;
 pub(crate) use bench::{Bench, BenchRecords, BenchRestart, BenchRestartPart, BenchTx};
+pub(crate) use market::{ContractVerb, OfferVerb};
 use sofie_node::config::Name;
 use sofie_testkit::simulation::Mutant;
 
@@ -154,7 +156,33 @@ pub(crate) enum Command {
         #[command(flatten)]
         node: Node,
     },
-    /// See contracts
+    /// Offer actuations to other companies' nodes, and see what is for sale
+    ///
+    /// Example: sofie offer publish locker.toml
+    #[command(verbatim_doc_comment)]
+    Offer {
+        #[command(subcommand)]
+        verb: OfferVerb,
+        #[command(flatten)]
+        node: Node,
+    },
+    /// Take up an offer of another company's node; the contract is proposed to it
+    ///
+    /// Example: sofie agree 8d2f01 --payer alice
+    #[command(verbatim_doc_comment)]
+    Agree {
+        /// The offer's id, or how it begins
+        offer: Id,
+        /// The party of this node who pays
+        #[arg(long, value_name = "PARTY")]
+        payer: String,
+        /// Your own name for this request: sent again, it begins nothing new
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        #[command(flatten)]
+        node: Node,
+    },
+    /// See contracts, and cancel what has not begun
     ///
     /// Example: sofie contract ls -o json
     #[command(verbatim_doc_comment)]
@@ -450,23 +478,6 @@ pub(crate) enum TxVerb {
     /// Example: sofie tx resume 5f0c71
     #[command(verbatim_doc_comment)]
     Resume {
-        /// Its id, or how it begins
-        id: Id,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ContractVerb {
-    /// List the contracts, the newest first
-    ///
-    /// Example: sofie contract ls -o json
-    #[command(verbatim_doc_comment)]
-    Ls,
-    /// Show one contract: its parties, its deadlines, its steps, what happens next
-    ///
-    /// Example: sofie contract show 5f0c71
-    #[command(verbatim_doc_comment)]
-    Show {
         /// Its id, or how it begins
         id: Id,
     },

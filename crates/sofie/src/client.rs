@@ -7,7 +7,7 @@ use futures::StreamExt;
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sofie_model::Txid;
+use sofie_model::{Digest, Txid};
 use sofie_node::api::{Problem, Step};
 
 use crate::cli::Id;
@@ -63,6 +63,11 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, Failure> {
         self.read(self.send(Method::POST, path, Some(body)).await?).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        let response = self.send(Method::DELETE, path, None::<&()>).await?;
+        self.checked(response).await.map(drop)
     }
 
     pub(crate) async fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
@@ -196,6 +201,15 @@ impl Client {
 
 /// The one of `all` that begins as `id` does.
 pub(crate) fn one_of(what: &str, id: &Id, all: impl Iterator<Item = Txid>) -> Result<Txid, Failure> {
+    one_of_digests(what, id, all.map(|txid| txid.0)).map(Txid)
+}
+
+/// The same, of what is no transaction.
+pub(crate) fn one_of_digests(
+    what: &str,
+    id: &Id,
+    all: impl Iterator<Item = Digest>,
+) -> Result<Digest, Failure> {
     let mut found = all.filter(|one| one.to_string().starts_with(id.as_str()));
     let tried = format!("find {what} {}", id.as_str());
     match (found.next(), found.next()) {

@@ -4,8 +4,10 @@ mod backup;
 mod bench;
 mod device;
 pub(crate) mod doctor;
+mod draft;
 mod init;
 mod nouns;
+mod offer;
 mod simulate;
 mod thing;
 mod tx;
@@ -41,6 +43,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Platform { verb, node } => nouns::platform(verb, &node).await,
         Command::Thing { verb, node } => thing::run(verb, &node).await,
         Command::Tx { verb, node } => tx::run(verb, &node).await,
+        Command::Offer { verb, node } => offer::run(verb, &node).await,
+        Command::Agree { offer, payer, key, node } => offer::agree(&offer, payer, key, &node).await,
         Command::Contract { verb, node } => nouns::contract(verb, &node).await,
         Command::Ledger { verb, node } => nouns::ledger(verb, &node).await,
         Command::Verify(args) => verify::run(&args),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use sofie_node::api::{Contract, JoinPlatform, LedgerStatus, Platform, PlatformKind, Step};
+use sofie_node::api::{Contract, Decline, JoinPlatform, LedgerStatus, Platform, PlatformKind, Step};
 
 use crate::cli::{ContractVerb, LedgerVerb, Node, PlatformVerb};
 use crate::client::{Client, url_segment};
@@ -44,7 +44,6 @@ pub(crate) async fn platform(verb: PlatformVerb, node: &Node) -> Result<ExitCode
 
 pub(crate) async fn contract(verb: ContractVerb, node: &Node) -> Result<ExitCode, Failure> {
     let client = Client::of(node)?;
-    let state = |one: &Contract| format!("{:?}", one.state).to_lowercase();
     match verb {
         ContractVerb::Ls => {
             let all: Vec<Contract> = client.get("/api/v1/contracts").await?;
@@ -64,15 +63,31 @@ pub(crate) async fn contract(verb: ContractVerb, node: &Node) -> Result<ExitCode
         ContractVerb::Show { id } => {
             let id = client.whole("contract", "/api/v1/contracts", &id).await?;
             let one: Contract = client.get(&format!("/api/v1/contracts/{id}")).await?;
-            show(node, &one, || {
-                print_contract(&one, &state(&one));
-            });
+            show(node, &one, || print_contract(&one));
+        }
+        ContractVerb::Cancel { id, reason } => {
+            let id = client.whole("contract", "/api/v1/contracts", &id).await?;
+            let one: Contract =
+                client.post(&format!("/api/v1/contracts/{id}/cancel"), &Decline { reason }).await?;
+            show(node, &one, || print_contract(&one));
+        }
+        ContractVerb::Receipt { id, file } => {
+            let id = client.whole("contract", "/api/v1/contracts", &id).await?;
+            let receipt = client.bytes(&format!("/api/v1/contracts/{id}/receipt")).await?;
+            std::fs::write(&file, receipt).map_err(|e| {
+                Failure::lacking(&format!("write {}", file.display()), e, "name a file that can be written")
+            })?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_contract(one: &Contract, state: &str) {
+fn state(one: &Contract) -> String {
+    format!("{:?}", one.state).to_lowercase()
+}
+
+pub(crate) fn print_contract(one: &Contract) {
+    let state = state(one);
     let because = one.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let thing = output::shorten(&format!("{} on {}", one.action, one.thing));
     for (name, value) in [

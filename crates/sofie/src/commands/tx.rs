@@ -1,8 +1,6 @@
 //! `sofie tx`: begins inter-ledger transactions, agrees to another node's or declines; shows them as a node tells them, or
 //! as a journal holds them whose node is down.
 
-mod draft;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use sofie_node::api::{At, Decline, LegStatus, Payment, Transaction, Verdict};
 use sofie_node::journal::JournalError;
 use sofie_node::offline;
 
+use super::draft;
 use super::nouns::{show, step_line};
 use super::up;
 use crate::cli::{Id, Node, Offline, TxVerb};
@@ -45,7 +44,7 @@ pub(crate) async fn run(verb: TxVerb, node: &Node) -> Result<ExitCode, Failure> 
             show(node, &one, || print(&one));
         }
         TxVerb::Submit { file, key, wait } => {
-            let draft = draft::read(&file, key)?;
+            let draft = draft::read(&file, key, draft::TRANSACTION)?;
             let client = Client::of(node)?;
             let mut one: Transaction = client.post(TRANSACTIONS, &draft).await?;
             if wait {

@@ -8,6 +8,7 @@
 mod bitcoind;
 #[path = "../common/mod.rs"]
 mod common;
+mod contracts;
 mod swap;
 
 use std::io::{BufRead, BufReader};
@@ -27,10 +28,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What every party has in the beginning: 1 ether.
 const ENDOWED: u128 = 1_000_000_000_000_000_000;
 /// What Alice pays; Bob pays twice as much. More than all fees together.
-const AMOUNT: u128 = 100_000_000_000_000_000;
+pub(crate) const AMOUNT: u128 = 100_000_000_000_000_000;
 
 /// A chain with a block every second.
-struct Anvil {
+pub(crate) struct Anvil {
     process: Child,
     url: String,
     http: reqwest::Client,
@@ -38,7 +39,7 @@ struct Anvil {
 
 impl Anvil {
     /// `None`, loudly, where there is none.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let binary = std::env::var_os("SOFIE_PEERS").map(|folder| PathBuf::from(folder).join("anvil"));
         let Some(binary) = binary.filter(|binary| binary.is_file()) else {
             eprintln!(
@@ -85,32 +86,36 @@ impl Drop for Anvil {
 }
 
 /// A company's node: its folder and, while it runs, its process.
-struct Company {
-    name: &'static str,
+pub(crate) struct Company {
+    pub(crate) name: &'static str,
     url: String,
     /// The ledgers in its configuration.
     ledgers: String,
     account: String,
+    /// Its other parties, and their accounts.
+    others: Vec<(&'static str, String)>,
     /// The key of its operator, as the other pins it.
     key: String,
     peer: String,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     process: Option<Process>,
 }
 
 impl Company {
     /// `sofie init` makes its keys, and tells what the other must know of it.
-    async fn new(name: &'static str, chain: &Anvil) -> Self {
+    pub(crate) async fn new(name: &'static str, others: &[&'static str], chain: &Anvil) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|door| door.local_addr()).expect("a free port");
         let folder = tempfile::tempdir().expect("a folder");
         let node = format!("{name}-node");
-        let made =
-            sofie(&["init", "-o", "json", "--name", &node, "--party", name]).arg(folder.path()).output();
-        let made = made.expect("it runs");
+        let parties = others.iter().flat_map(|other| ["--party", other]);
+        let init = ["init", "-o", "json", "--name", &node, "--party", name];
+        let made = sofie(&init).args(parties).arg(folder.path()).output().expect("it runs");
         assert!(made.status.success(), "{}", text(&made.stderr));
         let told: Value = serde_json::from_slice(&made.stdout).expect("JSON");
         let word = |place: &str| told.pointer(place).and_then(Value::as_str).expect("a text").to_owned();
         let (account, key) = (word("/parties/0/account"), word("/key"));
+        let others = (1..).zip(others).map(|(at, other)| (*other, word(&format!("/parties/{at}/account"))));
+        let others = others.collect();
         chain.ask("anvil_setBalance", json!([account, format!("0x{ENDOWED:x}")])).await;
         let ledgers = format!(
             "[[ledger]]\nid = \"ethereum\"\nkind = \"evm-rpc\"\nurl = \"{}\"\nchain_id = 31337\nfinality = \"depth:1\"\n\
@@ -118,19 +123,24 @@ impl Company {
             chain.url
         );
         let url = format!("http://{free}");
-        Self { name, url, ledgers, account, key, peer: String::new(), folder, process: None }
+        Self { name, url, ledgers, account, others, key, peer: String::new(), folder, process: None }
     }
 
     /// `other` is a peer, which may have this one pay `automatic`.
-    fn knows(&mut self, other: &Self, automatic: u128) {
+    pub(crate) fn knows(&mut self, other: &Self, automatic: u128) {
+        let parties = [(other.name, other.account.clone())].into_iter().chain(other.others.clone());
+        let parties: Vec<_> = parties.map(|(name, account)| format!("{name} = \"{account}\"")).collect();
         self.peer = format!(
-            "\n[[peer]]\nname = \"{0}-co\"\nurl = \"{1}\"\nkey = \"{2}\"\nparties = {{ {0} = \"{3}\" }}\n\
+            "\n[[peer]]\nname = \"{0}-co\"\nurl = \"{1}\"\nkey = \"{2}\"\nparties = {{ {3} }}\n\
              automatic = {{ ethereum = \"{automatic}\" }}\n",
-            other.name, other.url, other.key, other.account
+            other.name,
+            other.url,
+            other.key,
+            parties.join(", ")
         );
     }
 
-    fn start(&mut self, args: &[&str]) {
+    pub(crate) fn start(&mut self, args: &[&str]) {
         self.process = None;
         let config = self.folder.path().join("sofie.toml");
         std::fs::write(&config, self.text()).expect("it is written");
@@ -139,8 +149,11 @@ impl Company {
     }
 
     fn text(&self) -> String {
+        let others = self.others.iter().map(|(name, _)| format!("[[party]]\nname = \"{name}\"\n\n"));
+        let others: String = others.collect();
         format!(
-            "[node]\nname = \"{0}-node\"\noperator = \"{0}\"\nlisten = \"{1}\"\n\n[[party]]\nname = \"{0}\"\n\n{2}{3}",
+            "[node]\nname = \"{0}-node\"\noperator = \"{0}\"\nlisten = \"{1}\"\n\n[[party]]\nname = \"{0}\"\n\n\
+             {others}{2}{3}",
             self.name,
             self.url.trim_start_matches("http://"),
             self.ledgers,
@@ -149,21 +162,50 @@ impl Company {
     }
 
     /// `kill -9`.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process = None;
     }
 
-    /// `sofie tx ARGS` at this node: its exit code, what it tells, and what it says.
-    fn tx(&self, args: &[&str]) -> (i32, String, String) {
-        let output = sofie(&["tx"]).args(args).args(["--node", &self.url]).output().expect("it runs");
+    /// `sofie ARGS` at this node: its exit code, what it tells, and what it says.
+    pub(crate) fn run(&self, args: &[&str]) -> (i32, String, String) {
+        let output = sofie(args).args(["--node", &self.url]).output().expect("it runs");
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// The same, as data.
+    pub(crate) fn data(&self, args: &[&str]) -> Value {
+        let (code, told, said) = self.run(&[args, &["-o", "json"]].concat());
+        assert_eq!(code, 0, "{args:?}: {said}");
+        serde_json::from_str(&told).expect("JSON")
+    }
+
+    /// Waits until the contract is in one of the states.
+    pub(crate) fn contract_until(&self, id: &str, states: &[&str]) -> Value {
+        let of = |shown: &Value| shown["state"].as_str().is_some_and(|state| states.contains(&state));
+        self.contract_shows(id, &format!("{states:?}"), of)
+    }
+
+    /// Waits until the node shows of the contract what is wanted.
+    pub(crate) fn contract_shows(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let since = Instant::now();
+        loop {
+            let (code, told, said) = self.run(&["contract", "show", id, "-o", "json"]);
+            match serde_json::from_str(&told) {
+                Ok(shown) if code == 0 && wanted(&shown) => return shown,
+                _ => assert!(since.elapsed() < PATIENCE, "{} is not {what}: {told}{said}", self.name),
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// `sofie tx ARGS` at this node.
+    fn tx(&self, args: &[&str]) -> (i32, String, String) {
+        self.run(&[&["tx"], args].concat())
     }
 
     /// The same, as data of one transaction.
     fn one(&self, args: &[&str]) -> Value {
-        let (code, told, said) = self.tx(&[args, &["-o", "json"]].concat());
-        assert_eq!(code, 0, "{args:?}: {said}");
-        serde_json::from_str(&told).expect("JSON")
+        self.data(&[&["tx"], args].concat())
     }
 
     /// Waits until the node tells of the transaction what is wanted.
@@ -227,21 +269,21 @@ fn leg(ledger: &str, kind: &str, from: &str, to: &str, amount: u128) -> Value {
 
 /// Alice's node and Bob's, who may pay half of what the draft asks of him without being asked.
 async fn companies(chain: &Anvil) -> (Company, Company) {
-    let mut alice = Company::new("alice", chain).await;
-    let mut bob = Company::new("bob", chain).await;
+    let mut alice = Company::new("alice", &[], chain).await;
+    let mut bob = Company::new("bob", &[], chain).await;
     alice.knows(&bob, 0);
     bob.knows(&alice, AMOUNT);
     (alice, bob)
 }
 
-async fn held(chain: &Anvil, companies: [&Company; 2]) -> [u128; 2] {
+pub(crate) async fn held(chain: &Anvil, companies: [&Company; 2]) -> [u128; 2] {
     let [alice, bob] = companies;
     [chain.balance(&alice.account).await, chain.balance(&bob.account).await]
 }
 
 /// Whether `after` is what `before` becomes by a change of `whole` [`AMOUNT`]s, but for fees.
 #[track_caller]
-fn changed(before: u128, after: u128, whole: i128) {
+pub(crate) fn changed(before: u128, after: u128, whole: i128) {
     let signed = |amount: u128| i128::try_from(amount).expect("it fits");
     let fees = signed(before) + whole * signed(AMOUNT) - signed(after);
     assert!((0..signed(AMOUNT) / 10).contains(&fees), "{before} to {after} is not {whole} amounts less fees");
@@ -337,7 +379,7 @@ async fn a_node_that_is_killed_at_a_step_ends_as_the_other_does() {
 async fn a_watcher_elsewhere_finishes_what_dead_nodes_have_decided() {
     let Some(chain) = Anvil::start() else { return };
     let (mut alice, mut bob) = companies(&chain).await;
-    let mut watcher = Company::new("watcher", &chain).await;
+    let mut watcher = Company::new("watcher", &[], &chain).await;
     let before = held(&chain, [&alice, &bob]).await;
     let stop = ["--pause-at", "intent:apply 0"];
     alice.start(&stop);

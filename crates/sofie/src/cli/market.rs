@@ -1,0 +1,70 @@
+//! Offers and contracts: their verbs.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::Id;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContractVerb {
+    /// List the contracts, the newest first
+    ///
+    /// Example: sofie contract ls -o json
+    #[command(verbatim_doc_comment)]
+    Ls,
+    /// Show one contract: its parties, its deadlines, its steps, what happens next
+    ///
+    /// Example: sofie contract show 5f0c71
+    #[command(verbatim_doc_comment)]
+    Show {
+        /// Its id, or how it begins
+        id: Id,
+    },
+    /// Cancel one that has not begun: what this node proposes is taken back, what another proposes is declined
+    ///
+    /// Example: sofie contract cancel 5f0c71 --reason "found a nearer one"
+    #[command(verbatim_doc_comment)]
+    Cancel {
+        /// Its id, or how it begins
+        id: Id,
+        /// What the other node is told
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Write the receipt of one that has ended, for `sofie verify`
+    ///
+    /// Example: sofie contract receipt 5f0c71 receipt.cbor
+    #[command(verbatim_doc_comment)]
+    Receipt {
+        /// Its id, or how it begins
+        id: Id,
+        /// The file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OfferVerb {
+    /// Publish an offer from a file in TOML or JSON; docs/guide/two-nodes.md shows one
+    ///
+    /// Example: sofie offer publish locker.toml
+    #[command(verbatim_doc_comment)]
+    Publish {
+        /// The offer
+        file: PathBuf,
+    },
+    /// List this node's offers, and those of its peers, which are asked now
+    ///
+    /// Example: sofie offer ls -o json
+    #[command(verbatim_doc_comment)]
+    Ls,
+    /// Take back an offer of this node; contracts that were made of it go on
+    ///
+    /// Example: sofie offer withdraw 8d2f01
+    #[command(verbatim_doc_comment)]
+    Withdraw {
+        /// Its id, or how it begins
+        id: Id,
+    },
+}
