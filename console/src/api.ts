@@ -2,7 +2,8 @@
 // the page relies on; unknown fields are ignored, so that an older page reads a newer node.
 
 export type State =
-  | "preparing" | "committed" | "actuated" | "settled" | "refunded" | "aborted" | "refused";
+  | "proposed" | "preparing" | "committed" | "armed" | "actuated" | "settled" | "refunded" | "aborted" | "refused"
+  | "declined" | "cancelled" | "expired";
 
 export interface Step {
   seq: number;
@@ -62,7 +63,9 @@ export class ApiFailure extends Error {
 }
 
 /** States from which a contract goes nowhere. */
-export const ENDS: readonly State[] = ["settled", "refunded", "aborted", "refused"];
+export const ENDS: readonly State[] = [
+  "settled", "refunded", "aborted", "refused", "declined", "cancelled", "expired",
+];
 
 export const isEnd = (state: State): boolean => ENDS.includes(state);
 

@@ -2,13 +2,18 @@
 import type { ApiFailure, State } from "./api";
 
 const STATES: Record<State, string> = {
+  proposed: "Proposed",
   preparing: "Preparing",
   committed: "Committed",
+  armed: "Armed",
   actuated: "Actuated",
   settled: "Settled",
   refunded: "Refunded",
   aborted: "Aborted",
   refused: "Refused",
+  declined: "Declined",
+  cancelled: "Cancelled",
+  expired: "Expired",
 };
 
 export function StateBadge({ state }: { state: State }) {
