@@ -13,8 +13,7 @@ use utoipa::{
 
 use super::{
     console, contracts, directory, events, ledgers, metrics, node, offers, peers, platforms, problem,
-    quorums,
-    transactions,
+    quorums, transactions,
 };
 use crate::api::{CloudEvent, Problem, Step, ThingEvent};
 

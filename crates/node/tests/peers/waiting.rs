@@ -42,7 +42,11 @@ fn a_peers_proposals_are_bounded_and_what_it_takes_back_makes_room() {
         let nonce = nonce();
         let both = [own(&market.alice, nonce), enquired(&liar, nonce, &market.bob)];
         let manifest = dear(&market, both, nonce);
-        let said = liar.say(&Message::Propose { manifest: Box::new(manifest.clone()), openings: Vec::new() });
+        let said = liar.say(&Message::Propose {
+            manifest: Box::new(manifest.clone()),
+            openings: Vec::new(),
+            contract: None,
+        });
         (manifest.txid(), said.1.expect("the answer is signed"))
     };
     let waiting: Vec<Txid> = (0..MOST)
@@ -127,7 +131,8 @@ fn what_was_agreed_to_in_the_same_moment_is_aborted_by_both_signatures() {
     let both = [own(&market.alice, nonce), enquired(&liar, nonce, &market.bob)];
     let manifest = market.manifest(both, nonce, SECONDS);
     let txid = manifest.txid();
-    let proposal = Message::Propose { manifest: Box::new(manifest.clone()), openings: Vec::new() };
+    let proposal =
+        Message::Propose { manifest: Box::new(manifest.clone()), openings: Vec::new(), contract: None };
     assert!(matches!(liar.say(&proposal).1, Ok(Reply::Agreed { .. })));
     let digest = sofie_model::contract::abort_digest(&manifest);
     let signature = sofie_model::Signature::by(market.alice.keys.secp256k1(), digest);

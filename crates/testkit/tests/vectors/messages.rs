@@ -26,7 +26,8 @@ fn messages(manifest: &Manifest) -> Vec<(&'static str, Message)> {
     let (txid, who) = (manifest.txid(), 0);
     let signature = Signature::by(&key(1), abort_digest(manifest));
     let opening = Opening { leg: LegId(2), salt: Salt::new([9; 32]), payload: b"a text".to_vec() };
-    let propose = Message::Propose { manifest: Box::new(manifest.clone()), openings: vec![opening] };
+    let propose =
+        Message::Propose { manifest: Box::new(manifest.clone()), openings: vec![opening], contract: None };
     vec![
         ("an enquiry", Message::Enquire { nonce: manifest.nonce, party: account(2) }),
         ("a proposal", propose),
@@ -35,6 +36,8 @@ fn messages(manifest: &Manifest) -> Vec<(&'static str, Message)> {
         ("a signature under ABORT", Message::Renounced { txid, who, signature }),
         ("a claim that is signed ahead", Message::Presigned { txid, refund: false, signed: vec![1, 2, 3] }),
         ("a refund that is signed ahead", Message::Presigned { txid, refund: true, signed: vec![1, 2, 3] }),
+        ("a look at what is for sale", Message::Browse),
+        ("a question how far a contract is", Message::Progress { txid }),
     ]
 }
 
