@@ -135,7 +135,8 @@ fn a_certificate_of_another_form_pays_nobody() {
 #[test]
 fn a_certificate_of_other_keys_words_or_sums_pays_nobody() {
     type Change = fn(&mut SignedAttestation);
-    let cases: [(&str, Change, fn(&EscrowErrors) -> bool); 9] = [
+    type Expected = fn(&EscrowErrors) -> bool;
+    let cases: [(&str, Change, Expected); 9] = [
         (
             "a lower threshold",
             |s| {
