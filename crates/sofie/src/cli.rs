@@ -9,7 +9,7 @@ mod bench;
 mod market;
 
 use crate::output::Format;
-pub(crate) use bench::{Bench, BenchRecords, BenchRestart, BenchRestartPart, BenchTx};
+pub(crate) use bench::{Bench, BenchAnvil, BenchRecords, BenchRestart, BenchRestartPart, BenchTx};
 pub(crate) use market::{ContractVerb, OfferVerb};
 use sofie_node::config::Name;
 use sofie_testkit::simulation::Mutant;

@@ -2,7 +2,7 @@
 //! SOFIE node that is driven by its HTTP API alone, as any user would.
 
 mod bitcoind;
-mod funding;
+pub(crate) mod funding;
 mod locker;
 mod node;
 mod peers;

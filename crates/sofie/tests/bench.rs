@@ -37,6 +37,20 @@ fn three_legs_are_committed_and_applied_on_all_three_ledgers() {
     );
 }
 
+/// The program finds anvil as the stories do, and installs it where it is nowhere.
+#[test]
+fn transactions_on_a_real_node_are_looked_up_there() {
+    let args = ["anvil", "--count", "7", "--concurrency", "4", "--payers", "2", "--block-ms", "100"];
+    let ran = bench(&[&args[..], &["-o", "json"]].concat());
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    let measure: Value = serde_json::from_slice(&ran.stdout).expect("one JSON object");
+    assert_eq!((&measure["name"], &measure["count"]), (&"tx-anvil".into(), &7.into()));
+    assert_eq!((&measure["block_ms"], &measure["block_gas"]), (&100.into(), &1_000_000_000.into()));
+    for field in ["ours", "theirs", "ratio", "p50_ms", "p99_ms"] {
+        assert!(measure[field].as_f64().is_some_and(|value| value > 0.0), "{field} in {measure}");
+    }
+}
+
 #[test]
 fn records_are_sent_in_one_transaction_and_their_proofs_are_checked() {
     let ran = bench(&["records", "--count", "150", "--concurrency", "8", "-o", "json"]);
@@ -94,6 +108,7 @@ fn counts_outside_the_limits_are_wrong_use() {
         ["tx", "--count", "0"],
         ["tx", "--concurrency", "5000"],
         ["tx", "--payers", "0"],
+        ["anvil", "--block-gas", "1"],
     ] {
         assert_eq!(bench(&args).status.code(), Some(2), "{args:?}");
     }

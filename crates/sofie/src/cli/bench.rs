@@ -18,6 +18,11 @@ pub(crate) enum Bench {
     /// Example: sofie bench records --count 10000 -o json
     #[command(verbatim_doc_comment)]
     Records(BenchRecords),
+    /// Atomic transactions on a real Ethereum node, beside a bare client that brings the same ones to it, signed before
+    ///
+    /// Example: sofie bench anvil -o json
+    #[command(verbatim_doc_comment)]
+    Anvil(BenchAnvil),
     /// A node that starts on a journal full of transactions that wait, beside reading the same rows by plain SQLite
     ///
     /// Example: sofie bench restart --count 100000 -o json
@@ -36,6 +41,27 @@ pub(crate) struct BenchRecords {
     /// How many at once
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=4_096))]
     pub(crate) concurrency: u64,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchAnvil {
+    /// How many transactions: an escrow on anvil and a record on a calendar
+    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) count: u64,
+    /// How many at once; a transaction takes three blocks and more
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=4_096))]
+    pub(crate) concurrency: u64,
+    /// How many accounts pay; COMMIT and apply are always sent by one account, the operator's
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=4_096))]
+    pub(crate) payers: u64,
+    /// The time between two blocks, in milliseconds
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(20..=60_000))]
+    pub(crate) block_ms: u64,
+    /// The gas that a block may hold
+    #[arg(long, default_value_t = 1_000_000_000, value_parser = clap::value_parser!(u64).range(30_000_000..))]
+    pub(crate) block_gas: u64,
     #[command(flatten)]
     pub(crate) output: Output,
 }

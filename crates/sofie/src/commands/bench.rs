@@ -1,7 +1,10 @@
 //! `sofie bench`: measures beside a peer in the same run, on the same machine, under the same load.
 
+mod anvil;
 mod load;
 mod ours;
+mod pair;
+mod presigned;
 mod proofs;
 mod raw;
 mod records;
@@ -21,6 +24,7 @@ pub(crate) async fn run(bench: &Bench) -> Result<ExitCode, Failure> {
     match bench {
         Bench::Tx(args) => tx::run(args).await,
         Bench::Records(args) => records::run(args).await,
+        Bench::Anvil(args) => anvil::run(args).await,
         Bench::Restart(args) => restart::run(args).await,
         Bench::RestartPart(args) => restart::run_part(args).await,
     }

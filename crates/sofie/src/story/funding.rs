@@ -29,7 +29,7 @@ pub(crate) async fn prepare(config: &Config, folder: &Path) -> Result<Vec<Child>
         if let Some(address) = loopback(url.reveal())
             && TcpStream::connect(address).await.is_err()
         {
-            started.push(start_anvil(address, folder).await?);
+            started.push(start_anvil(address, folder, &["--block-time", "1"]).await?);
         }
         let mut accounts = Vec::new();
         for party in &config.parties {
@@ -50,7 +50,12 @@ fn loopback(url: &url::Url) -> Option<SocketAddr> {
     address.ip().is_loopback().then_some(address)
 }
 
-async fn start_anvil(address: SocketAddr, folder: &Path) -> Result<Child, Failure> {
+/// Starts a development chain that answers there; its log is in `folder`.
+pub(crate) async fn start_anvil(
+    address: SocketAddr,
+    folder: &Path,
+    settings: &[&str],
+) -> Result<Child, Failure> {
     let tried = format!("start a development chain at {address}");
     let next =
         "see whether the program is whole: remove it from the peers' folder to have it installed again";
@@ -58,7 +63,8 @@ async fn start_anvil(address: SocketAddr, folder: &Path) -> Result<Child, Failur
     let log = std::fs::File::create(folder.join("anvil.log")).map_err(|e| Failure::lacking(&tried, e, ""))?;
     let child = Command::new(program)
         .args(["--host", &address.ip().to_string(), "--port", &address.port().to_string()])
-        .args(["--block-time", "1", "--slots-in-an-epoch", "1"])
+        .args(["--slots-in-an-epoch", "1"])
+        .args(settings)
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(Stdio::null())

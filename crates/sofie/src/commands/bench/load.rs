@@ -19,8 +19,13 @@ pub(super) struct Load {
 impl Load {
     /// Since the threads began.
     pub(super) fn now() -> Self {
+        Self::of("self")
+    }
+
+    /// Of the process with this number.
+    pub(super) fn of(process: &str) -> Self {
         let mut load = Self::default();
-        let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return load };
+        let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else { return load };
         for task in tasks.flatten() {
             let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
             let (name, stat) = (read("comm"), read("schedstat"));
@@ -34,7 +39,11 @@ impl Load {
 
     /// What has been added since `self`.
     pub(super) fn until_now(&self) -> Self {
-        let mut now = Self::now();
+        self.until(Self::now())
+    }
+
+    /// What has been added from `self` to `now`.
+    pub(super) fn until(&self, mut now: Self) -> Self {
         for (name, ran) in &mut now.on_core {
             *ran = ran.saturating_sub(self.on_core.get(name).copied().unwrap_or(0));
         }
@@ -47,6 +56,12 @@ impl Load {
             *self.on_core.entry(name.clone()).or_default() += ran;
         }
         self.waited += other.waited;
+    }
+
+    /// How many cores were in use during something that took so long; `None` where the system does not tell.
+    pub(super) fn cores(&self, took: Duration) -> Option<f64> {
+        let ran: u64 = self.on_core.values().sum();
+        (!self.on_core.is_empty()).then(|| ran as f64 / took.as_nanos().max(1) as f64)
     }
 
     /// Says what bounds something that took so long.

@@ -63,9 +63,12 @@ pub(super) async fn one(world: &World, manifest: &Arc<Manifest>) -> Result<(), F
     let mut handle = begun.map_err(|e| Failure::refused(TRIED, e, "look at the disk"))?;
     let ended = |phase: &Phase| matches!(phase, Phase::Done(_) | Phase::Halted { .. });
     let state = handle.until(|state| ended(state.phase())).await;
-    match state.as_ref().map(|state| state.phase()) {
-        Some(Phase::Done(Decision::Commit { .. })) => Ok(()),
-        Some(phase) => Err(Failure::refused(TRIED, format!("{} ended as {phase:?}", manifest.txid()), "")),
+    match state.as_ref().map(|state| (state.phase(), state.legs())) {
+        Some((Phase::Done(Decision::Commit { .. }), _)) => Ok(()),
+        Some((phase, legs)) => {
+            let why = format!("{} ended as {phase:?}, its legs {legs:?}", manifest.txid());
+            Err(Failure::refused(TRIED, why, ""))
+        }
         None => Err(Failure::refused(TRIED, "the journal failed", "look at the disk")),
     }
 }

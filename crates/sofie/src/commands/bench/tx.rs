@@ -4,23 +4,13 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::load::Load;
+use super::pair::Pair;
 use super::tally::Tally;
 use super::world::World;
-use super::{Paired, ours, raw};
+use super::{Paired, raw};
 use crate::cli::BenchTx;
 use crate::failure::Failure;
 use crate::output::{self, Format};
-
-/// Each side is measured twice, in the order ABBA: what else the machine does meets both alike.
-const ROUNDS: [Side; 4] = [Side::Raw, Side::Ours, Side::Ours, Side::Raw];
-
-/// Who is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Ours,
-    Raw,
-}
 
 /// One measure, as `-o json` prints it.
 #[derive(Debug, Serialize)]
@@ -42,28 +32,16 @@ struct Measure {
 
 pub(super) async fn run(args: &BenchTx) -> Result<ExitCode, Failure> {
     let world = World::open(args.payers, args.legs).await?;
-    let (mut ours, mut raw) = (Tally::default(), Tally::default());
-    let mut begun = Vec::new();
-    for (round, side) in ROUNDS.into_iter().enumerate() {
-        // The first round of each side takes the odd one.
-        let count = if round < 2 { args.count.div_ceil(2) } else { args.count / 2 };
-        if args.output.output == Format::Text {
-            output::say(&format!("round {} of {}: {count} transactions, {side:?}", round + 1, ROUNDS.len()));
-        }
-        let manifests = world.manifests(count)?;
-        begun.extend(manifests.iter().cloned());
-        let tally = if side == Side::Ours { &mut ours } else { &mut raw };
-        let (started, before) = (std::time::Instant::now(), Load::now());
-        let latencies = match side {
-            Side::Ours => ours::run(&world, manifests, args.concurrency).await?,
-            Side::Raw => raw::run(&world, manifests, args.concurrency).await?,
-        };
-        tally.took += started.elapsed();
-        tally.load.add(&before.until_now());
-        tally.latencies.extend(latencies);
-    }
-    world.verify(&begun).await?;
-    let measure = measure(args, ours, raw);
+    let peer = async |manifests, tally: &mut Tally| {
+        tally.during(raw::run(&world, manifests, args.concurrency)).await
+    };
+    let (count, concurrency, output) = (args.count, args.concurrency, args.output.output);
+    let pair = Pair { count, concurrency, node: None, output };
+    let sides = pair.run(&world, peer).await?;
+    let begun: Vec<_> = sides.begun.into_iter().chain(sides.peers).collect();
+    world.verify(&begun, |_| true).await?;
+    world.check_balance(begun.len()).await?;
+    let measure = measure(args, sides.ours, sides.peer);
     match args.output.output {
         Format::Json => output::json(&measure),
         Format::Text => print(&measure),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sofie_ledgers::calendar::{self, Calendar, SigningKey};
+use sofie_ledgers::evm::chain::Chain;
 use sofie_ledgers::evm::{EmbeddedChain, EvmLedger, Genesis, Keyring, embedded, embedded_profile};
 use sofie_ledgers::{Ledger, Status};
 use sofie_model::manifest::{DecisionSite, EscrowTerms, Participant};
@@ -42,18 +43,44 @@ const TRIED: &str = "open the ledgers to measure";
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) evm: Arc<EvmLedger>,
-    pub(super) chain: Arc<EmbeddedChain>,
+    pub(super) chain: Arc<dyn Chain>,
     ledgers: Arc<Ledgers>,
     /// The ledgers of the records, in the order of their legs.
     calendars: Arc<Vec<LedgerId>>,
     pub(super) transactions: Transactions,
-    payers: Arc<Vec<Account>>,
-    payee: Account,
-    evidence_key: Account,
+    parties: Arc<Parties>,
     nonces: Arc<std::sync::atomic::AtomicU64>,
     /// The journal's failure ends a node; here the transaction that waits for it says so.
     _failed: Arc<mpsc::Receiver<JournalError>>,
     _folder: Option<Arc<tempfile::TempDir>>,
+}
+
+/// Who takes part, and their keys.
+pub(super) struct Parties {
+    pub(super) keyring: Keyring,
+    pub(super) operator: Account,
+    payers: Vec<Account>,
+    payee: Account,
+    evidence_key: Account,
+}
+
+impl Parties {
+    pub(super) fn new(payers: u64) -> Result<Self, Failure> {
+        let mut keyring = Keyring::default();
+        let mut account = |name: String| {
+            let secret = Zeroizing::new(Digest::of("sofie.bench.key", &[name.as_bytes()]).0);
+            keyring.insert(&secret).map_err(wrong)
+        };
+        let operator = account("operator".into())?;
+        let (payee, evidence_key) = (account("payee".into())?, account("sensor".into())?);
+        let payers = (0..payers).map(|who| account(format!("payer {who}"))).collect::<Result<_, _>>()?;
+        Ok(Self { keyring, operator, payers, payee, evidence_key })
+    }
+
+    /// Who pays for something, and what it begins with, in wei.
+    pub(super) fn balances(&self) -> Vec<(Account, u128)> {
+        self.payers.iter().chain([&self.operator]).map(|who| (*who, BALANCE)).collect()
+    }
 }
 
 /// Each participant's secret follows from its account and the manifest's nonce.
@@ -86,24 +113,28 @@ impl World {
         Ok(Self { _folder: Some(Arc::new(folder)), ..world })
     }
 
-    /// Opens the ledgers and the journal in `folder`, or makes them; `opened` is called once the ledgers are open. What
-    /// the journal holds unfinished is not continued.
+    /// Opens the embedded ledgers and the journal in `folder`, or makes them; `opened` is called once the ledgers are open.
+    /// What the journal holds unfinished is not continued.
     pub(super) async fn open_in(
         folder: &Path,
         payers: u64,
         legs: u64,
         opened: impl FnOnce(),
     ) -> Result<Self, Failure> {
-        let mut keyring = Keyring::default();
-        let mut account = |name: String| {
-            let secret = Zeroizing::new(Digest::of("sofie.bench.key", &[name.as_bytes()]).0);
-            keyring.insert(&secret).map_err(wrong)
-        };
-        let operator = account("operator".into())?;
-        let (payee, evidence_key) = (account("payee".into())?, account("sensor".into())?);
-        let payers = (0..payers).map(|who| account(format!("payer {who}"))).collect::<Result<Vec<_>, _>>()?;
-        let balances = payers.iter().chain([&operator]).map(|who| (*who, BALANCE)).collect();
-        let (evm, chain) = open_evm(folder, keyring, operator, balances).await?;
+        let parties = Parties::new(payers)?;
+        let evm = open_evm(folder, &parties).await?;
+        Self::over(evm, folder, parties, legs, opened).await
+    }
+
+    /// As [`World::open_in`], over this chain.
+    pub(super) async fn over(
+        (evm, chain): (EvmLedger, Arc<dyn Chain>),
+        folder: &Path,
+        parties: Parties,
+        legs: u64,
+        opened: impl FnOnce(),
+    ) -> Result<Self, Failure> {
+        let evm = Arc::new(evm);
         let mut ledgers = Ledgers::new();
         ledgers.insert(evm.profile().id.clone(), evm.clone());
         let mut calendars = Vec::new();
@@ -125,13 +156,16 @@ impl World {
             ledgers,
             calendars: Arc::new(calendars),
             transactions,
-            payers: Arc::new(payers),
-            payee,
-            evidence_key,
+            parties: Arc::new(parties),
             nonces: Arc::default(),
             _failed: Arc::new(failed),
             _folder: None,
         })
+    }
+
+    /// Who sends what anyone may send.
+    pub(super) fn operator(&self) -> Account {
+        self.parties.operator
     }
 
     /// The next manifest has this number.
@@ -164,14 +198,15 @@ impl World {
     fn manifest(&self, from: Timestamp) -> Manifest {
         let number = self.nonces.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let nonce = Digest::of("sofie.bench.nonce", &[&number.to_be_bytes()]);
-        let payer = self.payers[usize::try_from(number).unwrap_or_default() % self.payers.len()];
+        let Parties { payers, payee, evidence_key, .. } = &*self.parties;
+        let payer = payers[usize::try_from(number).unwrap_or_default() % payers.len()];
         let deadline = from + DECISION_WITHIN;
         let escrow = EscrowTerms {
             contract: self.evm.escrow_address(),
             payer,
-            payee: self.payee,
+            payee: *payee,
             amount: AMOUNT,
-            evidence_key: self.evidence_key,
+            evidence_key: *evidence_key,
             evidence_deadline: deadline + EVIDENCE_WITHIN,
             submission_window: EVIDENCE_WITHIN,
         };
@@ -208,7 +243,7 @@ impl World {
             deadline,
             grace: Span::ZERO,
             guard: Account::ZERO,
-            participants: [payer, self.payee].map(participant).to_vec(),
+            participants: [payer, *payee].map(participant).to_vec(),
             nonce,
         }
     }
@@ -222,11 +257,15 @@ impl World {
         Operation::Decide { manifest: manifest.clone(), decide }
     }
 
-    /// Asks the ledgers themselves: each transaction is prepared, committed and applied, and the money is locked.
-    pub(super) async fn verify(&self, manifests: &[Arc<Manifest>]) -> Result<(), Failure> {
+    /// Asks the ledgers themselves: each transaction is committed, and prepared and applied on the legs that `concern`.
+    pub(super) async fn verify(
+        &self,
+        manifests: &[Arc<Manifest>],
+        concern: impl Fn(&Leg) -> bool,
+    ) -> Result<(), Failure> {
         for manifest in manifests {
             let txid = manifest.txid();
-            for (id, leg) in manifest.legs() {
+            for (id, leg) in manifest.legs().filter(|(_, leg)| concern(leg)) {
                 for (step, fact) in
                     [(Step::Prepare, Fact::Prepared(txid, id)), (Step::Apply, Fact::Applied(txid, id))]
                 {
@@ -242,7 +281,7 @@ impl World {
             };
             self.stands(self.evm.as_ref(), &decision, is_commit).await?;
         }
-        self.check_balance(manifests.len()).await
+        Ok(())
     }
 
     async fn stands(
@@ -264,7 +303,8 @@ impl World {
         }
     }
 
-    async fn check_balance(&self, count: usize) -> Result<(), Failure> {
+    /// The money of so many transactions is locked, to the unit.
+    pub(super) async fn check_balance(&self, count: usize) -> Result<(), Failure> {
         let wrong = |why: String| Failure::refused("verify the escrowed sum", why, "");
         let Some(treasury) = self.evm.treasury() else { return Err(wrong("no treasury".into())) };
         let locked = treasury.balance(self.evm.escrow_address()).await.map_err(|e| wrong(e.to_string()))?;
@@ -276,18 +316,15 @@ impl World {
     }
 }
 
-async fn open_evm(
-    folder: &Path,
-    keyring: Keyring,
-    operator: Account,
-    balances: Vec<(Account, u128)>,
-) -> Result<(Arc<EvmLedger>, Arc<EmbeddedChain>), Failure> {
-    let genesis = Genesis { chain_id: CHAIN_ID, base_fee: embedded::DEFAULT_BASE_FEE, balances };
+async fn open_evm(folder: &Path, parties: &Parties) -> Result<(EvmLedger, Arc<dyn Chain>), Failure> {
+    let genesis =
+        Genesis { chain_id: CHAIN_ID, base_fee: embedded::DEFAULT_BASE_FEE, balances: parties.balances() };
     let chain = EmbeddedChain::open(&folder.join("evm.sqlite"), &genesis, clock::clock()).map_err(wrong)?;
     let profile = embedded_profile("evm".parse().map_err(|_| wrong("evm is no ledger's name"))?);
-    let chain = Arc::new(chain);
-    let ledger = EvmLedger::open(Arc::clone(&chain) as _, profile, keyring, operator).await.map_err(wrong)?;
-    Ok((Arc::new(ledger), chain))
+    let chain: Arc<dyn Chain> = Arc::new(chain);
+    let ledger =
+        EvmLedger::open(Arc::clone(&chain), profile, parties.keyring.clone(), parties.operator).await;
+    Ok((ledger.map_err(wrong)?, chain))
 }
 
 /// Each calendar has a log and a key of its own.
