@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use sofie_ledgers::evm::chain::Chain;
 use sofie_ledgers::evm::{EvmRecords, RecordsConfig, records_profile};
 use sofie_ledgers::{Ledger, LedgerError, Status};
 use sofie_model::proof::batch::MAX_COUNT;
