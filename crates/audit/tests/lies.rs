@@ -165,9 +165,9 @@ fn each_forged_body_is_refused_for_its_reason() {
             "another salt",
             |b| b.agreement.as_mut().unwrap().salt = Tale { nonce: 1, ..Tale::settled() }.salt(),
             "agreement",
-            "does not open",
+            "opens neither",
         ),
-        ("another payload", |b| b.agreement.as_mut().unwrap().payload[40] ^= 1, "agreement", "does not open"),
+        ("another payload", |b| b.agreement.as_mut().unwrap().payload[40] ^= 1, "agreement", "opens neither"),
         ("another device time", |b| b.actuation.as_mut().unwrap().told_at = at(11), "evidence time", "told"),
         (
             "a longer description",
