@@ -17,5 +17,5 @@ mod part;
 pub use agreement::{Agreement, EvidenceRule, Unfit};
 pub use contract::{COURTESY, Contract, Phase, Rejected};
 pub use effect::{Effect, Input};
-pub use offer::{CLOCK_SKEW, Offer, Unmet};
+pub use offer::{CLOCK_SKEW, ContractTerms, Offer, Unmet};
 pub use part::{Part, Report, Seen};

@@ -3,7 +3,7 @@
 
 use minicbor::{Decode, Encode};
 use sofie_model::manifest::EscrowTerms;
-use sofie_model::{Account, Digest, LedgerId, Span, ThingId, Timestamp, canonical};
+use sofie_model::{Account, Digest, LedgerId, Salt, Span, ThingId, Timestamp, canonical};
 
 use crate::{Agreement, EvidenceRule};
 
@@ -47,6 +47,21 @@ pub struct Offer {
     /// Nobody can agree after this.
     #[n(11)]
     pub until: Timestamp,
+}
+
+/// What a proposal says of the contract that it makes of an offer.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct ContractTerms {
+    /// The offer that it takes up: [`Offer::id`].
+    #[n(0)]
+    pub offer: Digest,
+    /// What is agreed.
+    #[n(1)]
+    pub agreement: Agreement,
+    /// The salt of the agreement's commitment, which is the manifest's nonce.
+    #[n(2)]
+    pub salt: Salt,
 }
 
 /// Why no contract is made of an offer.

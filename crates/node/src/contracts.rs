@@ -37,7 +37,6 @@ pub(crate) use actuation::random;
 pub use open::Refused;
 pub(crate) use open::next_second;
 pub(crate) use shared::Beginning;
-pub use shared::ContractTerms;
 
 /// How long to wait before a receipt that could not be made is tried again.
 const RECEIPT_PAUSE: Duration = Duration::from_secs(1);

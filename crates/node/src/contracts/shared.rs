@@ -2,11 +2,10 @@
 //! manifest's nonce is the salted commitment of the agreement, so that the transaction binds the terms although no ledger
 //! but the one that holds the money is reached by both.
 
-use minicbor::{Decode, Encode};
-use sofie_market::{Agreement, EvidenceRule, Offer, Part, Report};
+use sofie_market::{ContractTerms, EvidenceRule, Offer, Part, Report};
 use sofie_model::manifest::{DecisionSite, Participant};
 use sofie_model::{
-    Account, Class, Digest, LedgerId, Manifest, Rule, Salt, Span, Terms, Timestamp, Txid, canonical,
+    Account, Class, Digest, LedgerId, Manifest, Rule, Span, Terms, Timestamp, Txid, canonical,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -18,21 +17,6 @@ use crate::config::Peer;
 use crate::drive::Handle;
 use crate::journal::{Entry, JournalError};
 use crate::offers::{MAX_OFFER, Published};
-
-/// What a proposal says of the contract that it makes.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
-pub struct ContractTerms {
-    /// The offer that it takes up.
-    #[n(0)]
-    pub offer: Digest,
-    /// What is agreed.
-    #[n(1)]
-    pub agreement: Agreement,
-    /// The salt of the agreement's commitment, which is the manifest's nonce.
-    #[n(2)]
-    pub salt: Salt,
-}
 
 /// A contract that is about to begin, in one write with its transaction.
 pub(crate) struct Beginning {

@@ -1,6 +1,6 @@
 //! Offers between companies' nodes, and the contracts that are made of them.
 
-use sofie_market::{Offer, Part};
+use sofie_market::{ContractTerms, Offer, Part};
 use sofie_model::manifest::Participant;
 use sofie_model::{Digest, Txid};
 use sofie_transaction::Plan;
@@ -11,7 +11,7 @@ use crate::api::{self, AgreeToOffer, Amount, ApiError, At, Contract, ErrorKind, 
 use crate::auditor::Note;
 use crate::clock;
 use crate::config::Peer;
-use crate::contracts::{ContractTerms, Refused, next_second, random};
+use crate::contracts::{Refused, next_second, random};
 use crate::drafts::{self, Submitted};
 use crate::offers::{MAX_OFFERS, Published};
 use crate::parties::preimage;

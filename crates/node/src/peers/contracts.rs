@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sofie_market::{Input, Offer, Part, Phase};
+use sofie_market::{ContractTerms, Input, Offer, Part, Phase};
 use sofie_model::Digest;
 
 use super::judge::Judged;
@@ -12,7 +12,7 @@ use super::{PeerError, Peers};
 use crate::auditor::Note;
 use crate::clock;
 use crate::config::Peer;
-use crate::contracts::{Beginning, ContractTerms, Driven, Plan};
+use crate::contracts::{Beginning, Driven, Plan};
 use crate::drive::Handle;
 use crate::journal::Entry;
 use crate::offers::{MAX_OFFERS, Offers};

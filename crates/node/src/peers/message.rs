@@ -2,10 +2,8 @@
 //! answered by one of the [`Reply`]s that it names, in the same HTTP exchange. To say a message again is harmless.
 
 use minicbor::{Decode, Encode};
-use sofie_market::{Offer, Report};
+use sofie_market::{ContractTerms, Offer, Report};
 use sofie_model::{Account, Digest, LegId, Manifest, Salt, Signature, Txid, canonical};
-
-use crate::contracts::ContractTerms;
 
 /// The version of both formats.
 pub const VERSION: u16 = 1;

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sofie_market::{Offer, Part};
+use sofie_market::{ContractTerms, Offer, Part};
 
 use super::*;
 use crate::config::Peer;
-use crate::contracts::ContractTerms;
 use crate::offers::Published;
 
 /// The payer's node, as the owner's configuration knows it.
