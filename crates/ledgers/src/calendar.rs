@@ -260,16 +260,16 @@ impl Calendar {
 
     async fn ask(&self, request: impl FnOnce(oneshot::Sender<Answer>) -> Request) -> Result<(), LedgerError> {
         let (asker, answer) = oneshot::channel();
-        let queue = self.queue.as_ref().ok_or_else(|| self.transient("it is closing"))?;
+        let queue = self.queue.as_ref().ok_or_else(|| self.profile.transient("it is closing"))?;
         queue.try_send(request(asker)).map_err(|error| match error {
-            TrySendError::Full(_) => self.transient(&format!("{MAX_QUEUE} requests wait already")),
-            TrySendError::Disconnected(_) => self.transient("its writer has ended: restart the node"),
+            TrySendError::Full(_) => self.profile.transient(format!("{MAX_QUEUE} requests wait already")),
+            TrySendError::Disconnected(_) => self.profile.transient("its writer has ended: restart the node"),
         })?;
         match answer.await {
             Ok(Answer::Stands) => Ok(()),
-            Ok(Answer::Refused(reason)) => Err(self.refused(reason)),
-            Ok(Answer::Failed(reason)) => Err(self.transient(&reason)),
-            Err(_) => Err(self.transient("its writer has ended: restart the node")),
+            Ok(Answer::Refused(reason)) => Err(self.profile.refused(reason)),
+            Ok(Answer::Failed(reason)) => Err(self.profile.transient(&reason)),
+            Err(_) => Err(self.profile.transient("its writer has ended: restart the node")),
         }
     }
 
@@ -294,7 +294,8 @@ impl Calendar {
     }
 
     fn decode(&self, intent: &Intent) -> Result<Wanted, LedgerError> {
-        Wanted::from_intent(intent).map_err(|error| self.nonsense(format!("no intent of it: {error}")))
+        Wanted::from_intent(intent)
+            .map_err(|error| self.profile.nonsense(format!("no intent of it: {error}")))
     }
 
     /// Why this would not be taken now, if it would not.
@@ -304,10 +305,11 @@ impl Calendar {
             return Ok(());
         }
         if self.read_only.load(Ordering::Relaxed) {
-            return Err(self.refused("the calendar is read-only: its operator takes no new entries".into()));
+            return Err(self.profile.refused("the calendar is read-only: its operator takes no new entries"));
         }
         let now = (self.clock)().max(log.last_time());
-        log.objection(wanted, &log::Waiting::default(), now).map_or(Ok(()), |why| Err(self.refused(why)))
+        log.objection(wanted, &log::Waiting::default(), now)
+            .map_or(Ok(()), |why| Err(self.profile.refused(why)))
     }
 
     /// Whichever decision stands. Without one, a COMMIT that is not valid by the log's clock will never be.
@@ -325,18 +327,6 @@ impl Calendar {
 
     fn unsupported(&self, operation: &Operation, reason: String) -> LedgerError {
         LedgerError::Unsupported { ledger: self.profile.id.clone(), verb: operation.verb(), reason }
-    }
-
-    fn transient(&self, reason: &str) -> LedgerError {
-        LedgerError::Transient { ledger: self.profile.id.clone(), reason: reason.to_owned() }
-    }
-
-    fn refused(&self, reason: String) -> LedgerError {
-        LedgerError::Refused { ledger: self.profile.id.clone(), reason }
-    }
-
-    fn nonsense(&self, reason: String) -> LedgerError {
-        LedgerError::Nonsense { ledger: self.profile.id.clone(), reason }
     }
 }
 
@@ -388,7 +378,7 @@ impl Ledger for Calendar {
 
     async fn prove(&self, _: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError> {
         if facts.len() > MAX_LEAVES {
-            return Err(self.nonsense(format!("a proof holds at most {MAX_LEAVES} facts")));
+            return Err(self.profile.nonsense(format!("a proof holds at most {MAX_LEAVES} facts")));
         }
         // A calendar that cannot write any more still proves; the second is further evidence only.
         if let Err(error) = self.publish().await {
@@ -400,7 +390,7 @@ impl Ledger for Calendar {
             let index = fact.position.index;
             let leaf = usize::try_from(index).ok().and_then(|index| log.leaves.get(index));
             if leaf.map(|leaf| leaf.evidence(&self.profile.id, index)).as_ref() != Some(fact) {
-                return Err(self.nonsense(format!("it does not hold {:?} at {index}", fact.fact)));
+                return Err(self.profile.nonsense(format!("it does not hold {:?} at {index}", fact.fact)));
             }
             indices.push(index);
         }

@@ -162,9 +162,9 @@ impl Escrow {
     async fn act(&self, manifest: &Arc<Manifest>, leg: LegId, step: &Step) -> Result<Act, LedgerError> {
         match step {
             Step::Prepare => {
-                let (value, _) = custodian::value(manifest, leg).map_err(|why| self.refused(why))?;
+                let (value, _) = custodian::value(manifest, leg).map_err(|why| self.profile.refused(why))?;
                 let digest = custodian::hold_digest(manifest.txid(), leg);
-                let none = || self.refused(format!("this node holds no key of {}", value.payer));
+                let none = || self.profile.refused(format!("this node holds no key of {}", value.payer));
                 let signature = self.keyring.sign(value.payer, digest).ok_or_else(none)?;
                 Ok(Act::Hold { signature: Signature(signature) })
             }
@@ -179,7 +179,7 @@ impl Escrow {
     async fn decision(&self, manifest: &Arc<Manifest>) -> Result<Proof, LedgerError> {
         let site = &manifest.decision.ledger;
         let d = self.deciders.get(site).ok_or_else(|| {
-            self.refused(format!("this node has no ledger {site} to prove the decision by"))
+            self.profile.refused(format!("this node has no ledger {site} to prove the decision by"))
         })?;
         let question = Operation::Decide {
             manifest: Arc::clone(manifest),
@@ -187,13 +187,18 @@ impl Escrow {
         };
         match d.status(&question, None).await? {
             Status::Final(decided) => d.prove(manifest, &[decided]).await,
-            Status::Pending => Err(self.transient(format!("the decision on {site} is not final yet"))),
-            Status::Absent | Status::Refused { .. } => Err(self.refused(format!("{site} holds no decision"))),
+            Status::Pending => {
+                Err(self.profile.transient(format!("the decision on {site} is not final yet")))
+            }
+            Status::Absent | Status::Refused { .. } => {
+                Err(self.profile.refused(format!("{site} holds no decision")))
+            }
         }
     }
 
     fn read(&self, intent: &Intent) -> Result<Request, LedgerError> {
-        Request::from_bytes(&intent.0).map_err(|error| self.nonsense(format!("no intent of it: {error}")))
+        Request::from_bytes(&intent.0)
+            .map_err(|error| self.profile.nonsense(format!("no intent of it: {error}")))
     }
 
     /// Checks what the custodian says of a leg: signed by its key, of this leg alone, in order, from the beginning.
@@ -205,7 +210,7 @@ impl Escrow {
     ) -> Result<Vec<Signed>, LedgerError> {
         let proof = Proof::Operator(Statements { key: self.key, statements });
         let proven = proof.verify(&self.profile.id, manifest);
-        let proven = proven.map_err(|bad| self.nonsense(format!("{}: {}", bad.part, bad.why)))?;
+        let proven = proven.map_err(|bad| self.profile.nonsense(format!("{}: {}", bad.part, bad.why)))?;
         let txid = manifest.txid();
         let complete = proven.evidence.iter().enumerate().all(|(index, one)| match index {
             0 => one.fact == Fact::Prepared(txid, leg),
@@ -213,9 +218,9 @@ impl Escrow {
             _ => [Fact::Settled(txid, leg), Fact::Refunded(txid, leg)].contains(&one.fact),
         });
         if !complete {
-            return Err(
-                self.nonsense(format!("its statements of {leg} are no history: {:?}", proven.evidence))
-            );
+            return Err(self
+                .profile
+                .nonsense(format!("its statements of {leg} are no history: {:?}", proven.evidence)));
         }
         if let Some(last) = proven.evidence.last() {
             self.height.fetch_max(last.position.height, Ordering::Relaxed);
@@ -232,22 +237,10 @@ impl Escrow {
 
     fn error(&self, answer: Answer) -> LedgerError {
         match answer {
-            Answer::Away(reason) => self.transient(reason),
-            Answer::Refused(reason) => self.refused(reason),
-            Answer::Nonsense(reason) => self.nonsense(reason),
+            Answer::Away(reason) => self.profile.transient(reason),
+            Answer::Refused(reason) => self.profile.refused(reason),
+            Answer::Nonsense(reason) => self.profile.nonsense(reason),
         }
-    }
-
-    fn transient(&self, reason: String) -> LedgerError {
-        LedgerError::Transient { ledger: self.profile.id.clone(), reason }
-    }
-
-    fn refused(&self, reason: String) -> LedgerError {
-        LedgerError::Refused { ledger: self.profile.id.clone(), reason }
-    }
-
-    fn nonsense(&self, reason: String) -> LedgerError {
-        LedgerError::Nonsense { ledger: self.profile.id.clone(), reason }
     }
 }
 
@@ -276,7 +269,7 @@ impl Ledger for Escrow {
         let done = fact(&request.act, request.manifest.txid(), request.leg);
         match statements.iter().any(|one| one.statement.evidence.fact == done) {
             true => Ok(()),
-            false => Err(self.nonsense(format!("it says that it did, and does not state {done:?}"))),
+            false => Err(self.profile.nonsense(format!("it says that it did, and does not state {done:?}"))),
         }
     }
 
@@ -302,7 +295,7 @@ impl Ledger for Escrow {
         let about = self.client.about().await.map_err(|answer| self.error(answer))?;
         if about.height < before {
             let why = format!("its books end at {}, and it has stated up to {before}", about.height);
-            return Err(self.nonsense(why));
+            return Err(self.profile.nonsense(why));
         }
         self.height.fetch_max(about.height, Ordering::Relaxed);
         Ok(Head { height: about.height, time: about.at })
@@ -310,7 +303,7 @@ impl Ledger for Escrow {
 
     async fn prove(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError> {
         if facts.len() > MAX_STATEMENTS {
-            return Err(self.nonsense(format!("a proof holds at most {MAX_STATEMENTS} facts")));
+            return Err(self.profile.nonsense(format!("a proof holds at most {MAX_STATEMENTS} facts")));
         }
         let mut statements = Vec::with_capacity(facts.len());
         for (leg, _) in manifest.legs().filter(|(_, leg)| leg.ledger == self.profile.id) {
@@ -320,7 +313,7 @@ impl Ledger for Escrow {
         statements.sort_by_key(|one| one.statement.evidence.position.height);
         let stated = |fact: &&Evidence| statements.iter().any(|one| one.statement.evidence == **fact);
         match facts.iter().find(|fact| !stated(fact)) {
-            Some(fact) => Err(self.nonsense(format!("it does not state {fact:?} any more"))),
+            Some(fact) => Err(self.profile.nonsense(format!("it does not state {fact:?} any more"))),
             None => Ok(Proof::Operator(Statements { key: self.key, statements })),
         }
     }

@@ -106,11 +106,7 @@ impl RecordFile {
     }
 
     fn read(&self, intent: &Intent) -> Result<Fact, LedgerError> {
-        canonical::decode(&intent.0, MAX_STATEMENT).map_err(|error| self.nonsense(error.to_string()))
-    }
-
-    fn nonsense(&self, reason: String) -> LedgerError {
-        LedgerError::Nonsense { ledger: self.profile.id.clone(), reason }
+        canonical::decode(&intent.0, MAX_STATEMENT).map_err(|error| self.profile.nonsense(error.to_string()))
     }
 }
 
@@ -217,7 +213,7 @@ impl Ledger for RecordFile {
         let (fact, book, now) = (self.read(intent)?, Arc::clone(&self.book), (self.clock)());
         let work = move || book.lock().unwrap_or_else(PoisonError::into_inner).take(fact, now);
         let done = tokio::task::spawn_blocking(work).await;
-        done.unwrap_or_else(|error| Err(self.nonsense(error.to_string())))
+        done.unwrap_or_else(|error| Err(self.profile.nonsense(error.to_string())))
     }
 
     async fn status(&self, operation: &Operation, _: Option<&Intent>) -> Result<Status, LedgerError> {
@@ -239,7 +235,7 @@ impl Ledger for RecordFile {
         let book = self.book();
         let held = facts.iter().all(|fact| book.find(&fact.fact) == Some(fact));
         if !held || facts.len() > MAX_STATEMENTS {
-            return Err(self.nonsense(format!("it does not hold all {} facts", facts.len())));
+            return Err(self.profile.nonsense(format!("it does not hold all {} facts", facts.len())));
         }
         let mut places: Vec<_> = facts.iter().map(|fact| fact.position.height as usize - 1).collect();
         places.sort_unstable();

@@ -36,6 +36,21 @@ pub struct Profile {
     pub poll: Span,
 }
 
+/// Errors of this ledger, by its name.
+impl Profile {
+    pub(crate) fn transient(&self, reason: impl Into<String>) -> LedgerError {
+        LedgerError::Transient { ledger: self.id.clone(), reason: reason.into() }
+    }
+
+    pub(crate) fn refused(&self, reason: impl Into<String>) -> LedgerError {
+        LedgerError::Refused { ledger: self.id.clone(), reason: reason.into() }
+    }
+
+    pub(crate) fn nonsense(&self, reason: impl Into<String>) -> LedgerError {
+        LedgerError::Nonsense { ledger: self.id.clone(), reason: reason.into() }
+    }
+}
+
 /// The bytes of one prepared try: a signed ledger transaction, or a log entry. Opaque to all but its ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent(pub Vec<u8>);

@@ -81,8 +81,8 @@ impl Hashlocks for BitcoinLedger {
         let rate = self.node.fee_rate().await.map_err(|error| self.error(error))?;
         let fees = spend_fees(&lock, spend, rate, limit);
         let signed = self.wallet.sign_spend(&lock, found.outpoint, spend, &fees);
-        let signed =
-            signed.ok_or_else(|| self.refused(format!("this node holds no key {}", lock.key(spend))))?;
+        let signed = signed
+            .ok_or_else(|| self.profile.refused(format!("this node holds no key {}", lock.key(spend))))?;
         let rung =
             |(fee, signature): &(u64, ecdsa::Signature)| Rung { fee: *fee, signature: signature.to_vec() };
         let content = Content {
@@ -100,20 +100,22 @@ impl Hashlocks for BitcoinLedger {
         presigned: &Presigned,
     ) -> Result<(), LedgerError> {
         let (lock, found, limit) = self.standing(manifest, leg).await?;
-        let (outpoint, signed) = read(presigned).map_err(|why| self.refused(why))?;
+        let (outpoint, signed) = read(presigned).map_err(|why| self.profile.refused(why))?;
         if outpoint != found.outpoint {
-            return Err(self.refused(format!("it is about {outpoint}, the lock is {}", found.outpoint)));
+            return Err(self
+                .profile
+                .refused(format!("it is about {outpoint}, the lock is {}", found.outpoint)));
         }
         let (mut before, most) = (0, limit.min(lock.amount));
         for rung in &signed {
             if rung.0 <= before || rung.0 > most {
-                return Err(
-                    self.refused(format!("a fee of {} satoshi, after {before} and up to {most}", rung.0))
-                );
+                return Err(self
+                    .profile
+                    .refused(format!("a fee of {} satoshi, after {before} and up to {most}", rung.0)));
             }
             before = rung.0;
             if !self.wallet.is_signed(&lock, outpoint, presigned.spend, rung) {
-                return Err(self.refused(format!("not signed by {}", lock.key(presigned.spend))));
+                return Err(self.profile.refused(format!("not signed by {}", lock.key(presigned.spend))));
             }
         }
         let kept = (outpoint, signed);

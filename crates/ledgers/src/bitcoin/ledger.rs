@@ -66,18 +66,6 @@ impl BitcoinLedger {
         self.profile.id.clone()
     }
 
-    pub(super) fn refused(&self, reason: impl Into<String>) -> LedgerError {
-        LedgerError::Refused { ledger: self.id(), reason: reason.into() }
-    }
-
-    pub(super) fn transient(&self, reason: impl Into<String>) -> LedgerError {
-        LedgerError::Transient { ledger: self.id(), reason: reason.into() }
-    }
-
-    pub(super) fn nonsense(&self, reason: impl Into<String>) -> LedgerError {
-        LedgerError::Nonsense { ledger: self.id(), reason: reason.into() }
-    }
-
     fn unsupported(&self, operation: &Operation, reason: impl Into<String>) -> LedgerError {
         LedgerError::Unsupported { ledger: self.id(), verb: operation.verb(), reason: reason.into() }
     }
@@ -85,16 +73,16 @@ impl BitcoinLedger {
     /// What the node's error is to the one who asked the ledger. A word of refusal outside of `submit` may pass.
     pub(super) fn error(&self, error: RpcError) -> LedgerError {
         match error {
-            RpcError::Away(reason) => self.transient(reason),
-            RpcError::Nonsense(reason) => self.nonsense(reason),
-            said @ RpcError::Said { .. } => self.transient(said.to_string()),
+            RpcError::Away(reason) => self.profile.transient(reason),
+            RpcError::Nonsense(reason) => self.profile.nonsense(reason),
+            said @ RpcError::Said { .. } => self.profile.transient(said.to_string()),
         }
     }
 
     fn unpayable(&self, why: Unpayable) -> LedgerError {
         match why {
-            Unpayable::Refused(reason) => self.refused(reason),
-            Unpayable::Waits(reason) => self.transient(reason),
+            Unpayable::Refused(reason) => self.profile.refused(reason),
+            Unpayable::Waits(reason) => self.profile.transient(reason),
         }
     }
 
@@ -118,8 +106,10 @@ impl BitcoinLedger {
         if !self.is_final(placed, end) {
             return Ok(Status::Pending);
         }
-        let (_, clock) =
-            state.index.block(placed.height).ok_or_else(|| self.nonsense("a block without a place"))?;
+        let (_, clock) = state
+            .index
+            .block(placed.height)
+            .ok_or_else(|| self.profile.nonsense("a block without a place"))?;
         let position = Position {
             height: placed.height,
             index: placed.index.into(),
@@ -132,7 +122,7 @@ impl BitcoinLedger {
     /// The limit in satoshi, once it is known not to be nothing.
     fn fee_limit(&self, limit: u128) -> Result<u64, LedgerError> {
         match u64::try_from(limit).unwrap_or(u64::MAX) {
-            0 => Err(self.refused("fee_limit is 0, and this ledger charges for every transaction")),
+            0 => Err(self.profile.refused("fee_limit is 0, and this ledger charges for every transaction")),
             limit => Ok(limit),
         }
     }
@@ -154,7 +144,7 @@ impl BitcoinLedger {
             return Ok(ladder.intent());
         }
         if state.open.len() >= MAX_OPEN {
-            return Err(self.transient(format!("{MAX_OPEN} payments are open already")));
+            return Err(self.profile.transient(format!("{MAX_OPEN} payments are open already")));
         }
         let rate = self.rate().await?;
         let paid: u64 = outputs.iter().map(|output| output.value.to_sat()).sum();
@@ -178,7 +168,9 @@ impl BitcoinLedger {
     }
 
     fn payer(&self, account: Account) -> Result<CompressedPublicKey, LedgerError> {
-        self.wallet.key(account).ok_or_else(|| self.refused(format!("this node holds no key of {account}")))
+        self.wallet
+            .key(account)
+            .ok_or_else(|| self.profile.refused(format!("this node holds no key of {account}")))
     }
 
     async fn intend_mark(&self, mark: Mark, limit: u64) -> Result<Intent, LedgerError> {
@@ -202,10 +194,10 @@ impl BitcoinLedger {
         {
             let (state, _) = self.synced().await?;
             if state.index.marked(Mark::record(manifest.txid(), id, commitment)).is_empty() {
-                return Err(self.refused(format!("{id} was never prepared")));
+                return Err(self.profile.refused(format!("{id} was never prepared")));
             }
             if !state.index.marked(Mark::closed(manifest.txid(), id, !applied)).is_empty() {
-                return Err(self.refused(format!("{id} is closed otherwise")));
+                return Err(self.profile.refused(format!("{id} is closed otherwise")));
             }
         }
         self.intend_mark(Mark::closed(manifest.txid(), id, applied), limit).await
@@ -215,15 +207,15 @@ impl BitcoinLedger {
         let lock = self.lock(manifest, id)?;
         let limit = self.fee_limit(manifest.leg(id).map_or(0, |leg| leg.fee_limit))?;
         if !self.wallet.holds(lock.payer) {
-            return Err(self.refused(format!("this node holds no key {}", lock.payer)));
+            return Err(self.profile.refused(format!("this node holds no key {}", lock.payer)));
         }
         let (mut state, _) = self.synced().await?;
         if lock.find(state.index.marked(lock.mark)).is_some() {
-            return Err(self.refused("it stands there already"));
+            return Err(self.profile.refused("it stands there already"));
         }
         let rate = self.rate().await?;
         if let Some(why) = too_dear(&lock, rate, limit) {
-            return Err(self.refused(why));
+            return Err(self.profile.refused(why));
         }
         let outputs = vec![lock.output(), inscription(lock.mark)];
         self.pay(&mut state, lock.mark, outputs, lock.payer, limit).await
@@ -239,16 +231,16 @@ impl BitcoinLedger {
         let lock = self.lock(manifest, id)?;
         let limit = self.fee_limit(manifest.leg(id).map_or(0, |leg| leg.fee_limit))?;
         if spend == Spend::Claim {
-            lock.fits(preimages).map_err(|why| self.refused(why))?;
+            lock.fits(preimages).map_err(|why| self.profile.refused(why))?;
         }
         let (state, _) = self.synced().await?;
         let found = self.found(&state, &lock)?;
         if state.index.spender(found.outpoint).is_some() {
-            return Err(self.refused("the lock is spent already"));
+            return Err(self.profile.refused("the lock is spent already"));
         }
         let signed = self.signatures(&state, &lock, found.outpoint, spend, limit).await?;
         let ladder = spends(&lock, found.outpoint, spend, &signed, preimages);
-        ladder.map(|ladder| ladder.intent()).map_err(|why| self.nonsense(why))
+        ladder.map(|ladder| ladder.intent()).map_err(|why| self.profile.nonsense(why))
     }
 
     /// Our own key's, or what another's key signed before.
@@ -267,23 +259,24 @@ impl BitcoinLedger {
             theirs.filter(|(signed_for, _)| *signed_for == outpoint).map(|(_, signed)| signed.clone());
         ours.or(theirs).filter(|signed| !signed.is_empty()).ok_or_else(|| {
             let key = lock.key(spend);
-            self.transient(format!("this node holds neither the key {key} nor anything that it signed"))
+            self.profile
+                .transient(format!("this node holds neither the key {key} nor anything that it signed"))
         })
     }
 
     pub(super) fn lock(&self, manifest: &Manifest, id: LegId) -> Result<Lock, LedgerError> {
-        Lock::of(manifest, id).map_err(|why| self.refused(why))
+        Lock::of(manifest, id).map_err(|why| self.profile.refused(why))
     }
 
     pub(super) fn found(&self, state: &State, lock: &Lock) -> Result<Found, LedgerError> {
         let found = lock.find(state.index.marked(lock.mark));
-        found.ok_or_else(|| self.transient("its lock is not on the chain, or not yet"))
+        found.ok_or_else(|| self.profile.transient("its lock is not on the chain, or not yet"))
     }
 
     fn record<'a>(&self, manifest: &'a Manifest, id: LegId) -> Result<(&'a Leg, Digest), LedgerError> {
         match manifest.leg(id).map(|leg| (leg, &leg.terms)) {
             Some((leg, Terms::Record(commitment))) => Ok((leg, *commitment)),
-            _ => Err(self.refused(format!("{id} is not a record leg"))),
+            _ => Err(self.profile.refused(format!("{id} is not a record leg"))),
         }
     }
 
@@ -300,7 +293,9 @@ impl BitcoinLedger {
         let (happened, fact) = match lock.spent_by(found.outpoint, &placed.transaction) {
             Some(Spent::Claim(_)) => (Spend::Claim, Fact::Applied(manifest.txid(), id)),
             Some(Spent::Refund) => (Spend::Refund, Fact::Reverted(manifest.txid(), id)),
-            None => return Err(self.nonsense("a block in which the lock is spent against its script")),
+            None => {
+                return Err(self.profile.nonsense("a block in which the lock is spent against its script"));
+            }
         };
         match self.stands(state, end, placed, fact)? {
             Status::Final(_) if happened != spend => {
@@ -365,7 +360,8 @@ impl BitcoinLedger {
     }
 
     fn read(&self, intent: &Intent) -> Result<Ladder, LedgerError> {
-        Ladder::read(intent).map_err(|why| self.nonsense(format!("not an intent of this ledger: {why}")))
+        Ladder::read(intent)
+            .map_err(|why| self.profile.nonsense(format!("not an intent of this ledger: {why}")))
     }
 
     fn leg_status(
@@ -405,7 +401,7 @@ impl BitcoinLedger {
             (Some(_), _) => {
                 return Err(self.unsupported(operation, format!("{id} is not a leg of that kind")));
             }
-            (None, _) => return Err(self.refused(format!("there is no {id}"))),
+            (None, _) => return Err(self.profile.refused(format!("there is no {id}"))),
         };
         Ok((Some(payment.0), payment.1))
     }
@@ -429,20 +425,20 @@ impl BitcoinLedger {
             match self.node.send(rung).await.map_err(|error| self.error(error))? {
                 Sent::Taken => return Ok(()),
                 Sent::Underpaid(why) => last = why,
-                Sent::Spent(why) => return Err(self.transient(why)),
+                Sent::Spent(why) => return Err(self.profile.transient(why)),
                 Sent::Early(why) => {
                     let time = rung.lock_time.to_consensus_u32();
-                    return Err(
-                        self.transient(format!("{why}: its time is {time}, by the chain's own clock"))
-                    );
+                    return Err(self
+                        .profile
+                        .transient(format!("{why}: its time is {time}, by the chain's own clock")));
                 }
-                Sent::Refused(why) => return Err(self.refused(why)),
+                Sent::Refused(why) => return Err(self.profile.refused(why)),
             }
         }
         if replacing {
             return Ok(());
         }
-        Err(self.transient(format!("{last}: the leg's fee_limit allows no more")))
+        Err(self.profile.transient(format!("{last}: the leg's fee_limit allows no more")))
     }
 }
 
@@ -507,7 +503,7 @@ impl Ledger for BitcoinLedger {
             (Some((Terms::Record(_), _)), Step::Apply) => self.intend_closed(manifest, id, true).await,
             (Some((Terms::Record(_), _)), Step::Revert) => self.intend_closed(manifest, id, false).await,
             (Some(_), _) => Err(self.unsupported(operation, format!("{id} is not a leg of that kind"))),
-            (None, _) => Err(self.refused(format!("there is no {id}"))),
+            (None, _) => Err(self.profile.refused(format!("there is no {id}"))),
         }
     }
 
@@ -530,7 +526,7 @@ impl Ledger for BitcoinLedger {
             let ours = ladder.rung_of(placed.transaction.compute_txid()).is_some();
             return match ours || !self.is_final(placed, end) {
                 true => Ok(()),
-                false => Err(self.refused("another transaction spent the same")),
+                false => Err(self.profile.refused("another transaction spent the same")),
             };
         }
         drop(state);

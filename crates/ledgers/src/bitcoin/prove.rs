@@ -17,7 +17,7 @@ impl BitcoinLedger {
         let mut facts: Vec<&Evidence> = facts.iter().collect();
         facts.sort_by_key(|fact| (fact.position.height, fact.position.index));
         let (Some(oldest), Some(youngest)) = (facts.first(), facts.last()) else {
-            return Err(self.refused("there is nothing to prove"));
+            return Err(self.profile.refused("there is nothing to prove"));
         };
         let depth = match self.profile.finality {
             Finality::Depth(blocks) => u64::from(blocks),
@@ -27,12 +27,12 @@ impl BitcoinLedger {
         let last = youngest.position.height + depth;
         let count = usize::try_from(last - first + 1).unwrap_or(usize::MAX);
         if count > MAX_HEADERS {
-            return Err(
-                self.refused(format!("blocks {first} to {last} are more than the {MAX_HEADERS} of a proof"))
-            );
+            return Err(self
+                .profile
+                .refused(format!("blocks {first} to {last} are more than the {MAX_HEADERS} of a proof")));
         }
         let hash = self.node.block_hash(last).await.map_err(|error| self.error(error))?;
-        let hash = hash.ok_or_else(|| self.transient(format!("there is no block {last} yet")))?;
+        let hash = hash.ok_or_else(|| self.profile.transient(format!("there is no block {last} yet")))?;
         let headers = headers_until(&self.node, hash, count).await.map_err(|error| self.error(error))?;
         let mut shown = Vec::new();
         for fact in &facts {
@@ -55,9 +55,9 @@ impl BitcoinLedger {
         facts: &[&Evidence],
     ) -> Result<Proof, LedgerError> {
         let proven =
-            proof.verify(&self.profile.id, manifest).map_err(|bad| self.nonsense(bad.to_string()))?;
+            proof.verify(&self.profile.id, manifest).map_err(|bad| self.profile.nonsense(bad.to_string()))?;
         match facts.iter().find(|fact| !proven.evidence.contains(fact)) {
-            Some(fact) => Err(self.nonsense(format!("the chain no longer holds {fact:?}"))),
+            Some(fact) => Err(self.profile.nonsense(format!("the chain no longer holds {fact:?}"))),
             None => Ok(proof),
         }
     }
@@ -69,7 +69,7 @@ impl BitcoinLedger {
 
     async fn show(&self, manifest: &Manifest, fact: &Evidence) -> Result<Shown, LedgerError> {
         let height = fact.position.height;
-        let gone = || self.nonsense(format!("block {height} is not as it was"));
+        let gone = || self.profile.nonsense(format!("block {height} is not as it was"));
         let hash = self.node.block_hash(height).await.map_err(|error| self.error(error))?.ok_or_else(gone)?;
         let block = self.node.block(hash).await.map_err(|error| self.error(error))?;
         let index = usize::try_from(fact.position.index).map_err(|_| gone())?;
@@ -84,7 +84,7 @@ impl BitcoinLedger {
             }
             Fact::Applied(_, leg) => What::Closed(*leg, true),
             Fact::Reverted(_, leg) => What::Closed(*leg, false),
-            other => return Err(self.refused(format!("{other:?} is no fact of this ledger"))),
+            other => return Err(self.profile.refused(format!("{other:?} is no fact of this ledger"))),
         };
         Ok(Shown {
             height,
@@ -105,7 +105,8 @@ impl BitcoinLedger {
         let lock = self.lock(manifest, leg)?;
         let (state, _) = self.synced().await?;
         let found = self.found(&state, &lock)?;
-        let first = block.txdata.first().ok_or_else(|| self.nonsense("a block without transactions"))?;
+        let first =
+            block.txdata.first().ok_or_else(|| self.profile.nonsense("a block without transactions"))?;
         Ok(Witnessed {
             lock: bare(&found.placed.transaction).into(),
             first: serialize(first).into(),

@@ -18,14 +18,15 @@ pub const MAX_FEE_BLOCKS: u64 = 10_000;
 impl Treasury for BitcoinLedger {
     async fn balance(&self, account: Account) -> Result<u128, LedgerError> {
         let key = self.wallet.key(account);
-        let key = key.ok_or_else(|| self.refused(format!("the key of {account} is not known here")))?;
+        let key =
+            key.ok_or_else(|| self.profile.refused(format!("the key of {account} is not known here")))?;
         let (state, _) = self.synced().await?;
         Ok(state.index.coins(&coins_of(&key)).map(|(_, coin)| u128::from(coin.value)).sum())
     }
 
     async fn fees(&self, payers: &[Account], from: u64, to: u64) -> Result<u128, LedgerError> {
         if to.saturating_sub(from) >= MAX_FEE_BLOCKS {
-            return Err(self.refused(format!("at most {MAX_FEE_BLOCKS} blocks at once")));
+            return Err(self.profile.refused(format!("at most {MAX_FEE_BLOCKS} blocks at once")));
         }
         let keys: Vec<CompressedPublicKey> = payers.iter().filter_map(|one| self.wallet.key(*one)).collect();
         let scripts: BTreeSet<ScriptBuf> = keys.iter().map(coins_of).collect();

@@ -138,7 +138,7 @@ impl EvmLedger {
     /// The hash of the chain's first block: what tells it from any other.
     pub(super) async fn genesis(&self) -> Result<Digest, LedgerError> {
         let first = self.chain.header(0).await.map_err(|error| self.error(error))?;
-        let first = first.ok_or_else(|| self.nonsense("it has no first block"))?;
+        let first = first.ok_or_else(|| self.profile.nonsense("it has no first block"))?;
         Ok(Digest(first.hash_slow().0))
     }
 
@@ -146,26 +146,14 @@ impl EvmLedger {
         self.profile.id.clone()
     }
 
-    pub(super) fn refused(&self, reason: impl Into<String>) -> LedgerError {
-        LedgerError::Refused { ledger: self.id(), reason: reason.into() }
-    }
-
-    pub(super) fn transient(&self, reason: impl Into<String>) -> LedgerError {
-        LedgerError::Transient { ledger: self.id(), reason: reason.into() }
-    }
-
-    fn nonsense(&self, reason: impl Into<String>) -> LedgerError {
-        LedgerError::Nonsense { ledger: self.id(), reason: reason.into() }
-    }
-
     /// What a chain's error is to the one who asked the ledger.
     pub(super) fn error(&self, error: ChainError) -> LedgerError {
         match error {
-            ChainError::Away(reason) | ChainError::Underpriced(reason) => self.transient(reason),
-            ChainError::Reverted(data) => self.refused(refusal(&data)),
-            ChainError::Refused(reason) => self.refused(reason),
-            ChainError::Nonsense(reason) => self.nonsense(reason),
-            ChainError::Known | ChainError::NonceUsed(_) => self.refused(error.to_string()),
+            ChainError::Away(reason) | ChainError::Underpriced(reason) => self.profile.transient(reason),
+            ChainError::Reverted(data) => self.profile.refused(refusal(&data)),
+            ChainError::Refused(reason) => self.profile.refused(reason),
+            ChainError::Nonsense(reason) => self.profile.nonsense(reason),
+            ChainError::Known | ChainError::NonceUsed(_) => self.profile.refused(error.to_string()),
         }
     }
 
@@ -236,11 +224,13 @@ impl EvmLedger {
 
     pub(super) fn read(&self, intent: &Intent) -> Result<Plan, LedgerError> {
         let plan = Plan::read(intent, self.site.chain_id)
-            .map_err(|why| self.nonsense(format!("not an intent of this ledger: {why}")))?;
+            .map_err(|why| self.profile.nonsense(format!("not an intent of this ledger: {why}")))?;
         let sender = Account(plan.signed.sender.into_array());
         match self.keyring.get(sender) {
             Some(_) => Ok(plan),
-            None => Err(self.nonsense(format!("an intent of {sender}, whose key this node does not hold"))),
+            None => Err(self
+                .profile
+                .nonsense(format!("an intent of {sender}, whose key this node does not hold"))),
         }
     }
 
@@ -311,7 +301,7 @@ impl EvmLedger {
                 Err(error) => return Err(self.error(error)),
             }
         }
-        Err(self.refused(refused.unwrap_or_default()))
+        Err(self.profile.refused(refused.unwrap_or_default()))
     }
 
     /// What the contracts' events say, if they say anything; and up to which block they are final.
@@ -426,12 +416,14 @@ impl Ledger for EvmLedger {
         if self.nonces.adopt(signed.sender, on_chain, nonce) {
             Ok(())
         } else {
-            Err(self.nonsense(format!("an intent with nonce {nonce}, and the chain counts {on_chain}")))
+            Err(self
+                .profile
+                .nonsense(format!("an intent with nonce {nonce}, and the chain counts {on_chain}")))
         }
     }
 
     async fn submit(&self, intent: &Intent) -> Result<(), LedgerError> {
-        let (_, first) = split(intent).map_err(|why| self.nonsense(why))?;
+        let (_, first) = split(intent).map_err(|why| self.profile.nonsense(why))?;
         // Read only when it must be: to recover who signed it costs more than all the rest.
         let (step, raw) = match self.replaced.step(keccak256(&first)) {
             0 => (0, first),
@@ -467,8 +459,8 @@ impl Ledger for EvmLedger {
     async fn prove(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError> {
         prove(&*self.chain, &self.profile.id, manifest, facts).await.map_err(|why| match why {
             Unprovable::Chain(error) => self.error(error),
-            Unprovable::TooFar(reason) => self.refused(reason),
-            Unprovable::Gone(reason) => self.nonsense(reason),
+            Unprovable::TooFar(reason) => self.profile.refused(reason),
+            Unprovable::Gone(reason) => self.profile.nonsense(reason),
         })
     }
 
@@ -485,7 +477,9 @@ impl Treasury for EvmLedger {
 
     async fn fees(&self, payers: &[Account], from: u64, to: u64) -> Result<u128, LedgerError> {
         if to.saturating_sub(from) > MAX_FEE_BLOCKS {
-            return Err(self.refused(format!("{from} to {to} are more than {MAX_FEE_BLOCKS} blocks")));
+            return Err(self
+                .profile
+                .refused(format!("{from} to {to} are more than {MAX_FEE_BLOCKS} blocks")));
         }
         let mut sum = 0_u128;
         for number in from..=to {

@@ -150,50 +150,38 @@ impl EvmRecords {
     }
 
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
-        read(&self.reader, &self.config.path, query).map_err(|why| self.transient(why))
+        read(&self.reader, &self.config.path, query).map_err(|why| self.profile.transient(why))
     }
 
     async fn write(&self, write: Write) -> Result<(), LedgerError> {
         let (asker, answer) = oneshot::channel();
-        let ended = || self.transient("its writer has ended: restart the node".into());
+        let ended = || self.profile.transient("its writer has ended: restart the node");
         let queue = self.queue.as_ref().ok_or_else(ended)?;
         queue.try_send(Request { write, asker }).map_err(|error| match error {
-            TrySendError::Full(_) => self.transient(format!("{MAX_QUEUE} requests wait already")),
+            TrySendError::Full(_) => self.profile.transient(format!("{MAX_QUEUE} requests wait already")),
             TrySendError::Disconnected(_) => ended(),
         })?;
         match answer.await.map_err(|_| ended())? {
             Ok(()) => Ok(()),
-            Err(Refusal::Rules(reason)) => Err(self.refused(reason)),
-            Err(Refusal::Later(reason)) => Err(self.transient(reason)),
+            Err(Refusal::Rules(reason)) => Err(self.profile.refused(reason)),
+            Err(Refusal::Later(reason)) => Err(self.profile.transient(reason)),
         }
     }
 
     fn decode(&self, intent: &Intent) -> Result<Entry, LedgerError> {
         match canonical::decode(&intent.0, MAX_ENTRY) {
-            Ok(Entry::Decided { .. }) => Err(self.nonsense("a decision is no record".into())),
+            Ok(Entry::Decided { .. }) => Err(self.profile.nonsense("a decision is no record")),
             Ok(entry) => Ok(entry),
-            Err(error) => Err(self.nonsense(format!("no intent of it: {error}"))),
+            Err(error) => Err(self.profile.nonsense(format!("no intent of it: {error}"))),
         }
     }
 
     /// A batch that the chain does not show finally: what is asked for next rests on the last turn.
     fn unless_troubled(&self, status: Status) -> Result<Status, LedgerError> {
         match &*locked(&self.trouble) {
-            Some(error) => Err(self.transient(error.to_string())),
+            Some(error) => Err(self.profile.transient(error.to_string())),
             None => Ok(status),
         }
-    }
-
-    fn transient(&self, reason: String) -> LedgerError {
-        LedgerError::Transient { ledger: self.profile.id.clone(), reason }
-    }
-
-    fn refused(&self, reason: String) -> LedgerError {
-        LedgerError::Refused { ledger: self.profile.id.clone(), reason }
-    }
-
-    fn nonsense(&self, reason: String) -> LedgerError {
-        LedgerError::Nonsense { ledger: self.profile.id.clone(), reason }
     }
 }
 
@@ -228,7 +216,7 @@ impl Ledger for EvmRecords {
     async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
         let entry = entry::of(&self.profile.id, operation)?;
         match self.read(|sql| Ok((store::number_of(sql, &entry)?, store::objection(sql, &entry)?)))? {
-            (None, Some(why)) => Err(self.refused(why)),
+            (None, Some(why)) => Err(self.profile.refused(why)),
             (Some(_), _) | (None, None) => Ok(Intent(canonical::encode(&entry))),
         }
     }

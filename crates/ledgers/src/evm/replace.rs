@@ -77,12 +77,12 @@ impl EvmLedger {
                 self.replaced.forget(plan.signed.hash);
                 match self.found(plan).await.map_err(|error| self.error(error))? {
                     Some(_) => Ok(()),
-                    None => Err(self.refused(format!("the nonce is used: {reason}"))),
+                    None => Err(self.profile.refused(format!("the nonce is used: {reason}"))),
                 }
             }
             ChainError::Refused(reason) => {
                 self.give_back(&plan.signed).await;
-                Err(self.refused(reason))
+                Err(self.profile.refused(reason))
             }
             other => Err(self.error(other)),
         }
@@ -112,7 +112,7 @@ impl EvmLedger {
     async fn raise(&self, plan: &Plan, mut step: u32) -> Result<(), LedgerError> {
         let tip = self.chain.tip().await.map_err(|error| self.error(error))?;
         let key = self.keyring.get(Account(plan.signed.sender.into_array()));
-        let key = key.ok_or_else(|| self.refused("its key is not here"))?;
+        let key = key.ok_or_else(|| self.profile.refused("its key is not here"))?;
         for _ in 0..MAX_STEPS {
             let Some((next, transaction)) = plan.above(step, tip.base_fee) else { break };
             match self.chain.submit(Signed::sign(transaction, key)).await {
@@ -123,10 +123,10 @@ impl EvmLedger {
                 Err(ChainError::Underpriced(_)) => step = next,
                 // Its fate is the next question.
                 Err(ChainError::NonceUsed(_)) => return Ok(()),
-                Err(error) => return Err(self.transient(error.to_string())),
+                Err(error) => return Err(self.profile.transient(error.to_string())),
             }
         }
-        Err(self.transient(format!(
+        Err(self.profile.transient(format!(
             "the fee limit allows no fee that the chain takes (base fee {} wei per gas)",
             tip.base_fee
         )))

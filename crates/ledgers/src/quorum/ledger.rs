@@ -100,7 +100,7 @@ impl Quorum {
         let (sender, answers) = mpsc::channel(self.members.len());
         for (member, client) in (0_u8..).zip(&self.members) {
             let mut nonce = Digest::ZERO;
-            getrandom::fill(&mut nonce.0).map_err(|error| self.transient(error.to_string()))?;
+            getrandom::fill(&mut nonce.0).map_err(|error| self.profile.transient(error.to_string()))?;
             let (client, group, ask, sender) =
                 (client.clone(), self.group.clone(), ask.cloned(), sender.clone());
             tokio::spawn(async move {
@@ -159,7 +159,7 @@ impl Quorum {
 
     fn away(&self, answered: usize, faults: &[String]) -> LedgerError {
         let (all, enough) = (self.members.len(), self.enough());
-        self.transient(format!(
+        self.profile.transient(format!(
             "{answered} of {all} members answer, {enough} are needed ({})",
             faults.join("; ")
         ))
@@ -206,7 +206,7 @@ impl Quorum {
 
     fn read(&self, intent: &Intent) -> Result<Ask, LedgerError> {
         canonical::decode(&intent.0, MAX_ASK)
-            .map_err(|error| self.nonsense(format!("no intent of it: {error}")))
+            .map_err(|error| self.profile.nonsense(format!("no intent of it: {error}")))
     }
 
     /// Whether it is sure that no COMMIT comes: n − f members know of none, and their clocks are past T_D.
@@ -214,18 +214,6 @@ impl Quorum {
         let last = manifest.deadline.as_seconds();
         let never = |word: &&Word| !word.said.commits && word.said.at.as_seconds() > last;
         words.iter().filter(never).count() >= self.enough()
-    }
-
-    fn transient(&self, reason: String) -> LedgerError {
-        LedgerError::Transient { ledger: self.profile.id.clone(), reason }
-    }
-
-    fn refused(&self, reason: String) -> LedgerError {
-        LedgerError::Refused { ledger: self.profile.id.clone(), reason }
-    }
-
-    fn nonsense(&self, reason: String) -> LedgerError {
-        LedgerError::Nonsense { ledger: self.profile.id.clone(), reason }
     }
 }
 
@@ -262,7 +250,7 @@ impl Ledger for Quorum {
         let signed = self.participants.signed(operation);
         let (manifest, candidate) = self.candidate(&signed)?;
         if let Some(why) = self.objection(manifest, &candidate).await? {
-            return Err(self.refused(why));
+            return Err(self.profile.refused(why));
         }
         Ok(Intent(canonical::encode(&Ask { manifest: manifest.as_ref().clone(), candidate })))
     }
@@ -292,7 +280,7 @@ impl Ledger for Quorum {
             }
             if refusals.len() >= self.enough() {
                 let (count, why) = (refusals.len(), refusals.swap_remove(0));
-                return Err(self.refused(format!("{count} members refuse: {why}")));
+                return Err(self.profile.refused(format!("{count} members refuse: {why}")));
             }
         }
         let refused = refusals.len();
@@ -353,12 +341,12 @@ impl Ledger for Quorum {
     async fn prove(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError> {
         let answers = self.ask_all(manifest.txid(), None)?;
         let Found::Decided(found) = self.hear(manifest, answers).await? else {
-            return Err(self.transient("the members that answer do not show the decision yet".into()));
+            return Err(self.profile.transient("the members that answer do not show the decision yet"));
         };
         let (evidence, certificate) = *found;
         match facts.iter().find(|fact| **fact != evidence) {
             Some(other) => {
-                Err(self.nonsense(format!("it holds {:?}, and not {:?}", evidence.fact, other.fact)))
+                Err(self.profile.nonsense(format!("it holds {:?}, and not {:?}", evidence.fact, other.fact)))
             }
             None => Ok(Proof::Quorum(QuorumProof { group: self.group.clone(), certificate })),
         }

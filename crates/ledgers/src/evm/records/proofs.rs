@@ -14,7 +14,8 @@ impl EvmRecords {
     pub(super) async fn proof(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError> {
         let (mut logs, mut records) = (Logs::new(), BTreeMap::new());
         for (batch, indices) in self.batches_of(facts)?.into_values() {
-            let gone = || self.nonsense(format!("the chain no longer holds the batch {}", batch.root));
+            let gone =
+                || self.profile.nonsense(format!("the chain no longer holds the batch {}", batch.root));
             let (found, logged) = self.event(&batch).await?.ok_or_else(gone)?;
             if batch.stands != Some(found) {
                 return Err(gone());
@@ -36,8 +37,9 @@ impl EvmRecords {
             let record = fact.position.index;
             let batch = self.read(|sql| store::batch_at(sql, record))?;
             let first = batch.as_ref().and_then(|batch| batch.stands).map_or(0, |stands| stands.first);
-            let batch = batch
-                .ok_or_else(|| self.nonsense(format!("it does not hold {:?} at {record}", fact.fact)))?;
+            let batch = batch.ok_or_else(|| {
+                self.profile.nonsense(format!("it does not hold {:?} at {record}", fact.fact))
+            })?;
             let (_, indices) = batches.entry(batch.number).or_insert((batch, BTreeSet::new()));
             indices.insert((record - first) as u32);
         }
@@ -48,7 +50,7 @@ impl EvmRecords {
         let tree = self.tree(batch.from, batch.count).await?;
         let record = |index: u32| {
             let path = tree.inclusion(index.into(), batch.count.into());
-            let path = path.ok_or_else(|| self.nonsense(format!("it has no record {index}")))?;
+            let path = path.ok_or_else(|| self.profile.nonsense(format!("it has no record {index}")))?;
             let entry = self.read(|sql| store::contents(sql, batch.from + u64::from(index), 1))?;
             let entry = entry.into_iter().next().unwrap_or_default();
             Ok(Record { index, entry, path })
@@ -59,8 +61,8 @@ impl EvmRecords {
     fn unprovable(&self, why: Unprovable) -> LedgerError {
         match why {
             Unprovable::Chain(error) => self.evm.error(error),
-            Unprovable::TooFar(reason) => self.refused(reason),
-            Unprovable::Gone(reason) => self.nonsense(reason),
+            Unprovable::TooFar(reason) => self.profile.refused(reason),
+            Unprovable::Gone(reason) => self.profile.nonsense(reason),
         }
     }
 }

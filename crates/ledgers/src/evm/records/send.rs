@@ -106,7 +106,7 @@ impl EvmRecords {
             }
             let count = waiting.min(most) as u32;
             let root = self.tree(from, count).await?.root(count.into());
-            let root = root.ok_or_else(|| self.transient("entries were not there".into()))?;
+            let root = root.ok_or_else(|| self.profile.transient("entries were not there"))?;
             self.write(Write::Cut { count, root }).await?;
         }
         Ok(())
@@ -120,7 +120,7 @@ impl EvmRecords {
             Ok(contents.iter().map(|content| merkle::leaf_hash(content)).collect())
         };
         let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.to_string()));
-        done.map_err(|why: String| self.transient(why))
+        done.map_err(|why: String| self.profile.transient(why))
     }
 
     /// Whether the contract stands; it is put there once, as an EVM ledger's others are.
@@ -128,7 +128,7 @@ impl EvmRecords {
         if *contract == Contract::Stands {
             return Ok(true);
         }
-        let failed = |error: OpenLedgerError| self.transient(error.to_string());
+        let failed = |error: OpenLedgerError| self.profile.transient(error.to_string());
         if self.evm.code(NOTARY.address).await.map_err(failed)?.is_empty() {
             if *contract == Contract::Unknown {
                 self.evm.send_deployment(&NOTARY).await.map_err(failed)?;
