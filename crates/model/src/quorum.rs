@@ -18,7 +18,7 @@ pub use exchange::{Ask, Bundle, Candidate, MAX_ASK, MAX_BUNDLE, MAX_VOTES, Propo
 pub use group::{BadGroup, Group, MAX_MEMBERS, MIN_MEMBERS};
 pub use instance::{Effect, Input, Instance, MAX_DRIFT, MAX_STATE, MAX_WAIT, Refused, Seat, State, Step};
 pub use message::{Certificate, Kind, MAX_VALUE, Value, Vote, Votes, check_site, vote_digest};
-pub use word::{MAX_REASON, MAX_WORD, Said, Word};
+pub use word::{MAX_REASON, MAX_WORD, Said, Word, word_digest};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -49,7 +49,9 @@ pub struct Word {
     pub decided: Option<Certificate>,
 }
 
-fn word_digest(group: &Digest, txid: Txid, nonce: &Digest, said: &Said) -> Digest {
+/// What a member signs with an answer.
+#[must_use]
+pub fn word_digest(group: &Digest, txid: Txid, nonce: &Digest, said: &Said) -> Digest {
     let parts: [&[u8]; 4] = [group.as_bytes(), txid.0.as_bytes(), nonce.as_bytes(), &canonical::encode(said)];
     Digest::of("sofie.quorum.word.v1", &parts)
 }

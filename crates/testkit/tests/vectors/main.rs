@@ -71,7 +71,13 @@ fn files() -> [(&'static str, File); 6] {
             file("Entries, leaves, trees, checkpoints and proofs of a log.", calendar::vectors()),
         ),
         ("batch.json", file("Records of a batch, with their paths to its root.", batch::vectors())),
-        ("quorum.json", file("A group, a vote, and certificates of a quorum.", quorum::vectors())),
+        (
+            "quorum.json",
+            file(
+                "A group, a vote, what members say and answer, and certificates of a quorum.",
+                quorum::vectors(),
+            ),
+        ),
         ("message.json", file("What two nodes say to each other, and how they answer.", messages::vectors())),
         ("receipt.json", file("A receipt whose facts stand on one log.", receipt::vectors())),
     ]

@@ -4,7 +4,8 @@ use ed25519_dalek::SigningKey;
 use sofie_model::contract::abort_digest;
 use sofie_model::proof::quorum::QuorumProof;
 use sofie_model::quorum::{
-    Ask, Bundle, Candidate, Certificate, Group, Kind, Proposal, Value, Vote, Votes, vote_digest,
+    Ask, Bundle, Candidate, Certificate, Group, Kind, Proposal, Said, Value, Vote, Votes, Word, vote_digest,
+    word_digest,
 };
 use sofie_model::{Decision, Digest, Manifest, Proof, Signature, Timestamp, canonical};
 
@@ -36,6 +37,35 @@ fn certificate(manifest: &Manifest, value: Value) -> Certificate {
     Certificate { value, votes: Votes { round: 2, signatures } }
 }
 
+/// The question that the answers are to.
+const NONCE: Digest = Digest([0x6e; 32]);
+
+/// What member 3 says of `manifest` in answer to [`NONCE`]: before anyone has asked for a decision, when it is past T_D and
+/// knows no COMMIT, when it refuses, and once it has decided.
+fn answers(manifest: &Manifest, decided: &Certificate) -> Vec<Vector> {
+    let said = |millis: u64, commits: bool, refused: Option<&str>| {
+        let at = Timestamp::from_millis(DEADLINE * 1000 + millis);
+        Said { at, commits, refused: refused.map(str::to_owned) }
+    };
+    let (before, late) = (said(0, false, None), said(1_000, false, None));
+    let refuses = said(0, true, Some("preimage 0 does not open its hashlock"));
+    let word = |name, said: &Said, decided: Option<Certificate>| {
+        let (group, txid) = (group(), manifest.txid());
+        let word = Word::sign((&group.id(), txid, &NONCE), said.clone(), decided, (3, &keys()[3]));
+        assert_eq!(word.verify(&group, txid, &NONCE), Ok(()));
+        Vector::new(name, "word", &word)
+            .expect("nonce", NONCE)
+            .expect("digest", word_digest(&group.id(), txid, &NONCE, said))
+    };
+    vec![
+        Vector::new("what a member stands for that was asked nothing", "said", &before),
+        Vector::new("what a member stands for that refuses", "said", &refuses),
+        word("past T_D, no COMMIT is known", &late, None),
+        word("a refusal", &refuses, None),
+        word("an answer with the decision", &said(0, true, None), Some(decided.clone())),
+    ]
+}
+
 pub(crate) fn vectors() -> Vec<Vector> {
     let manifest = notarised(group().account());
     let preimages = vec![secret(1), secret(2)];
@@ -57,6 +87,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
     let proposer_key = &keys()[usize::from(proposer)];
     let proposal = Proposal::sign(&group().id(), manifest.txid(), 2, (commit.clone(), None), proposer_key);
     let decided = Some(certificate(&manifest, commit.clone()));
+    let answers = answers(&manifest, &certificate(&manifest, commit.clone()));
     let bundle = Bundle { manifest: manifest.clone(), proposal: None, votes: vec![], lock: None, decided };
     let mut all = vec![
         Vector::new("a group of four", "group", &group())
@@ -68,6 +99,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
         Vector::new("the proposal of round 2", "proposal", &proposal).expect("member", proposer),
         Vector::new("what a member tells that has decided", "bundle", &bundle),
     ];
+    all.extend(answers);
     for (name, value) in [("a COMMIT in the last millisecond of T_D", commit), ("an early ABORT", abort)] {
         let id = value.id();
         let digest = vote_digest(&group().id(), manifest.txid(), 2, Kind::Precommit, Some(id));
