@@ -7,6 +7,7 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::quorum::{Group, check_site};
 use crate::{
     Account, Anchor, Class, Decision, Digest, Fact, LedgerId, LegId, Manifest, Proof, Signature,
     SignedAttestation, Terms, Timestamp, Txid, canonical, manifest::EscrowTerms,
@@ -104,6 +105,8 @@ pub struct Value {
 pub struct Judged {
     /// What the proof rests on: the custodian compares it with what it knows of D.
     pub anchor: Anchor,
+    /// What D decided.
+    pub decision: Decision,
     /// When D decided, by D's clock.
     pub at: Timestamp,
     /// Whether the leg takes effect.
@@ -203,7 +206,43 @@ pub fn judge(manifest: &Manifest, leg: LegId, proof: &Proof) -> Result<Judged, S
         ensure(opens, || "its preimages do not open the manifest's hashlocks".into())?;
         ensure(at <= manifest.grace_end(), || "COMMIT came after the end of the decision's time".into())?;
     }
-    Ok(Judged { anchor: proven.anchor, at, included: decision.includes(leg) })
+    let (decision, included) = (decision.clone(), decision.includes(leg));
+    Ok(Judged { anchor: proven.anchor, decision, at, included })
+}
+
+/// [`judge`], where D is the group `pinned`: its keys are those that the custodian's operator was given. Those that the
+/// request brings say only whose certificate it claims to be.
+///
+/// # Errors
+/// Why the proof shows no decision of this group that counts.
+pub fn judge_by(pinned: &Group, manifest: &Manifest, leg: LegId, proof: &Proof) -> Result<Judged, String> {
+    check_site(manifest, pinned)?;
+    let Proof::Quorum(shown) = proof else { return Err("D is a group, and this is no certificate".into()) };
+    ensure(shown.group == *pinned, || {
+        format!("the certificate is of group {}, D is group {}", shown.group.id(), pinned.id())
+    })?;
+    judge(manifest, leg, proof)
+}
+
+/// Whether `now` shows the decision that `before` showed, by which the leg was moved. If not, D has decided twice: both
+/// proofs together convict it, whatever its kind is, and of a group they name the members.
+///
+/// # Errors
+/// Who has said what, for the custodian's operator.
+pub fn check_same(manifest: &Manifest, leg: LegId, before: &Proof, now: &Proof) -> Result<(), String> {
+    let (first, second) = (judge(manifest, leg, before)?, judge(manifest, leg, now)?);
+    ensure(first.decision == second.decision, || {
+        let said = |one: &Judged| {
+            let word = if matches!(one.decision, Decision::Commit { .. }) { "COMMIT" } else { "ABORT" };
+            format!("{word} at second {}", one.at.as_seconds())
+        };
+        let liars = match (before, now) {
+            (Proof::Quorum(one), Proof::Quorum(other)) => one.convicts(other),
+            _ => String::new(),
+        };
+        let (d, txid) = (&manifest.decision.ledger, manifest.txid());
+        format!("{d} has decided {txid} twice, {} and {}{liars}", said(&first), said(&second))
+    })
 }
 
 /// Whether `signed` settles the escrow that was decided at `decided_at`, by the custodian's clock `now`.

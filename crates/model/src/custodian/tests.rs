@@ -4,7 +4,10 @@ use k256::ecdsa::SigningKey;
 
 use super::*;
 use crate::manifest::{DecisionSite, Participant, TransferTerms};
+use crate::proof::quorum::QuorumProof;
 use crate::proof::statement::Statements;
+use crate::quorum::Kind;
+use crate::quorum::tests::fixtures::{self, DEADLINE, group};
 use crate::{Finality, Leg, Rule, Span};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -112,6 +115,62 @@ fn only_the_payer_has_his_value_held() {
 fn an_operators_word_is_no_decision() {
     let proof = Proof::Operator(Statements { key: key(), statements: vec![] });
     assert!(judge(&manifest(), LegId(0), &proof).unwrap_err().contains("no decision"));
+}
+
+/// The escrow alone, with a group of four for D.
+fn notarised() -> Manifest {
+    Manifest { legs: vec![manifest().legs[1].clone()], ..fixtures::manifest(&group(4), 0) }
+}
+
+/// What these members decide of `manifest` in this round.
+fn certified(manifest: &Manifest, commits: bool, round: u32, members: &[u8]) -> Proof {
+    let (decision, signatures) =
+        if commits { (fixtures::commit(7), vec![]) } else { fixtures::abort(manifest) };
+    let value = crate::quorum::Value { decision, signatures, at: Timestamp::from_seconds(DEADLINE - 1) };
+    let certificate = fixtures::certificate(manifest, value, Kind::Precommit, round, members);
+    Proof::Quorum(QuorumProof { group: group(4), certificate })
+}
+
+#[test]
+fn a_groups_certificate_counts_by_the_pinned_keys_alone() {
+    let (manifest, pinned) = (notarised(), group(4));
+    let by = |pinned: &Group, proof: &Proof| judge_by(pinned, &manifest, LegId(0), proof);
+    let good = certified(&manifest, true, 2, &[0, 1, 3]);
+    let judged = by(&pinned, &good).unwrap();
+    assert_eq!((judged.included, judged.at), (true, Timestamp::from_seconds(DEADLINE - 1)));
+    assert!(!by(&pinned, &certified(&manifest, false, 0, &[1, 2, 3])).unwrap().included);
+    let Proof::Quorum(shown) = &good else { panic!("it is a certificate") };
+    let others = Proof::Quorum(QuorumProof { group: group(5), ..shown.clone() });
+    let other = Manifest { nonce: key(), ..notarised() };
+    let statements = Proof::Operator(Statements { key: key(), statements: vec![] });
+    let cases = [
+        (&pinned, certified(&manifest, true, 0, &[0, 1]), "2 signatures, exactly 3"),
+        (&pinned, others, "D is group"),
+        (&group(5), good.clone(), "this group is"),
+        (&pinned, certified(&other, true, 0, &[0, 1, 2]), "member 0 did not sign it"),
+        (&pinned, statements, "no certificate"),
+    ];
+    for (pinned, proof, why) in cases {
+        let refused = by(pinned, &proof).unwrap_err();
+        assert!(refused.contains(why), "{refused} should say {why:?}");
+    }
+}
+
+#[test]
+fn a_group_that_decides_twice_is_named_with_whoever_signed_both() {
+    let manifest = notarised();
+    let commit = certified(&manifest, true, 1, &[0, 1, 3]);
+    let same = |now: &Proof| check_same(&manifest, LegId(0), &commit, now);
+    assert_eq!(same(&certified(&manifest, true, 3, &[1, 2, 3])), Ok(()), "another quorum, the same decision");
+    let said = same(&certified(&manifest, false, 1, &[1, 2, 3])).unwrap_err();
+    let [one, other] = [1, 3].map(|member: usize| group(4).members()[member]);
+    let expected = format!(
+        "notaries has decided {} twice, COMMIT at second 999 and ABORT at second 999; more than 1 of its 4 members lie, \
+         these signed both: {one}, {other}",
+        manifest.txid()
+    );
+    assert_eq!(said, expected);
+    assert!(said.len() <= MAX_REASON, "{} bytes", said.len());
 }
 
 #[test]

@@ -34,6 +34,19 @@ impl QuorumProof {
         let anchor = Anchor::Quorum { ledger: ledger.clone(), group: self.group.id() };
         Ok(Proven { anchor, evidence: vec![evidence(ledger, manifest, &self.certificate)] })
     }
+
+    /// Who is to blame when this certificate and another one of the same transaction, both verified, decide otherwise: two
+    /// quorums share more than f members, and if no more than f lied the second could not be.
+    pub(crate) fn convicts(&self, other: &Self) -> String {
+        let signers = |proof: &Self| -> Vec<u8> {
+            proof.certificate.votes.signatures.iter().map(|(member, _)| *member).collect()
+        };
+        let (members, others) = (self.group.members(), signers(other));
+        let both = signers(self).into_iter().filter(|member| others.contains(member));
+        let keys: Vec<_> = both.map(|member| members[usize::from(member)].to_string()).collect();
+        let (all, faulty) = (members.len(), self.group.faulty());
+        format!("; more than {faulty} of its {all} members lie, these signed both: {}", keys.join(", "))
+    }
 }
 
 /// What a certificate says as a ledger's evidence. It is the same for every certificate of one value, whoever of the
