@@ -5,11 +5,13 @@
 //! Left out: a pool of connections. Each request opens one, at most [`MAX_CONNECTIONS`] at once.
 
 use ed25519_dalek::SigningKey;
-use sofie_model::custodian::{About, Act, Judged, Request, Value, check_refund, check_settle};
+use sofie_model::custodian::{
+    About, Act, Judged, MAX_REQUEST, Request, Value, check_refund, check_same, check_settle,
+};
 use sofie_model::proof::evm::Settlement;
 use sofie_model::proof::statement::{Signed, Statement};
 use sofie_model::{
-    Account, Digest, Evidence, Fact, LedgerId, LegId, Position, Terms, Timestamp, Txid, canonical,
+    Account, Digest, Evidence, Fact, LedgerId, LegId, Position, Proof, Terms, Timestamp, Txid, canonical,
 };
 use tokio::sync::Semaphore;
 use tokio_postgres::{Client, Config, NoTls, Row, Transaction};
@@ -24,6 +26,8 @@ const MAX_STATEMENT: usize = 2048;
 pub(crate) enum No {
     /// The rules or the books are against it.
     Refused(String),
+    /// D has decided otherwise before: who is to blame.
+    Twice(String),
     /// The database is away or in a tangle: the same request may be made again.
     Away(String),
 }
@@ -46,6 +50,8 @@ pub(crate) struct Books {
 struct Found {
     state: String,
     decided_at: Timestamp,
+    /// That D decided, by which the leg was moved.
+    decision: Option<Proof>,
 }
 
 /// How a step changes a leg: its new state, whom its value goes to, and what is stated.
@@ -104,7 +110,7 @@ impl Books {
             }
         };
         if let Some(change) = change {
-            self.write(&books, (txid, leg), value, change, judged, now).await?;
+            self.write(&books, request, value, change, judged, now).await?;
         }
         let history = stated(&books, txid, leg).await?;
         books.commit().await?;
@@ -114,17 +120,19 @@ impl Books {
     async fn write(
         &self,
         books: &Transaction<'_>,
-        (txid, leg): (Txid, LegId),
+        request: &Request,
         value: Value,
         change: Change,
         judged: Option<&Judged>,
         now: Timestamp,
     ) -> Result<(), No> {
+        let (txid, leg) = (request.manifest.txid(), request.leg);
         let decided_at = judged.map(|judged| judged.at.as_millis() as i64);
-        let update =
-            "update legs set state = $3, decided_at = coalesce($4, decided_at) where txid = $1 and leg = $2";
+        let decision = decision(&request.act).map(canonical::encode);
+        let update = "update legs set state = $3, decided_at = coalesce($4, decided_at),
+                      decision = coalesce($5, decision) where txid = $1 and leg = $2";
         let (id, number) = (txid.0.0.as_slice(), i32::from(leg.0));
-        books.execute(update, &[&id, &number, &change.state, &decided_at]).await?;
+        books.execute(update, &[&id, &number, &change.state, &decided_at, &decision]).await?;
         if let Some(account) = change.pays {
             let pay = "update accounts set balance = balance + $2::text::numeric where account = $1";
             let paid = books.execute(pay, &[&account.0.as_slice(), &value.amount.to_string()]).await?;
@@ -174,7 +182,8 @@ impl Books {
 async fn hold(books: &Transaction<'_>, txid: Txid, leg: LegId, value: Value) -> Result<Option<Change>, No> {
     let (id, number, amount) = (txid.0.0.as_slice(), i32::from(leg.0), value.amount.to_string());
     // Whoever holds the same leg at the same time is waited for here.
-    let insert = "insert into legs values ($1, $2, 'held', $3::text::numeric, null) on conflict do nothing";
+    let insert = "insert into legs (txid, leg, state, amount) values ($1, $2, 'held', $3::text::numeric)
+                  on conflict do nothing";
     if books.execute(insert, &[&id, &number, &amount]).await? == 0 {
         return Ok(None);
     }
@@ -192,11 +201,26 @@ async fn hold(books: &Transaction<'_>, txid: Txid, leg: LegId, value: Value) -> 
 
 /// The leg's row, until the end of the SQL transaction for this request alone.
 async fn lock(books: &Transaction<'_>, txid: Txid, leg: LegId) -> Result<Found, No> {
-    let select = "select state, decided_at from legs where txid = $1 and leg = $2 for update";
+    let select = "select state, decided_at, decision from legs where txid = $1 and leg = $2 for update";
     let row = books.query_opt(select, &[&txid.0.0.as_slice(), &i32::from(leg.0)]).await?;
     let row = row.ok_or_else(|| No::Refused(format!("{leg} of {txid} was never held")))?;
     let decided_at = row.get::<_, Option<i64>>(1).unwrap_or_default() as u64;
-    Ok(Found { state: row.get(0), decided_at: Timestamp::from_millis(decided_at) })
+    let decision =
+        row.get::<_, Option<&[u8]>>(2).map(|body| canonical::decode(body, MAX_REQUEST)).transpose();
+    let decision = decision.map_err(damaged)?;
+    Ok(Found { state: row.get(0), decided_at: Timestamp::from_millis(decided_at), decision })
+}
+
+/// The proof that a request brings of D's decision.
+const fn decision(act: &Act) -> Option<&Proof> {
+    match act {
+        Act::Release { decision } | Act::Return { decision } => Some(decision),
+        Act::Hold { .. } | Act::Settle { .. } | Act::Refund => None,
+    }
+}
+
+fn damaged(bad: canonical::Error) -> No {
+    No::Away(format!("damaged books: {bad}"))
 }
 
 /// What `act` does to a leg in this state; nothing if it was done before.
@@ -214,6 +238,9 @@ fn change(
     let refused = |why: String| Err(No::Refused(why));
     let moved = |state, pays, fact| Ok(Some(Change { state, pays, fact, settlement: None }));
     let included = judged.is_some_and(|judged| judged.included);
+    if let (Some(before), Some(now)) = (&found.decision, decision(act)) {
+        check_same(manifest, leg, before, now).map_err(No::Twice)?;
+    }
     match (act, state) {
         (Act::Release { .. }, _) if !included => refused(format!("D's decision does not include {leg}")),
         (Act::Release { .. }, "held") if escrow => moved("armed", None, Fact::Applied(txid, leg)),
@@ -244,5 +271,5 @@ async fn stated(books: &Transaction<'_>, txid: Txid, leg: LegId) -> Result<Vec<S
     let select = "select body from statements where txid = $1 and leg = $2 order by height";
     let rows = books.query(select, &[&txid.0.0.as_slice(), &i32::from(leg.0)]).await?;
     let read = |row: &Row| canonical::decode(row.get::<_, &[u8]>(0), MAX_STATEMENT);
-    rows.iter().map(read).collect::<Result<_, _>>().map_err(|bad| No::Away(format!("damaged books: {bad}")))
+    rows.iter().map(read).collect::<Result<_, _>>().map_err(damaged)
 }

@@ -1,13 +1,14 @@
 //! Whether D decided what a request says. The request brings the proof; what the proof rests on is compared with what
-//! this custodian knows by itself: an Ethereum node that it asks, or a log's key that it was given.
+//! this custodian knows by itself: an Ethereum node that it asks, or a log's key or a group's keys that it was given.
 
 use alloy_sol_types::SolCall as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sofie_model::custodian::{Judged, judge};
+use sofie_model::custodian::{Judged, judge, judge_by};
 use sofie_model::{Account, Anchor, Digest, LedgerId, LegId, Manifest, Proof, contract};
 
 use crate::books::No;
+use crate::group::Members;
 
 /// A decision ledger that this custodian believes.
 #[derive(Debug, Clone, Deserialize)]
@@ -40,6 +41,7 @@ pub(crate) struct Log {
 pub(crate) struct Judge {
     pub(crate) chains: Vec<Chain>,
     pub(crate) logs: Vec<Log>,
+    pub(crate) groups: Vec<Members>,
     pub(crate) http: reqwest::Client,
 }
 
@@ -49,6 +51,9 @@ impl Judge {
         let site = &manifest.decision;
         if self.logs.iter().any(|log| log.ledger == site.ledger) {
             return Ok(());
+        }
+        if let Some(group) = self.group(manifest) {
+            return group.is_undecided(&self.http, manifest).await;
         }
         let chain = self.chain(manifest)?;
         let call = contract::Decision::decisionOfCall { txid: contract::word(manifest.txid().0) };
@@ -72,6 +77,9 @@ impl Judge {
         leg: LegId,
         proof: &Proof,
     ) -> Result<Judged, No> {
+        if let Some(group) = self.group(manifest) {
+            return judge_by(&group.group, manifest, leg, proof).map_err(No::Refused);
+        }
         let judged = judge(manifest, leg, proof).map_err(No::Refused)?;
         match &judged.anchor {
             Anchor::Evm { height, block_hash, .. } => {
@@ -87,6 +95,10 @@ impl Judge {
             other => return Err(No::Refused(format!("a decision on {other:?} is not believed here"))),
         }
         Ok(judged)
+    }
+
+    fn group(&self, manifest: &Manifest) -> Option<&Members> {
+        self.groups.iter().find(|one| one.ledger == manifest.decision.ledger)
     }
 
     fn chain(&self, manifest: &Manifest) -> Result<&Chain, No> {

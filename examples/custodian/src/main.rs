@@ -31,9 +31,11 @@ use sofie_model::proof::statement::Signed;
 use sofie_model::{Digest, LedgerId, LegId, Timestamp, Txid, canonical};
 
 mod books;
+mod group;
 mod judge;
 
 use books::{Books, No};
+use group::Quorum;
 use judge::{Chain, Judge, Log};
 
 /// How long one request may take, and one question to D's node.
@@ -51,6 +53,8 @@ struct Config {
     chain: Vec<Chain>,
     #[serde(default)]
     log: Vec<Log>,
+    #[serde(default)]
+    quorum: Vec<Quorum>,
 }
 
 struct Custodian {
@@ -63,7 +67,10 @@ async fn main() -> Result<(), BoxError> {
     let file = std::env::args_os().nth(1).ok_or("usage: custodian CONFIG.toml")?;
     let config: Config = toml::from_str(&std::fs::read_to_string(file)?)?;
     let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
-    let judge = Judge { chains: config.chain, logs: config.log, http };
+    let groups = config.quorum.into_iter().map(Quorum::read).collect::<Result<_, _>>();
+    let groups =
+        groups.map_err(|bad| format!("[[quorum]] members: {bad}: correct them in the configuration"))?;
+    let judge = Judge { chains: config.chain, logs: config.log, groups, http };
     let books = Books::open(config.postgres.parse()?, config.ledger, key(&config.key_file)?).await;
     let books = books.map_err(|no| format!("the database does not open: {no:?}"))?;
     let listener = tokio::net::TcpListener::bind(config.listen).await?;
@@ -148,10 +155,19 @@ impl Custodian {
 
 /// The status codes of the specification.
 async fn answered<T>(work: impl Future<Output = Result<T, No>>, encode: impl Fn(&T) -> Vec<u8>) -> Response {
-    let cut = |reason: String| reason.chars().take(MAX_REASON / 4).collect::<String>();
+    let cut = |mut reason: String| {
+        reason.truncate(reason.floor_char_boundary(MAX_REASON));
+        reason
+    };
     match tokio::time::timeout(TIMEOUT, work).await {
         Ok(Ok(done)) => ([("content-type", "application/cbor")], encode(&done)).into_response(),
         Ok(Err(No::Refused(reason))) => (StatusCode::CONFLICT, cut(reason)).into_response(),
+        Ok(Err(No::Twice(reason))) => {
+            eprintln!(
+                "custodian: {reason}: both proofs are in the books or were refused just now; believe it no longer"
+            );
+            (StatusCode::CONFLICT, cut(reason)).into_response()
+        }
         Ok(Err(No::Away(reason))) => {
             eprintln!("custodian: {reason}");
             (StatusCode::SERVICE_UNAVAILABLE, "try again later").into_response()

@@ -13,8 +13,10 @@ create table if not exists legs (
     state      text not null check (state in ('held', 'returned', 'paid', 'armed', 'settled', 'refunded')),
     amount     numeric(39) not null check (amount > 0),
     decided_at bigint,                       -- milliseconds, once armed
+    decision   bytea,                        -- the proof by which it was moved
     primary key (txid, leg)
 );
+alter table legs add column if not exists decision bytea;
 
 -- Every statement that was ever signed. The row before it is in its reference, so that a changed past shows.
 create table if not exists statements (
