@@ -238,9 +238,10 @@ fn nobody() -> Answer {
     (StatusCode::SERVICE_UNAVAILABLE, b"nobody is here".to_vec())
 }
 
-fn answered<T: minicbor::Encode<()>>(answer: Result<T, NotTaken>) -> Answer {
+/// Of a word, or a bundle, in its bytes.
+fn answered(answer: Result<Vec<u8>, NotTaken>) -> Answer {
     match answer {
-        Ok(answer) => (StatusCode::OK, canonical::encode(&answer)),
+        Ok(answer) => (StatusCode::OK, answer),
         Err(NotTaken::Malformed(why)) => (StatusCode::BAD_REQUEST, why.into()),
         Err(NotTaken::Refused(why)) => (StatusCode::CONFLICT, why.into()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.to_string().into()),
@@ -251,7 +252,10 @@ async fn word(State(door): State<Door>, Path((_, txid, nonce)): Path<(String, St
     match behind(&door) {
         Behind::Nobody => nobody(),
         Behind::Lies(liar) => liar(&format!("words/{txid}/{nonce}"), &[]),
-        Behind::Honest(member) => answered(member.tell(txid.parse().unwrap(), nonce.parse().unwrap()).await),
+        Behind::Honest(member) => {
+            let word = member.tell(txid.parse().unwrap(), nonce.parse().unwrap()).await;
+            answered(word.map(|word| canonical::encode(&word)))
+        }
     }
 }
 
@@ -259,7 +263,10 @@ async fn ask(State(door): State<Door>, Path((_, nonce)): Path<(String, String)>,
     match behind(&door) {
         Behind::Nobody => nobody(),
         Behind::Lies(liar) => liar(&format!("asks/{nonce}"), &body),
-        Behind::Honest(member) => answered(member.ask(&body, nonce.parse().unwrap()).await),
+        Behind::Honest(member) => {
+            let word = member.ask(&body, nonce.parse().unwrap()).await;
+            answered(word.map(|word| canonical::encode(&word)))
+        }
     }
 }
 
@@ -268,7 +275,7 @@ async fn bundle(State(door): State<Door>, body: Bytes) -> Answer {
     let answer = match behind(&door) {
         Behind::Nobody => nobody(),
         Behind::Lies(liar) => liar("bundles", &body),
-        Behind::Honest(member) => answered(member.hear(&body).await),
+        Behind::Honest(member) => answered(member.hear(&body).await.map(|told| canonical::encode(&told))),
     };
     door.1.hear(&answer.1);
     answer

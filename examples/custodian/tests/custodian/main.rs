@@ -7,6 +7,10 @@
 mod books;
 mod cluster;
 mod conforms;
+#[allow(dead_code, reason = "the group's own tests use more of it")]
+#[path = "../../../../crates/ledgers/tests/quorum/group.rs"]
+mod group;
+mod notaries;
 #[path = "../../../../crates/ledgers/tests/evm/parties.rs"]
 mod parties;
 mod process;
