@@ -36,10 +36,9 @@ pub(crate) fn run() -> Done {
     Ok(())
 }
 
-/// The cargo that runs this chore, on the committed lock file.
+/// A cargo whose tests find the peers.
 fn cargo(arguments: &[&str]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut cargo = shell::command(cargo, arguments);
+    let mut cargo = shell::cargo(arguments);
     cargo.env("SOFIE_PEERS", peers::folder());
     cargo
 }
@@ -73,7 +72,7 @@ fn dependencies() -> Done {
 
 /// Ten thousand worlds; the tests run every broken protocol.
 fn simulation() -> Done {
-    shell::run(&mut cargo(&["run", "--locked", "--package", "sofie", "--", "simulate", "--seeds", "10000"]))
+    shell::run(&mut shell::sofie(&["simulate", "--seeds", "10000"])?)
 }
 
 /// The runner's own summary is the last thing on the terminal.

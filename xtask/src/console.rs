@@ -68,9 +68,7 @@ pub(crate) fn test() -> Done {
 pub(crate) fn on_a_story() -> Done {
     let folder = shell::root().join("target/console-story");
     fs::create_dir_all(&folder).map_err(|error| at(&folder, &error))?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["run", "--quiet", "--locked", "-p", "sofie", "--", "try", "locker", "--json", "--hold"];
-    let mut story = shell::command(cargo, &arguments);
+    let mut story = shell::sofie(&["try", "locker", "--json", "--hold"])?;
     story.arg("--receipt-dir").arg(&folder).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut story =
         story.spawn().map_err(|error| Failure::lacks(format!("the story does not start: {error}")))?;

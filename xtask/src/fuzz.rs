@@ -67,8 +67,7 @@ fn built() -> PathBuf {
 
 /// Its lock file pins what it names; what a room has newly taken in is added, not refused.
 fn build() -> Done {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut cargo = shell::command(cargo, &["build", "--release", "--target", TRIPLE]);
+    let mut cargo = shell::cargo(&["build", "--release", "--target", TRIPLE]);
     cargo.current_dir(folder()).env("RUSTFLAGS", INSTRUMENTED).env("CARGO_TARGET_DIR", built());
     shell::run(&mut cargo)
 }

@@ -59,6 +59,23 @@ pub(crate) fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command
     command
 }
 
+/// The cargo that runs this chore.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
+/// The product, out of the build that the tests use: by itself cargo would choose other features of its dependencies, and
+/// build them all once more.
+pub(crate) fn sofie(arguments: &[&str]) -> Result<Command, Failure> {
+    run(&mut cargo(&["test", "--workspace", "--no-run", "--locked", "--quiet"]))?;
+    Ok(command(target().join("debug/sofie"), arguments))
+}
+
 /// Runs to the end with this terminal.
 pub(crate) fn run(command: &mut Command) -> Done {
     let shown = shown(command);
