@@ -125,6 +125,10 @@ pub enum LedgerKind {
         chain_id: u64,
         /// When its facts are final.
         finality: Finality,
+        /// Logs are read from this block on.
+        since: u64,
+        /// Who sends what anyone may send, and pays for it, beside the operator; of [`Config::parties`].
+        lanes: Vec<Name>,
     },
     /// Records in batches on the chain of one of the ledgers above.
     EvmRecords {

@@ -157,20 +157,22 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
             LedgerKind::EvmEmbedded { chain_id, genesis } => {
                 let chain = embedded_chain(&folder, ledger, *chain_id, genesis, parties)?;
                 let profile = profile(embedded_profile(id), ledger);
-                let ledger = opened.add_evm(Arc::new(chain), profile, parties, operator).await?;
+                let ledger = opened.add_evm(Arc::new(chain), profile, parties, &[operator.account()]).await?;
                 evm.insert(ledger.profile().id.clone(), (ledger, true));
             }
-            LedgerKind::EvmRpc { url, chain_id, finality } => {
+            LedgerKind::EvmRpc { url, chain_id, finality, since, lanes } => {
                 let settings = RpcConfig {
                     url: url.reveal().clone(),
                     chain_id: *chain_id,
                     timeout: RPC_TIMEOUT,
-                    since: 0,
+                    since: *since,
                 };
                 let chain = RpcChain::open(settings).await;
                 let chain = chain.map_err(|source| OpenError::Rpc { ledger: id.clone(), source })?;
                 let profile = profile(rpc_profile(id, *finality, ledger.poll), ledger);
-                let ledger = opened.add_evm(Arc::new(chain), profile, parties, operator).await?;
+                let lanes = lanes.iter().filter_map(|name| parties.named(name.as_str()));
+                let senders: Vec<_> = [operator].into_iter().chain(lanes).map(PartyKeys::account).collect();
+                let ledger = opened.add_evm(Arc::new(chain), profile, parties, &senders).await?;
                 evm.insert(ledger.profile().id.clone(), (ledger, false));
             }
             LedgerKind::BitcoinRpc(node) => {
@@ -268,15 +270,17 @@ impl Opened {
         Ok(())
     }
 
+    /// Of `senders`, who send what anyone may send, the first is the operator.
     async fn add_evm(
         &mut self,
         chain: Arc<dyn Chain>,
         profile: Profile,
         parties: &Parties,
-        operator: &PartyKeys,
+        senders: &[Account],
     ) -> Result<Arc<EvmLedger>, OpenError> {
         let id = profile.id.clone();
-        let ledger = EvmLedger::open(chain, profile, keyring(parties), operator.account()).await?;
+        let ledger = EvmLedger::open(chain, profile, keyring(parties), senders[0]).await?;
+        let ledger = ledger.with_lanes(senders)?;
         let deployment = Deployment {
             chain_id: ledger.chain_id(),
             decision: ledger.decision_address(),

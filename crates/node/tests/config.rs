@@ -73,7 +73,8 @@ fn a_good_file_is_read_whole() {
     assert_eq!(genesis.values().copied().collect::<Vec<_>>(), [1000, u128::MAX]);
     let finality = Finality::Depth(3);
     assert!(
-        matches!(&config.ledgers[1].kind, LedgerKind::EvmRpc { finality: got, .. } if *got == finality),
+        matches!(&config.ledgers[1].kind, LedgerKind::EvmRpc { finality: got, since: 0, lanes, .. }
+            if *got == finality && lanes.is_empty()),
         "{:?}",
         config.ledgers[1]
     );
@@ -219,6 +220,26 @@ fn a_custodian_is_pinned_by_its_key_and_a_file_needs_nothing() {
     let config = Config::parse(&text("http://127.0.0.1:8600", key), Path::new("sofie.toml")).unwrap();
     let LedgerKind::Custodian { key: got, .. } = &config.ledgers[0].kind else { panic!("{config:?}") };
     assert_eq!((got.to_string().as_str(), &config.ledgers[1].kind), (key, &LedgerKind::File));
+}
+
+#[test]
+fn a_chains_lanes_are_parties_and_its_logs_have_a_beginning() {
+    let with = |line: &str| GOOD.replacen("poll = \"250ms\"", line, 1);
+    let text = with("lanes = [\"renter\", \"operator\"]\nsince = 7");
+    let config = Config::parse(&text, Path::new("sofie.toml")).expect("good");
+    let LedgerKind::EvmRpc { since: 7, lanes, .. } = &config.ledgers[1].kind else { panic!("{config:?}") };
+    assert_eq!(lanes.iter().map(|lane| lane.as_str()).collect::<Vec<_>>(), ["renter", "operator"]);
+    for (line, told) in [
+        (
+            "lanes = [\"rentr\"]",
+            "[[ledger]] lanes: no [[party]] is named \"rentr\"; did you mean \"renter\"?",
+        ),
+        ("lanes = \"renter\"", "[[ledger]] lanes: expected"),
+        ("since = 100000001", "[[ledger]] since: 100000001 is not between 0 and 100000000"),
+    ] {
+        let got = faults(&with(line));
+        assert!(got.starts_with("sofie.toml:27:") && got.contains(told), "{told}: {got}");
+    }
 }
 
 #[test]

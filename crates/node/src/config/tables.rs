@@ -82,8 +82,8 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
         for party in members.iter().map(|member| &member.value.1) {
             known_party(&root, party, "[[member]] party", &names);
         }
-        for named in ledgers.iter().flat_map(|ledger| &ledger.value.1) {
-            known_party(&root, named, "[[ledger]] genesis", &names);
+        for (key, named) in ledgers.iter().flat_map(|ledger| &ledger.value.1) {
+            known_party(&root, named, &format!("[[ledger]] {key}"), &names);
         }
         for key in webhooks.iter().filter_map(|webhook| webhook.value.1.as_ref()) {
             known_party(&root, key, "[[webhook]] key", &names);
@@ -300,8 +300,9 @@ impl Kind {
 /// In wei.
 const ETHER: u128 = 1_000_000_000_000_000_000;
 
-/// A ledger, and the parties that its genesis names.
-type ReadLedger = Placed<(Ledger, Vec<Placed<Name>>)>;
+/// A ledger, and the parties that it names, each with the key that does.
+type ReadLedger = Placed<(Ledger, Vec<Named>)>;
+type Named = (&'static str, Placed<Name>);
 
 fn ledger(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadLedger> {
     let place = section.place();
@@ -319,7 +320,7 @@ fn ledger(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadLedger> {
     let mut named = Vec::new();
     let kind = match kind {
         Kind::EvmEmbedded => Some(evm_embedded(&mut section, &mut named)),
-        Kind::EvmRpc => evm_rpc(&mut section),
+        Kind::EvmRpc => evm_rpc(&mut section, &mut named),
         Kind::EvmRecords => evm_records(&mut section),
         Kind::BitcoinRpc => bitcoin_rpc(&mut section, folder),
         Kind::Calendar => Some(LedgerKind::Calendar {
@@ -340,28 +341,39 @@ const POLL: RangeInclusive<Span> = Span::from_millis(1)..=Span::from_seconds(60)
 /// EIP-155 leaves room above; a manifest and JSON carry 64 bits, TOML 63.
 const CHAIN_IDS: RangeInclusive<u64> = 1..=i64::MAX as u64;
 
-fn evm_embedded(section: &mut Section<'_, '_>, named: &mut Vec<Placed<Name>>) -> LedgerKind {
+fn evm_embedded(section: &mut Section<'_, '_>, named: &mut Vec<Named>) -> LedgerKind {
     let chain_id = section.get_or("chain_id", 1337, |value| scalar::whole(value, CHAIN_IDS));
     let entries = section
         .table("genesis", "[[ledger]] genesis")
         .entries(|party, value| Ok((party.parse::<Name>()?, scalar::amount(value)?)));
     let mut genesis = BTreeMap::new();
     for Placed { value: (party, amount), place } in entries {
-        named.push(Placed { value: party.clone(), place });
+        named.push(("genesis", Placed { value: party.clone(), place }));
         genesis.insert(party, amount);
     }
     LedgerKind::EvmEmbedded { chain_id, genesis }
 }
 
-fn evm_rpc(section: &mut Section<'_, '_>) -> Option<LedgerKind> {
+/// More accounts than this would hardly keep one node busier.
+const MAX_LANES: usize = 64;
+
+fn evm_rpc(section: &mut Section<'_, '_>, named: &mut Vec<Named>) -> Option<LedgerKind> {
     let url =
         section.require("url", "\"http://127.0.0.1:8545\"", |value| scalar::url(value, &["http", "https"]));
     let chain_id = section.require("chain_id", "31337", |value| scalar::whole(value, CHAIN_IDS));
     let finality = section.require("finality", "\"finalized\"", scalar::finality);
+    let since = section.get_or("since", 0, |value| scalar::whole(value, HEIGHTS));
+    let lanes = section.get("lanes", |value| scalar::list(value, MAX_LANES, scalar::parsed::<Name>));
+    for Placed { value, place } in &lanes {
+        let party = |name: &Name| ("lanes", Placed { value: name.clone(), place: place.clone() });
+        named.extend(value.iter().map(party));
+    }
     Some(LedgerKind::EvmRpc {
         url: RpcUrl::new(url?.value),
         chain_id: chain_id?.value,
         finality: finality?.value,
+        since,
+        lanes: lanes.map(|lanes| lanes.value).unwrap_or_default(),
     })
 }
 
