@@ -245,8 +245,12 @@ impl Chain for RpcChain {
             max_priority_fee_per_gas: paid.map(|_| 0),
             ..TransactionRequest::default()
         };
-        // Pending: by the clock of the block to come, as the transaction will run.
-        self.ask("eth_call", (request, BlockNumberOrTag::Pending)).await
+        match self.ask("eth_call", (&request, BlockNumberOrTag::Latest)).await {
+            // By the clock of the block to come, as the transaction will run, it may be in time; to ask this first would
+            // be dear: some nodes run all that waits for that block.
+            Err(ChainError::Reverted(_)) => self.ask("eth_call", (&request, BlockNumberOrTag::Pending)).await,
+            answer => answer,
+        }
     }
 
     async fn mined(&self, transaction: B256) -> Result<Option<Mined>, ChainError> {

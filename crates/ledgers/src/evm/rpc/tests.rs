@@ -3,22 +3,41 @@
 use std::borrow::Cow;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
 /// Answers every connection with these bytes, until the listener is dropped with the test's runtime.
 async fn node(answer: Vec<u8>) -> Url {
+    node_that(move |_| answer.clone()).await
+}
+
+/// The same, with what `says` answers to the request.
+async fn node_that(says: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = [0; 4_096];
-            let _ = stream.read(&mut request).await;
-            let _ = stream.write_all(&answer).await;
+            let request = request(&mut stream).await;
+            let _ = stream.write_all(&says(&request)).await;
         }
     });
     format!("http://127.0.0.1:{port}/secret-path").parse().unwrap()
+}
+
+/// A whole request, or what came of it.
+async fn request(stream: &mut TcpStream) -> String {
+    let (mut text, mut some) = (String::new(), [0; 4_096]);
+    loop {
+        let length = stream.read(&mut some).await.unwrap_or(0);
+        text.push_str(&String::from_utf8_lossy(&some[..length]));
+        let body = text.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len());
+        let lower = text.to_lowercase();
+        let told = lower.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+        if length == 0 || told.is_some_and(|told: usize| body >= told) {
+            return text;
+        }
+    }
 }
 
 fn http(status: &str, body: &str) -> Vec<u8> {
@@ -97,4 +116,42 @@ fn what_a_node_says_is_understood() {
     let data = serde_json::value::to_raw_value("0x01020304").unwrap();
     let reverted = ErrorPayload { code: 3, message: Cow::Borrowed("execution reverted"), data: Some(data) };
     assert_eq!(said(&reverted), ChainError::Reverted(Bytes::from_static(&[1, 2, 3, 4])));
+}
+
+/// What reverts by the newest block's clock may pass by that of the block to come; only then is the node asked for it.
+#[tokio::test]
+async fn a_call_is_tried_on_the_newest_block_and_only_then_on_the_one_to_come() {
+    const REVERTED: &str = r#""error":{"code":3,"message":"execution reverted","data":"0x01"}"#;
+    let table = [
+        (r#""result":"0x0a""#, r#""result":"0x0b""#, Ok(Bytes::from_static(&[0x0a]))),
+        (REVERTED, r#""result":"0x0b""#, Ok(Bytes::from_static(&[0x0b]))),
+        (REVERTED, REVERTED, Err(ChainError::Reverted(Bytes::from_static(&[1])))),
+        (
+            r#""error":{"code":-32000,"message":"insufficient funds"}"#,
+            r#""result":"0x0b""#,
+            Err(ChainError::Refused("insufficient funds".into())),
+        ),
+    ];
+    for (latest, pending, expected) in table {
+        let url = node_that(move |request| {
+            let said = match request {
+                chain if chain.contains("eth_chainId") => r#""result":"0x1""#,
+                call if call.contains(r#""latest""#) => latest,
+                _ => pending,
+            };
+            let id = request.split(r#""id":"#).nth(1).and_then(|rest| rest.split([',', '}']).next());
+            http("200 OK", &format!(r#"{{"jsonrpc":"2.0","id":{},{said}}}"#, id.unwrap()))
+        });
+        let config = RpcConfig { url: url.await, chain_id: 1, timeout: Duration::from_secs(5), since: 0 };
+        let chain = RpcChain::open(config).await.unwrap();
+        let call = Call {
+            from: Address::ZERO,
+            to: Address::ZERO,
+            value: U256::ZERO,
+            data: Bytes::new(),
+            gas: 21_000,
+            max_fee: 0,
+        };
+        assert_eq!(chain.call(&call).await, expected, "{latest}, {pending}");
+    }
 }
