@@ -354,7 +354,10 @@ impl EvmLedger {
             None => 0,
         };
         let nonce = signed.transaction.nonce;
-        let found = if used > nonce { self.searched(plan).await? } else { self.found(plan).await? };
+        let found = match final_height {
+            Some(height) if used > nonce => self.searched(plan, height).await?,
+            _ => self.found(plan).await?,
+        };
         match found {
             // Mined since the logs were read, or not deep enough to be sure.
             Some(mined) if mined.success || final_height.is_none_or(|height| mined.block > height) => {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, Bytes, keccak256};
 use sofie_model::Account;
 
 use super::chain::{At, ChainError, Mined};
@@ -137,20 +137,41 @@ impl EvmLedger {
         if self.chain.nonce(plan.signed.sender, At::Latest).await? <= plan.signed.transaction.nonce {
             return Ok(None);
         }
-        self.searched(plan).await
+        let tip = self.chain.tip().await?;
+        self.searched(plan, tip.number).await
     }
 
-    /// The same, whatever the chain says of the nonce.
-    pub(super) async fn searched(&self, plan: &Plan) -> Result<Option<Mined>, ChainError> {
+    /// The same, where block `height` counts the nonce. `None` is sure: another transaction took it.
+    pub(super) async fn searched(&self, plan: &Plan, height: u64) -> Result<Option<Mined>, ChainError> {
         if let Some(mined) = self.chain.mined(plan.signed.hash).await? {
             return Ok(Some(mined));
         }
-        let Some(key) = self.keyring.get(Account(plan.signed.sender.into_array())) else { return Ok(None) };
-        for hash in plan.hashes(key) {
-            if let Some(mined) = self.chain.mined(hash).await? {
+        let mut hashes = vec![plan.signed.hash];
+        if let Some(key) = self.keyring.get(Account(plan.signed.sender.into_array())) {
+            hashes.extend(plan.hashes(key));
+        }
+        for hash in &hashes[1..] {
+            if let Some(mined) = self.chain.mined(*hash).await? {
                 return Ok(Some(mined));
             }
         }
-        Ok(None)
+        self.sure_to_lack(&hashes, plan, height).await.map(|()| None)
+    }
+
+    /// A node may count a nonce before it shows the receipts of its newest block: if it is that block which took this one,
+    /// the block itself must say by which transaction.
+    async fn sure_to_lack(&self, hashes: &[B256], plan: &Plan, height: u64) -> Result<(), ChainError> {
+        let (sender, nonce) = (plan.signed.sender, plan.signed.transaction.nonce);
+        if self.chain.nonce(sender, At::Block(height.saturating_sub(1))).await? > nonce {
+            return Ok(());
+        }
+        let block = self.chain.block(height).await.ok().flatten();
+        let ours = |raw: &Bytes| hashes.contains(&keccak256(raw));
+        match block {
+            Some(block) if !block.transactions.iter().any(ours) => Ok(()),
+            _ => Err(ChainError::Away(format!(
+                "block {height} counts nonce {nonce} of {sender}, and the node does not show yet what took it"
+            ))),
+        }
     }
 }

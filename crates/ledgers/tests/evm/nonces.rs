@@ -25,14 +25,16 @@ pub(crate) struct Moody {
     pub(crate) refuses: AtomicBool,
     pub(crate) is_away: AtomicBool,
     pub(crate) drops_answer: AtomicBool,
+    /// It counts nonces, and shows neither logs nor receipts yet.
+    pub(crate) is_behind: AtomicBool,
     /// Every transaction that was brought, whatever became of it.
     pub(crate) brought: Mutex<Vec<Bytes>>,
 }
 
 impl Moody {
     pub(crate) fn new(chain: EmbeddedChain) -> Self {
-        let (refuses, is_away, drops_answer) = Default::default();
-        Self { chain, refuses, is_away, drops_answer, brought: Mutex::default() }
+        let (refuses, is_away, drops_answer, is_behind) = Default::default();
+        Self { chain, refuses, is_away, drops_answer, is_behind, brought: Mutex::default() }
     }
 }
 
@@ -90,7 +92,10 @@ impl Chain for Moody {
     }
 
     async fn mined(&self, transaction: B256) -> Result<Option<Mined>, ChainError> {
-        self.chain.mined(transaction).await
+        match self.is_behind.load(Ordering::SeqCst) {
+            true => Ok(None),
+            false => self.chain.mined(transaction).await,
+        }
     }
 
     async fn logs(
@@ -99,7 +104,10 @@ impl Chain for Moody {
         topic: B256,
         wanted: Wanted<'_>,
     ) -> Result<Vec<Logged>, ChainError> {
-        self.chain.logs(contract, topic, wanted).await
+        match self.is_behind.load(Ordering::SeqCst) {
+            true => Ok(Vec::new()),
+            false => self.chain.logs(contract, topic, wanted).await,
+        }
     }
 }
 
@@ -172,6 +180,24 @@ async fn a_node_that_is_away_decides_nothing() {
     assert!(matches!(ledger.submit(&intent).await, Err(LedgerError::Transient { .. })));
     setting.chain.is_away.store(false, Ordering::SeqCst);
     ledger.submit(&intent).await.unwrap();
+    assert!(is_final(&ledger, &prepare, &intent).await);
+}
+
+/// Some nodes count a transaction before they show its receipt: nobody else has taken its nonce.
+#[tokio::test]
+async fn a_receipt_that_comes_late_is_waited_for() {
+    let setting = Setting::new();
+    let ledger = setting.ledger().await;
+    let prepare = setting.prepare(&ledger, 1).await;
+    let intent = ledger.intend(&prepare).await.unwrap();
+    ledger.submit(&intent).await.unwrap();
+    setting.chain.is_behind.store(true, Ordering::SeqCst);
+    for answer in [ledger.status(&prepare, Some(&intent)).await.map(drop), ledger.submit(&intent).await] {
+        let error = answer.unwrap_err();
+        let told = error.to_string().contains("does not show yet what took it");
+        assert!(told && matches!(error, LedgerError::Transient { .. }), "{error}");
+    }
+    setting.chain.is_behind.store(false, Ordering::SeqCst);
     assert!(is_final(&ledger, &prepare, &intent).await);
 }
 
