@@ -48,12 +48,15 @@ pub(crate) struct BenchRecords {
 #[derive(Debug, Args)]
 pub(crate) struct BenchAnvil {
     /// How many transactions: an escrow on anvil and a record on a calendar
-    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, default_value_t = 16_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) count: u64,
-    /// How many at once; a transaction takes three blocks and more
-    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u64).range(1..=4_096))]
+    /// How many at once; a transaction takes six blocks and more, from its beginning until it is applied
+    #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u64).range(1..=16_384))]
     pub(crate) concurrency: u64,
-    /// How many accounts pay; COMMIT and apply are always sent by one account, the operator's
+    /// How many accounts send COMMIT and apply; each has at most 4096 transactions under way
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(crate) lanes: u64,
+    /// How many accounts pay
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=4_096))]
     pub(crate) payers: u64,
     /// The time between two blocks, in milliseconds

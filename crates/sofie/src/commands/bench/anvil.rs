@@ -49,6 +49,7 @@ struct Measure {
     peer_node_cores: Option<f64>,
     count: u64,
     concurrency: u64,
+    lanes: u64,
     payers: u64,
     block_ms: u64,
     block_gas: u64,
@@ -82,14 +83,14 @@ impl Node {
         let profile = rpc_profile(id, FINALITY, block);
         let (keyring, operator) = (parties.keyring.clone(), parties.operator);
         let ledger = EvmLedger::open(Arc::clone(&chain), profile, keyring, operator).await.map_err(wrong)?;
-        Ok((ledger, chain))
+        Ok((ledger.with_lanes(&parties.lanes).map_err(wrong)?, chain))
     }
 }
 
 pub(super) async fn run(args: &BenchAnvil) -> Result<ExitCode, Failure> {
     let folder = tempfile::tempdir().map_err(wrong)?;
     let node = Node::start(folder.path(), args).await?;
-    let parties = Parties::new(args.payers)?;
+    let parties = Parties::with_lanes(args.payers, args.lanes)?;
     let evm = node.ledger(&parties, Span::from_millis(args.block_ms)).await?;
     let world = World::over(evm, folder.path(), parties, LEGS, || ()).await?;
     let peer = async |manifests: Vec<_>, tally: &mut Tally| {
@@ -126,6 +127,7 @@ fn measure(args: &BenchAnvil, mut ours: Tally, peer: &Tally) -> Measure {
         peer_node_cores: peer.node_cores().map(|cores| round(cores, 2)),
         count: args.count,
         concurrency: args.concurrency,
+        lanes: args.lanes,
         payers: args.payers,
         block_ms: args.block_ms,
         block_gas: args.block_gas,

@@ -59,6 +59,8 @@ pub(super) struct World {
 pub(super) struct Parties {
     pub(super) keyring: Keyring,
     pub(super) operator: Account,
+    /// Who sends what anyone may send, beside the operator.
+    pub(super) lanes: Vec<Account>,
     payers: Vec<Account>,
     payee: Account,
     evidence_key: Account,
@@ -66,6 +68,11 @@ pub(super) struct Parties {
 
 impl Parties {
     pub(super) fn new(payers: u64) -> Result<Self, Failure> {
+        Self::with_lanes(payers, 1)
+    }
+
+    /// So many accounts that pay, and that send what anyone may send.
+    pub(super) fn with_lanes(payers: u64, lanes: u64) -> Result<Self, Failure> {
         let mut keyring = Keyring::default();
         let mut account = |name: String| {
             let secret = Zeroizing::new(Digest::of("sofie.bench.key", &[name.as_bytes()]).0);
@@ -74,12 +81,13 @@ impl Parties {
         let operator = account("operator".into())?;
         let (payee, evidence_key) = (account("payee".into())?, account("sensor".into())?);
         let payers = (0..payers).map(|who| account(format!("payer {who}"))).collect::<Result<_, _>>()?;
-        Ok(Self { keyring, operator, payers, payee, evidence_key })
+        let lanes = (1..lanes).map(|lane| account(format!("lane {lane}"))).collect::<Result<_, _>>()?;
+        Ok(Self { keyring, operator, lanes, payers, payee, evidence_key })
     }
 
-    /// Who pays for something, and what it begins with, in wei.
+    /// Who pays for something, fees or a price, and what it begins with, in wei.
     pub(super) fn balances(&self) -> Vec<(Account, u128)> {
-        self.payers.iter().chain([&self.operator]).map(|who| (*who, BALANCE)).collect()
+        self.payers.iter().chain(&self.lanes).chain([&self.operator]).map(|who| (*who, BALANCE)).collect()
     }
 }
 
