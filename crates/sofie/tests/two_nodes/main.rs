@@ -9,6 +9,7 @@ mod bitcoind;
 #[path = "../common/mod.rs"]
 mod common;
 mod contracts;
+mod members;
 mod swap;
 
 use std::io::{BufRead, BufReader};
@@ -102,8 +103,20 @@ pub(crate) struct Company {
 }
 
 impl Company {
-    /// `sofie init` makes its keys, and tells what the other must know of it.
+    /// On a chain on which it has money.
     pub(crate) async fn new(name: &'static str, others: &[&'static str], chain: &Anvil) -> Self {
+        let made = Self::made(name, others);
+        chain.ask("anvil_setBalance", json!([made.account, format!("0x{ENDOWED:x}")])).await;
+        let ledgers = format!(
+            "[[ledger]]\nid = \"ethereum\"\nkind = \"evm-rpc\"\nurl = \"{}\"\nchain_id = 31337\nfinality = \"depth:1\"\n\
+             inclusion = \"2s\"\nfinalises = \"2s\"\npoll = \"250ms\"\n",
+            chain.url
+        );
+        Self { ledgers, ..made }
+    }
+
+    /// `sofie init` makes its keys, and tells what the other must know of it.
+    fn made(name: &'static str, others: &[&'static str]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|door| door.local_addr()).expect("a free port");
         let folder = tempfile::tempdir().expect("a folder");
         let node = format!("{name}-node");
@@ -115,15 +128,9 @@ impl Company {
         let word = |place: &str| told.pointer(place).and_then(Value::as_str).expect("a text").to_owned();
         let (account, key) = (word("/parties/0/account"), word("/key"));
         let others = (1..).zip(others).map(|(at, other)| (*other, word(&format!("/parties/{at}/account"))));
-        let others = others.collect();
-        chain.ask("anvil_setBalance", json!([account, format!("0x{ENDOWED:x}")])).await;
-        let ledgers = format!(
-            "[[ledger]]\nid = \"ethereum\"\nkind = \"evm-rpc\"\nurl = \"{}\"\nchain_id = 31337\nfinality = \"depth:1\"\n\
-             inclusion = \"2s\"\nfinalises = \"2s\"\npoll = \"250ms\"\n",
-            chain.url
-        );
-        let url = format!("http://{free}");
-        Self { name, url, ledgers, account, others, key, peer: String::new(), folder, process: None }
+        let (others, url) = (others.collect(), format!("http://{free}"));
+        let (ledgers, peer) = (String::new(), String::new());
+        Self { name, url, ledgers, account, others, key, peer, folder, process: None }
     }
 
     /// `other` is a peer, which may have this one pay `automatic`.
