@@ -364,7 +364,7 @@ fn evm_rpc(section: &mut Section<'_, '_>, named: &mut Vec<Named>) -> Option<Ledg
     let finality = section.require("finality", "\"finalized\"", scalar::finality);
     let since = section.get_or("since", 0, |value| scalar::whole(value, HEIGHTS));
     let lanes = section.get("lanes", |value| scalar::list(value, MAX_LANES, scalar::parsed::<Name>));
-    for Placed { value, place } in &lanes {
+    if let Some(Placed { value, place }) = &lanes {
         let party = |name: &Name| ("lanes", Placed { value: name.clone(), place: place.clone() });
         named.extend(value.iter().map(party));
     }
