@@ -345,8 +345,13 @@ impl Peers {
     /// Goes on with this node's own proposals, and with the transactions of several nodes, after a restart.
     pub(crate) fn recover(&self) {
         for (txid, proposal) in self.0.proposals.all() {
-            if proposal.stand == Stand::Ours {
-                tokio::spawn(self.clone().negotiate(txid, proposal));
+            match proposal.stand.clone() {
+                Stand::Ours => drop(tokio::spawn(self.clone().negotiate(txid, proposal))),
+                // Whoever has heard it already takes it once more.
+                Stand::GivenUp { why } if !proposal.expired(clock::now()) => {
+                    drop(tokio::spawn(self.clone().tell_off(proposal.plan, why)));
+                }
+                _ => {}
             }
         }
         for handle in self.0.transactions.all_live() {
@@ -471,7 +476,7 @@ impl Peers {
 
     /// Who has agreed need not wait for the deadline to abort; who has not need not ask its owner any more. Said until it is
     /// heard, or until the deadline says the same.
-    async fn tell_off(&self, plan: Plan, why: String) {
+    async fn tell_off(self, plan: Plan, why: String) {
         let asked = self.asked(&plan).unwrap_or_default();
         let farewell = self.farewell(&plan.manifest, &plan.acts_for, &why);
         let insist = async |peer: &Peer| {

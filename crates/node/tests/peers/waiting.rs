@@ -87,20 +87,28 @@ fn own_proposals_are_bounded_and_what_is_taken_back_makes_room() {
     assert_eq!(propose(), Err(PeerError::TooMany));
 }
 
-#[test]
-fn a_proposal_that_is_taken_back_never_begins_on_either_side() {
-    let market = Market::new();
-    let (a, b) = (market.alice(), market.bob());
-    // Bob's own limit of fees is lower than what Alice allows.
+/// Alice's node proposes what Bob's owner must look at: his own limit of fees is lower than what she allows.
+fn proposed(market: &Market, a: &Life, b: &Life) -> Txid {
     let nonce = nonce();
     let bob = a.node().run(a.node().runtime.peers().enquire(market.bob.account(), nonce)).unwrap().0;
-    let manifest = dear(&market, [own(&market.alice, nonce), bob], nonce);
+    let manifest = dear(market, [own(&market.alice, nonce), bob], nonce);
     let (txid, decision_time) = (manifest.txid(), sofie_model::Span::ZERO);
     let plan = Plan { manifest, acts_for: vec![0], decision_time, pivot: None };
     let proposed = a.node().runtime.peers().propose(plan, Vec::new(), Vec::new(), Vec::new());
     a.node().run(proposed).unwrap().unwrap();
-    let standing = |life: &Life| life.node().runtime.peers().proposal(txid).map(|shown| shown.standing);
-    until("bob's owner sees it", || standing(&b) == Some(Standing::Proposed));
+    until("bob's owner sees it", || standing(b, txid) == Some(Standing::Proposed));
+    txid
+}
+
+fn standing(life: &Life, txid: Txid) -> Option<Standing> {
+    life.node().runtime.peers().proposal(txid).map(|shown| shown.standing)
+}
+
+#[test]
+fn a_proposal_that_is_taken_back_never_begins_on_either_side() {
+    let market = Market::new();
+    let (a, b) = (market.alice(), market.bob());
+    let txid = proposed(&market, &a, &b);
     let foreign = decide(&b, txid, Word::Withdraw(String::new())).unwrap().unwrap_err();
     assert!(foreign.contains("another node proposes it"), "{foreign}");
 
@@ -109,7 +117,7 @@ fn a_proposal_that_is_taken_back_never_begins_on_either_side() {
     assert_eq!(shown.phase, "declined");
     assert_eq!(shown.proposal.unwrap().why, "its owner has withdrawn it: sold  elsewhere");
     assert_eq!(decide(&a, txid, withdraw.clone()), Some(Ok(())), "said again");
-    until("bob's owner is told", || standing(&b) == Some(Standing::Declined));
+    until("bob's owner is told", || standing(&b, txid) == Some(Standing::Declined));
     let told = b.node().runtime.peers().proposal(txid).unwrap().why;
     assert_eq!(told, "peer alice-co has withdrawn it: its owner has withdrawn it: sold  elsewhere");
     assert!(decide(&b, txid, Word::Agree).unwrap().is_err());
@@ -118,6 +126,22 @@ fn a_proposal_that_is_taken_back_never_begins_on_either_side() {
     let a = market.alice();
     assert_eq!(decide(&a, txid, withdraw), Some(Ok(())));
     assert_eq!((a.node().phase(txid), b.node().phase(txid)), (None, None));
+    market.ends(BEFORE);
+}
+
+/// She dies before he has heard it: her next life tells him.
+#[test]
+fn what_is_taken_back_is_told_after_a_restart_too() {
+    let market = Market::new();
+    let (a, b) = (market.alice(), market.bob());
+    let txid = proposed(&market, &a, &b);
+    b.kill();
+    assert_eq!(decide(&a, txid, Word::Withdraw("sold".into())), Some(Ok(())));
+    a.kill();
+    let (b, _a) = (market.bob(), market.alice());
+    until("bob's owner is told", || standing(&b, txid) == Some(Standing::Declined));
+    let told = b.node().runtime.peers().proposal(txid).unwrap().why;
+    assert_eq!(told, "peer alice-co has withdrawn it: its owner has withdrawn it: sold");
     market.ends(BEFORE);
 }
 
