@@ -64,6 +64,9 @@ pub enum BadPanel {
         /// How many must.
         threshold: u8,
     },
+    /// An escrow has paid for something else.
+    #[error("no words of enough of the panel come to this observation and time")]
+    Sum,
     /// A signature that proves nothing.
     #[error("a word of the panel: {0}")]
     Signature(#[from] BadSignature),
@@ -124,29 +127,68 @@ impl Panel {
     /// # Errors
     /// [`BadPanel`] names the word that does not fit, or says that there are too few.
     pub fn attest(&self, words: &[SignedAttestation]) -> Result<SignedAttestation, BadPanel> {
+        let placed = self.placed(words)?;
+        Ok(self.certificate(&placed[..self.threshold.into()]))
+    }
+
+    /// The same, of those `threshold` members whose words come to this observation and time: for which an escrow has paid.
+    ///
+    /// # Errors
+    /// As [`Panel::attest`]; [`BadPanel::Sum`] when no such words do.
+    pub fn attest_as(
+        &self,
+        words: &[SignedAttestation],
+        observation: Digest,
+        observed_at: Timestamp,
+    ) -> Result<SignedAttestation, BadPanel> {
+        let placed = self.placed(words)?;
+        // MAX_KEYS members at most have words: 65,536 choices.
+        let choices =
+            (0_u32..1 << placed.len()).filter(|choice| choice.count_ones() == u32::from(self.threshold));
+        let chosen = |choice: u32| -> Vec<_> {
+            let within = placed.iter().enumerate().filter(|(bit, _)| choice >> bit & 1 == 1);
+            within.map(|(_, word)| *word).collect()
+        };
+        let comes_to = |words: &Vec<(usize, &SignedAttestation)>| {
+            let said: Vec<_> = words.iter().map(|(_, word)| word.attestation).collect();
+            let sum = sum(said[0], &said);
+            (sum.observation, sum.observed_at) == (observation, observed_at)
+        };
+        let found = choices.map(chosen).find(comes_to).ok_or(BadPanel::Sum)?;
+        Ok(self.certificate(&found))
+    }
+
+    /// The first word of each member, by its place: `threshold` of them at least, all alike.
+    fn placed<'a>(
+        &self,
+        words: &'a [SignedAttestation],
+    ) -> Result<Vec<(usize, &'a SignedAttestation)>, BadPanel> {
         let mut by_place = std::collections::BTreeMap::new();
         for word in words {
             let key = word.signer()?;
             let place = self.keys.binary_search(&key).map_err(|_| BadPanel::Stranger(key))?;
             by_place.entry(place).or_insert(word);
         }
-        let first = words.first().ok_or(BadPanel::TooFew { got: 0, threshold: self.threshold })?.attestation;
-        if words.iter().any(|word| !alike(&first, &word.attestation)) {
+        if words.iter().any(|word| !alike(&words[0].attestation, &word.attestation)) {
             return Err(BadPanel::Unlike);
         }
-        let enough: Vec<_> = by_place.into_iter().take(self.threshold.into()).collect();
-        if enough.len() < self.threshold.into() {
-            return Err(BadPanel::TooFew { got: enough.len(), threshold: self.threshold });
+        if by_place.len() < self.threshold.into() {
+            return Err(BadPanel::TooFew { got: by_place.len(), threshold: self.threshold });
         }
+        Ok(by_place.into_iter().collect())
+    }
+
+    /// Of `threshold` words, one at least.
+    fn certificate(&self, words: &[(usize, &SignedAttestation)]) -> SignedAttestation {
         let mut signature = self.head();
-        for (place, word) in &enough {
+        for (place, word) in words {
             signature.push(u8::try_from(*place).expect("at most MAX_KEYS"));
             signature.extend(word.attestation.observation.as_bytes());
             signature.extend(word.attestation.observed_at.as_seconds().to_be_bytes());
             signature.extend(&word.signature);
         }
-        let said: Vec<Attestation> = enough.iter().map(|(_, word)| word.attestation).collect();
-        Ok(SignedAttestation { attestation: sum(first, &said), signature })
+        let said: Vec<Attestation> = words.iter().map(|(_, word)| word.attestation).collect();
+        SignedAttestation { attestation: sum(said[0], &said), signature }
     }
 }
 
@@ -300,6 +342,20 @@ mod tests {
         assert_eq!(all.signer(), Ok(panel().account()));
         let twice = panel().attest(&[word(2), word(2)]);
         assert_eq!(twice, Err(BadPanel::TooFew { got: 1, threshold: 2 }));
+    }
+
+    #[test]
+    fn of_more_words_than_needed_those_are_found_that_an_escrow_has_paid_for() {
+        let words = [word(1), word(2), word(3)];
+        for pair in [[1, 2], [1, 3], [2, 3]] {
+            let paid = panel().attest(&pair.map(word)).unwrap();
+            let Attestation { observation, observed_at, .. } = paid.attestation;
+            assert_eq!(panel().attest_as(&words, observation, observed_at), Ok(paid), "{pair:?}");
+            let later = Timestamp::from_seconds(observed_at.as_seconds() + 9);
+            assert_eq!(panel().attest_as(&words, observation, later), Err(BadPanel::Sum));
+        }
+        let few = BadPanel::TooFew { got: 1, threshold: 2 };
+        assert_eq!(panel().attest_as(&words[..1], Digest::ZERO, Timestamp::default()), Err(few));
     }
 
     #[test]
