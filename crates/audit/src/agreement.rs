@@ -5,6 +5,7 @@
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
+use sofie_model::attestation::{BadPanel, Panel};
 use sofie_model::{Account, Observation, ThingId, Timestamp, Value};
 
 /// The largest agreement that is read, in bytes.
@@ -56,6 +57,64 @@ pub struct Agreement {
     /// What proves the act.
     #[n(8)]
     pub evidence: EvidenceRule,
+    /// That sensor and others, of which so many must attest; none named: that sensor alone.
+    #[n(9)]
+    pub witnesses: Option<Witnesses>,
+}
+
+/// k of n sensors. The agreement's own rule is the first sensor's.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct Witnesses {
+    /// How many must attest: k.
+    #[n(0)]
+    pub threshold: u8,
+    /// Whose signature counts for the first.
+    #[n(1)]
+    pub key: Account,
+    /// The others.
+    #[n(2)]
+    pub others: Vec<Witness>,
+}
+
+/// One more sensor.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct Witness {
+    /// What it must see.
+    #[n(0)]
+    pub rule: EvidenceRule,
+    /// Whose signature counts for it.
+    #[n(1)]
+    pub key: Account,
+}
+
+impl Agreement {
+    /// What the sensor of `key` must see: of one sensor alone, whoever the escrow believes.
+    #[must_use]
+    pub fn rule_of(&self, key: Account) -> Option<&EvidenceRule> {
+        let Some(all) = self.witnesses.as_ref().filter(|all| all.key != key) else {
+            return Some(&self.evidence);
+        };
+        all.others.iter().find(|witness| witness.key == key).map(|witness| &witness.rule)
+    }
+
+    /// The thing that acts, and those that see it.
+    pub fn things(&self) -> impl Iterator<Item = &ThingId> {
+        let others = self.witnesses.iter().flat_map(|all| &all.others);
+        [&self.thing, &self.evidence.thing].into_iter().chain(others.map(|witness| &witness.rule.thing))
+    }
+}
+
+impl Witnesses {
+    /// The panel that their keys make.
+    ///
+    /// # Errors
+    /// [`BadPanel`].
+    pub fn panel(&self) -> Result<Panel, BadPanel> {
+        let others = self.others.iter().map(|witness| witness.key);
+        Panel::new(self.threshold, [self.key].into_iter().chain(others).collect())
+    }
 }
 
 impl EvidenceRule {

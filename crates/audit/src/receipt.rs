@@ -22,8 +22,8 @@ pub const VERSION: u16 = 1;
 pub const MAX_RECEIPT: usize = 16 << 20;
 /// The media type of a receipt.
 pub const MEDIA_TYPE: &str = "application/vnd.sofie.receipt";
-/// Most parties, things, proofs and signatures, each.
-pub const MAX_ITEMS: usize = 16;
+/// Most parties, things, readings, proofs and signatures, each: 16 sensors of as many owners, and who is there besides.
+pub const MAX_ITEMS: usize = 24;
 /// The longest name of a party, in bytes.
 pub const MAX_NAME: usize = 64;
 /// The longest Thing Description, in bytes.
@@ -83,6 +83,9 @@ pub struct Body {
     /// The node's records about this transaction.
     #[n(11)]
     pub audit: Extract,
+    /// What other sensors saw, where several are agreed on.
+    #[n(12)]
+    pub others: Option<Vec<Seen>>,
 }
 
 /// A name and its account.
@@ -232,6 +235,11 @@ impl Body {
         self.parties.iter().find(|party| party.name == name).map(|party| party.account)
     }
 
+    /// What every sensor saw of which it tells.
+    pub fn all_seen(&self) -> impl Iterator<Item = &Seen> {
+        self.evidence.iter().chain(self.others.iter().flatten())
+    }
+
     /// Signs it with the operator's key.
     #[must_use]
     pub fn sign(self, operator: &SigningKey) -> Receipt {
@@ -240,7 +248,7 @@ impl Body {
         receipt
     }
 
-    fn sizes(&self) -> [(&'static str, usize, usize); 9] {
+    fn sizes(&self) -> [(&'static str, usize, usize); 10] {
         let names = self.parties.iter().map(|party| party.name.len()).chain([self.operator.len()]);
         let texts = self.things.iter().filter_map(|thing| thing.text.as_ref()).map(String::len);
         let parts = self.capability.iter().flat_map(|part| [part.token.len(), part.verdict.len()]);
@@ -254,6 +262,7 @@ impl Body {
             ("agreement", self.agreement.as_ref().map_or(0, |part| part.payload.len()), MAX_AGREEMENT),
             ("capability", parts.max().unwrap_or(0), MAX_PART),
             ("answer", answer.max().unwrap_or(0), MAX_PART),
+            ("readings", self.all_seen().count(), MAX_ITEMS),
             ("audit links", self.audit.len(), MAX_LINKS),
         ]
     }

@@ -48,6 +48,20 @@ fn between_two_nodes_the_nonce_binds_the_agreement() {
     assert!(matches!(report.verdict(), Verdict::Refused(_)));
 }
 
+/// Each word is held against its own sensor's rule, and two of them are what the escrow was paid for, whichever they are.
+#[test]
+fn the_readings_of_as_many_sensors_as_were_agreed_on_prove_a_payment() {
+    for two_nodes in [false, true] {
+        for (shown, paid_for) in [(vec![0, 1], [0, 1]), (vec![2, 0], [0, 2]), (vec![0, 1, 2], [1, 2])] {
+            let receipt = Tale { shown, paid_for, ..Tale::of_panel(two_nodes) }.receipt();
+            let report = verify(&receipt.to_bytes(), Some(&anchors(&receipt)));
+            assert_eq!(report.verdict(), Verdict::Verified, "{:#?}", report.checks);
+            let told = &report.check("attestation").unwrap().reason;
+            assert_eq!(told, "signed by 2 of the panel's 3 keys");
+        }
+    }
+}
+
 #[test]
 fn without_anchors_it_is_consistent_and_the_decision_unanchored() {
     for tale in tales() {

@@ -5,7 +5,7 @@
 mod tale;
 
 use proptest::prelude::*;
-use sofie_audit::{Body, Receipt, Story, Verdict, verify};
+use sofie_audit::{Body, Receipt, Story, Verdict, receipt::Seen, verify};
 use sofie_model::{Account, Digest, LegId, Span, Txid, Value};
 use tale::*;
 
@@ -19,6 +19,85 @@ fn refusal(receipt: &Receipt) -> Vec<String> {
 /// One of the reasons begins with `name` and contains `why`.
 fn is_told(reasons: &[String], name: &str, why: &str) -> bool {
     reasons.iter().any(|reason| reason.starts_with(name) && reason.contains(why))
+}
+
+type PanelLie = (&'static str, fn(&Tale, &mut Vec<Seen>), &'static str, &'static str);
+
+/// Of two sensors of three.
+#[test]
+fn words_of_too_few_of_strangers_or_of_other_properties_are_refused() {
+    let lies: [PanelLie; 8] = [
+        ("one word", |_, seen| seen.truncate(1), "attestation", "1 of the panel attested, 2 must"),
+        (
+            "one word twice",
+            |_, seen| seen[1] = seen[0].clone(),
+            "attestation",
+            "1 of the panel attested, 2 must",
+        ),
+        (
+            "a stranger's",
+            |_, seen| seen[1].attestation = seen[1].attestation.attestation.sign(&key(7)),
+            "attestation",
+            "is not in the panel",
+        ),
+        (
+            "a stranger's besides",
+            |tale, seen| {
+                let mut other = tale.seen(2);
+                other.attestation = other.attestation.attestation.sign(&key(7));
+                seen.push(other);
+            },
+            "attestation",
+            "is not in the panel",
+        ),
+        (
+            "another property",
+            |tale, seen| {
+                let mut other = tale.seen(1);
+                other.observation.property = "bell".into();
+                other.attestation.attestation.observation = other.observation.digest(&other.salt);
+                other.attestation = other.attestation.attestation.sign(&owner_of(1));
+                seen[1] = other;
+            },
+            "observation",
+            "is agreed",
+        ),
+        (
+            "the first sensor's reading under the second's key",
+            |tale, seen| {
+                let mut other = tale.seen(0);
+                other.attestation = other.attestation.attestation.sign(&owner_of(1));
+                seen[1] = other;
+            },
+            "observation",
+            "is agreed",
+        ),
+        (
+            "another reading",
+            |_, seen| seen[1].observation.quantity.value = Value::Text("ajar".into()),
+            "observation",
+            "not the one",
+        ),
+        (
+            "what the escrow was not paid for",
+            |tale, seen| seen[1] = tale.seen(2),
+            "settlement",
+            "no words of enough",
+        ),
+    ];
+    for two_nodes in [false, true] {
+        for (name, tell, check, why) in lies {
+            let reasons = refusal(&Tale { tell, ..Tale::of_panel(two_nodes) }.receipt());
+            assert!(is_told(&reasons, check, why), "{name}: {reasons:#?}");
+        }
+        let lower = Tale { of_panel: |all| all.threshold = 1, ..Tale::of_panel(two_nodes) }.receipt();
+        let reasons = refusal(&lower);
+        assert!(is_told(&reasons, "agreement", "the panel of sensors of leg 0"), "{reasons:#?}");
+        let mut nameless = Tale::of_panel(two_nodes).body();
+        nameless.parties.retain(|party| party.name != "other-2");
+        let reasons = refusal(&nameless.sign(&operator()));
+        assert!(is_told(&reasons, "parties", "has no name"), "{reasons:#?}");
+    }
 }
 
 type Lie = (&'static str, fn(&mut Tale), &'static str, &'static str);

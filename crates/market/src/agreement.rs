@@ -2,25 +2,10 @@
 
 use minicbor::{Decode, Encode};
 use sofie_model::manifest::EscrowTerms;
-use sofie_model::{
-    Account, Digest, LegId, Manifest, Observation, Salt, Terms, ThingId, Timestamp, Txid, Value,
-};
+use sofie_model::{Account, Digest, LegId, Manifest, Salt, Terms, ThingId, Timestamp, Txid, Value};
 use sofie_model::{canonical, commitment};
 
-/// Which observation proves the actuation.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
-pub struct EvidenceRule {
-    /// The sensor: a thing of a third owner.
-    #[n(0)]
-    pub thing: ThingId,
-    /// The property that it reports.
-    #[n(1)]
-    pub property: String,
-    /// The value that fulfils the contract.
-    #[n(2)]
-    pub equals: Value,
-}
+use crate::{EvidenceRule, Witnesses};
 
 /// The agreement's terms. Its salted commitment is the payload of the transaction's record leg.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -53,6 +38,9 @@ pub struct Agreement {
     /// What proves the act.
     #[n(8)]
     pub evidence: EvidenceRule,
+    /// That sensor and others, of which so many must attest; none named: that sensor alone.
+    #[n(9)]
+    pub witnesses: Option<Witnesses>,
 }
 
 /// Why an observation does not fulfil a contract.
@@ -92,40 +80,22 @@ impl Agreement {
         commitment::commit(salt, &canonical::encode(self))
     }
 
-    /// Whether `observation` proves the act that began at `acted_at`, for an escrow that takes evidence until
-    /// `deadline`.
-    ///
-    /// # Errors
-    /// [`Unfit`] says why not.
-    pub fn fulfilled_by(
-        &self,
-        observation: &Observation,
-        acted_at: Timestamp,
-        deadline: Timestamp,
-    ) -> Result<(), Unfit> {
-        let rule = &self.evidence;
-        if (&observation.thing, &observation.property) != (&rule.thing, &rule.property) {
-            return Err(Unfit::Other {
-                got: format!("{} {}", observation.thing, observation.property),
-                expected: format!("{} {}", rule.thing, rule.property),
-            });
+    /// The thing that acts, and those that see it, each once.
+    #[must_use]
+    pub fn things(&self) -> Vec<&ThingId> {
+        let mut things = vec![&self.thing];
+        for rule in self.rules() {
+            if !things.contains(&&rule.thing) {
+                things.push(&rule.thing);
+            }
         }
-        if observation.retained {
-            return Err(Unfit::Retained);
-        }
-        if observation.quantity.value != rule.equals {
-            return Err(Unfit::Value {
-                got: observation.quantity.value.clone(),
-                expected: rule.equals.clone(),
-            });
-        }
-        if observation.observed_at < acted_at {
-            return Err(Unfit::TooEarly);
-        }
-        if observation.observed_at > deadline {
-            return Err(Unfit::TooLate);
-        }
-        Ok(())
+        things
+    }
+
+    /// What each sensor must see.
+    pub fn rules(&self) -> impl Iterator<Item = &EvidenceRule> {
+        let others = self.witnesses.iter().flat_map(|all| &all.others);
+        [&self.evidence].into_iter().chain(others.map(|witness| &witness.rule))
     }
 }
 

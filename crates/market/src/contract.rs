@@ -1,5 +1,6 @@
 //! One contract's state and its transitions, from the committed transaction to the settled or refunded escrow.
 
+use sofie_model::attestation::Panel;
 use sofie_model::manifest::EscrowTerms;
 use sofie_model::{
     Attestation, Digest, Evidence, Fact, LegId, Manifest, Observation, Salt, SignedAttestation, Span,
@@ -7,9 +8,11 @@ use sofie_model::{
 };
 
 use crate::agreement::{attestation_topic, escrow};
-use crate::{Agreement, Effect, Input, Part, Report};
+use crate::{Agreement, Effect, Input, Part, Report, Witnesses};
+use words::Heard;
 
 mod parts;
+mod words;
 
 pub use parts::COURTESY;
 
@@ -31,15 +34,8 @@ pub enum Phase {
     Acting,
     /// The escrow is armed; the owner's node, which is another, is to tell its device.
     Awaiting,
-    /// Evidence is awaited: the device answered, or nobody knows what it did.
+    /// Evidence is awaited, or more of it: the device answered, or nobody knows what it did, or a sensor was faster.
     Watching,
-    /// The sensor's owner is to sign.
-    Attesting {
-        /// What was seen.
-        observation: Observation,
-        /// Its salt.
-        salt: Salt,
-    },
     /// The evidence is being recorded.
     Noting {
         /// The owner's word.
@@ -107,18 +103,28 @@ pub struct Contract {
     /// Set after a restart between telling the device and its answer.
     interrupted: bool,
     part: Part,
-    /// What the owner's node has to tell, or has told.
+    /// What the owner's node has to tell, or has told, of the device.
     report: Report,
+    /// The panel that the sensors' owners make, if there are several.
+    panel: Option<Panel>,
+    /// What is known of each sensor, in the agreement's order.
+    heard: Vec<Heard>,
 }
 
 /// A second more than the contract's clock needs, because it counts whole seconds.
 const ONE_SECOND: Span = Span::from_seconds(1);
 
 impl Contract {
-    /// A contract whose transaction begins; `None` when the manifest has no escrow leg.
+    /// A contract whose transaction begins; `None` when the manifest has no escrow leg, or the agreement's sensors are not
+    /// those that it believes.
     #[must_use]
     pub fn begin(agreement: Agreement, manifest: &Manifest) -> Option<Self> {
         let (leg, terms) = escrow(manifest)?;
+        let panel = agreement.witnesses.as_ref().map(Witnesses::panel).transpose().ok()?;
+        if panel.as_ref().is_some_and(|panel| panel.account() != terms.evidence_key) {
+            return None;
+        }
+        let heard = agreement.rules().map(|_| Heard::default()).collect();
         Some(Self {
             txid: manifest.txid(),
             leg,
@@ -132,6 +138,8 @@ impl Contract {
             interrupted: false,
             part: Part::Both,
             report: Report::default(),
+            panel,
+            heard,
         })
     }
 
@@ -261,10 +269,8 @@ impl Contract {
             (phase @ (Phase::Acting | Phase::Watching), Input::Observed(observation, salt)) => {
                 self.observed(phase, observation, *salt)
             }
-            (phase, Input::Attested(attestation)) => {
-                self.sealed(&phase, attestation);
-                self.attested(phase, attestation, now)?
-            }
+            (phase, Input::Attested(attestation)) => self.attested(phase, attestation, now)?,
+            (phase, Input::Brought(seen)) => self.brought(phase, seen, now)?,
             (Phase::Noting { attestation, .. }, Input::Noted(_) | Input::NoteRefused(_)) => {
                 Phase::Settling { attestation }
             }
@@ -306,11 +312,9 @@ impl Contract {
             }
             Phase::Recording => vec![Effect::Follow],
             Phase::Committed => vec![Effect::Arm],
-            Phase::Issuing
-            | Phase::Ready { .. }
-            | Phase::Acting
-            | Phase::Watching
-            | Phase::Attesting { .. } => self.device().into_iter().chain([wake]).collect(),
+            Phase::Issuing | Phase::Ready { .. } | Phase::Acting | Phase::Watching => {
+                self.device().into_iter().chain([wake]).collect()
+            }
             Phase::Noting { attestation, until } => {
                 let commitment = Digest::of("sofie.attestation.v1", &[&canonical::encode(attestation)]);
                 vec![Effect::Note { topic: attestation_topic(self.txid), commitment }, Effect::Wake(*until)]
@@ -338,46 +342,6 @@ impl Contract {
         Ok(())
     }
 
-    fn observed(&self, phase: Phase, observation: &Observation, salt: Salt) -> Phase {
-        let Some(told_at) = self.told_at else { return phase };
-        match self.agreement.fulfilled_by(observation, told_at, self.terms.evidence_deadline) {
-            Ok(()) => Phase::Attesting { observation: observation.clone(), salt },
-            Err(_) => phase,
-        }
-    }
-
-    /// The same checks as the escrow contract's, made before anything is spent on asking it.
-    fn attested(&self, phase: Phase, signed: &SignedAttestation, now: Timestamp) -> Result<Phase, Rejected> {
-        let said = &signed.attestation;
-        if !self.is_named_by(said) {
-            return Err(self.rejected("the attestation is about another escrow".into()));
-        }
-        signed.speaks_for(&self.terms).map_err(|no| self.rejected(no.to_string()))?;
-        // Its word counts once, while it is waited for: neither before the device was told nor after all is over.
-        match phase {
-            Phase::Attesting { .. } | Phase::Acting | Phase::Watching | Phase::Awaiting => {
-                self.check_time(signed)?;
-                Ok(if said.fulfilled {
-                    self.attest_then(signed, now)
-                } else {
-                    self.waiting("the sensor's owner attests that it was not fulfilled")
-                })
-            }
-            // The same word may come by two ways.
-            taken @ (Phase::Noting { .. } | Phase::Settling { .. } | Phase::Settled) => Ok(taken),
-            Phase::Recording | Phase::Committed | Phase::Issuing | Phase::Ready { .. } => {
-                Err(self.rejected("the device was not told yet: no evidence is awaited".into()))
-            }
-            Phase::Waiting { reason }
-            | Phase::Refunding { reason }
-            | Phase::Refunded { reason }
-            | Phase::Aborted { reason }
-            | Phase::Stuck { reason } => {
-                Err(self.rejected(format!("no evidence is awaited any more: {reason}")))
-            }
-        }
-    }
-
     /// Attestations count whole seconds, rounded down.
     fn check_time(&self, signed: &SignedAttestation) -> Result<(), Rejected> {
         let told = self.told_at.map_or(0, Timestamp::as_seconds);
@@ -402,12 +366,7 @@ impl Contract {
             Phase::Noting { attestation, until } if now >= until => Phase::Settling { attestation },
             phase if now < self.wake_at() => phase,
             Phase::Waiting { reason } => Phase::Refunding { reason },
-            Phase::Issuing
-            | Phase::Ready { .. }
-            | Phase::Acting
-            | Phase::Awaiting
-            | Phase::Watching
-            | Phase::Attesting { .. } => {
+            Phase::Issuing | Phase::Ready { .. } | Phase::Acting | Phase::Awaiting | Phase::Watching => {
                 Phase::Refunding { reason: "no evidence came before the deadline".into() }
             }
             other => other,
@@ -432,11 +391,8 @@ impl Contract {
         match &self.phase {
             Phase::Issuing => vec![Effect::Issue],
             Phase::Ready { token } => vec![Effect::Act { token: token.clone() }],
-            Phase::Acting if self.interrupted => vec![Effect::Watch, Effect::Inspect],
-            Phase::Acting | Phase::Watching => vec![Effect::Watch],
-            Phase::Attesting { observation, salt } => {
-                vec![Effect::Attest { observation: observation.clone(), salt: *salt }]
-            }
+            Phase::Acting if self.interrupted => self.sensors().chain([Effect::Inspect]).collect(),
+            Phase::Acting | Phase::Watching => self.sensors().collect(),
             _ => Vec::new(),
         }
     }
@@ -458,7 +414,7 @@ impl Contract {
 const fn looks(phase: &Phase) -> bool {
     match phase {
         Phase::Awaiting | Phase::Issuing | Phase::Ready { .. } | Phase::Acting | Phase::Watching => true,
-        Phase::Attesting { .. } | Phase::Waiting { .. } => true,
+        Phase::Waiting { .. } => true,
         Phase::Recording | Phase::Committed | Phase::Noting { .. } | Phase::Settling { .. } => false,
         Phase::Refunding { .. } | Phase::Settled | Phase::Refunded { .. } => false,
         Phase::Aborted { .. } | Phase::Stuck { .. } => false,

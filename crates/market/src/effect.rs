@@ -1,6 +1,6 @@
 //! What a contract wants done and what can happen to it.
 
-use crate::Report;
+use crate::{Report, Seen};
 use minicbor::{Decode, Encode};
 use sofie_model::{Digest, Evidence, LegId, Observation, Salt, SignedAttestation, Timestamp};
 
@@ -23,9 +23,14 @@ pub enum Effect {
     /// `FateUnknown`: whether it acted is for the sensor to tell.
     Inspect,
     /// Watch the agreed property. Answered by `Observed` for the first reading that fulfils; others are ignored.
-    Watch,
+    Watch {
+        /// The place of the sensor's rule in the agreement.
+        sensor: usize,
+    },
     /// Have the sensor's owner sign for this observation. Answered by `Attested`.
     Attest {
+        /// The place of the sensor's rule in the agreement.
+        sensor: usize,
         /// What was seen.
         observation: Observation,
         /// Its salt.
@@ -120,4 +125,7 @@ pub enum Input {
     /// The owner's node, which is another, says how far it is.
     #[n(18)]
     Reported(#[n(0)] Report),
+    /// Somebody brought the word of a sensor's owner, and the reading that it is about.
+    #[n(19)]
+    Brought(#[n(0)] Seen),
 }

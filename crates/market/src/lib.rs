@@ -6,16 +6,18 @@
 //!
 //! The sides of a contract may be on two nodes: see [`Part`]. What is for sale is an [`Offer`].
 //!
-//! Left out yet: penalties, several sensors, disputes.
+//! Left out yet: penalties, disputes.
 
 mod agreement;
 mod contract;
 mod effect;
 mod offer;
 mod part;
+mod witness;
 
-pub use agreement::{Agreement, EvidenceRule, Unfit};
+pub use agreement::{Agreement, Unfit};
 pub use contract::{COURTESY, Contract, Phase, Rejected};
 pub use effect::{Effect, Input};
 pub use offer::{CLOCK_SKEW, ContractTerms, Offer, Unmet};
 pub use part::{Part, Report, Seen};
+pub use witness::{BadWitnesses, EvidenceRule, Voice, Witness, Witnesses};

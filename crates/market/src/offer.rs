@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use sofie_model::manifest::EscrowTerms;
 use sofie_model::{Account, Digest, LedgerId, Salt, Span, ThingId, Timestamp, canonical};
 
-use crate::{Agreement, EvidenceRule};
+use crate::{Agreement, BadWitnesses, EvidenceRule, Witnesses};
 
 /// An actuation that is for sale.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -32,7 +32,7 @@ pub struct Offer {
     /// What proves the act.
     #[n(6)]
     pub evidence: EvidenceRule,
-    /// Whose signature counts: the account of the sensor's owner.
+    /// Whose signature counts: the account of the sensor's owner, or of the panel that the witnesses' keys make.
     #[n(7)]
     pub evidence_key: Account,
     /// No contract's decision deadline, T_D, lies further away when it is proposed.
@@ -47,6 +47,9 @@ pub struct Offer {
     /// Nobody can agree after this.
     #[n(11)]
     pub until: Timestamp,
+    /// The sensors, of which so many must attest; none named: that of `evidence` alone.
+    #[n(12)]
+    pub witnesses: Option<Witnesses>,
 }
 
 /// What a proposal says of the contract that it makes of an offer.
@@ -82,6 +85,9 @@ pub enum Unmet {
     /// It begins in the future.
     #[error("the agreement begins later than now")]
     NotNow,
+    /// Its sensors prove nothing.
+    #[error("of its sensors: {0}")]
+    Witnesses(#[from] BadWitnesses),
     /// Something else is agreed.
     #[error("the agreement is not the one that the offer makes")]
     Agreement,
@@ -110,7 +116,23 @@ impl Offer {
             not_before: now,
             not_after: deadline + self.evidence_within,
             evidence: self.evidence.clone(),
+            witnesses: self.witnesses.clone(),
         }
+    }
+
+    /// Whether its sensors can prove anything to `payer`.
+    ///
+    /// # Errors
+    /// [`BadWitnesses`].
+    pub fn check_witnesses(&self, payer: Account) -> Result<(), BadWitnesses> {
+        let parties = [payer, self.owner];
+        self.witnesses.as_ref().map_or(Ok(()), |all| all.check(&self.evidence, self.evidence_key, &parties))
+    }
+
+    /// Whose word counts, in the sensors' order.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Account> {
+        self.witnesses.as_ref().map_or_else(|| vec![self.evidence_key], |all| all.keys().collect())
     }
 
     /// The terms of its money in `contract`.
@@ -144,6 +166,6 @@ impl Offer {
         if *agreement != self.agreement(agreement.renter, agreement.not_before, deadline) {
             return Err(Unmet::Agreement);
         }
-        Ok(())
+        Ok(self.check_witnesses(agreement.renter)?)
     }
 }

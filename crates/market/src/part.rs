@@ -29,9 +29,12 @@ pub struct Report {
     /// What it answered, or why it was not told.
     #[n(1)]
     pub outcome: Option<String>,
-    /// What was seen.
+    /// What was seen, by one sensor.
     #[n(2)]
     pub seen: Option<Seen>,
+    /// What others saw, where several sensors are agreed on.
+    #[n(3)]
+    pub others: Option<Vec<Seen>>,
 }
 
 /// An observation with its owner's word.
@@ -50,12 +53,17 @@ pub struct Seen {
 }
 
 impl Report {
-    /// What is known after `other` was heard, too: what was said once stands.
+    /// What every sensor saw of which it tells.
+    pub fn all_seen(&self) -> impl Iterator<Item = &Seen> {
+        self.seen.iter().chain(self.others.iter().flatten())
+    }
+
+    /// The same, told with what these sensors saw.
     #[must_use]
-    pub fn with(mut self, other: &Self) -> Self {
-        self.told_at = self.told_at.or(other.told_at);
-        self.outcome = self.outcome.or_else(|| other.outcome.clone());
-        self.seen = self.seen.or_else(|| other.seen.clone());
-        self
+    pub(crate) fn with_seen(self, all: impl IntoIterator<Item = Seen>) -> Self {
+        let mut all = all.into_iter();
+        let seen = all.next();
+        let others: Vec<_> = all.collect();
+        Self { seen, others: (!others.is_empty()).then_some(others), ..self }
     }
 }

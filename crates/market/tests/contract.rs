@@ -18,7 +18,7 @@ fn kinds(contract: &Contract) -> Vec<&'static str> {
         Effect::Issue => "issue",
         Effect::Act { .. } => "act",
         Effect::Inspect => "inspect",
-        Effect::Watch => "watch",
+        Effect::Watch { .. } => "watch",
         Effect::Attest { .. } => "attest",
         Effect::Note { .. } => "note",
         Effect::Settle { .. } => "settle",
@@ -40,7 +40,7 @@ fn a_good_run_asks_for_one_thing_after_the_other_and_pays_the_payee() {
         ("ready", &["act", "wake"]),
         ("acting", &["watch", "wake"]),
         ("watching", &["watch", "wake"]),
-        ("attesting", &["attest", "wake"]),
+        ("watching", &["attest", "wake"]),
         ("noting", &["note", "wake"]),
         ("settling", &["settle"]),
         ("settled", &["receipt"]),
@@ -66,7 +66,7 @@ fn every_other_arm_leads_where_it_says() {
         (4, no(Input::Denied), "waiting"),
         (5, no(Input::Denied), "watching"),
         (4, no(Input::FateUnknown), "watching"),
-        (4, observed(reading(NOW)), "attesting"),
+        (4, observed(reading(NOW)), "watching"),
         (4, fulfilled(), "noting"),
         (5, fulfilled(), "noting"),
         (4, unfulfilled(), "waiting"),
@@ -144,7 +144,7 @@ fn a_device_of_unknown_fate_is_looked_at_and_never_told_again() {
     }
     let looked = run(after(4).after_restart(), [Input::FateUnknown("it shows open = true".into())]);
     assert_eq!(kinds(&looked), ["watch", "wake"]);
-    assert_eq!(name(run(looked, [observed(reading(NOW))]).phase()), "attesting");
+    assert_eq!(name(run(looked, [observed(reading(NOW))]).phase()), "watching");
 }
 
 #[test]
@@ -273,10 +273,10 @@ fn unfit() -> Vec<(Observation, Unfit)> {
 #[test]
 fn a_reading_that_does_not_fulfil_says_why_and_moves_nothing() {
     for edge in [NOW, EVIDENCE_DEADLINE] {
-        assert_eq!(agreement().fulfilled_by(&reading(edge), NOW, EVIDENCE_DEADLINE), Ok(()));
+        assert_eq!(agreement().evidence.fulfilled_by(&reading(edge), NOW, EVIDENCE_DEADLINE), Ok(()));
     }
     for (observation, why) in unfit() {
-        assert_eq!(agreement().fulfilled_by(&observation, NOW, EVIDENCE_DEADLINE), Err(why));
+        assert_eq!(agreement().evidence.fulfilled_by(&observation, NOW, EVIDENCE_DEADLINE), Err(why));
         for steps in [4, 5] {
             let watching = after(steps);
             assert_eq!(run(watching.clone(), [observed(observation.clone())]), watching);
@@ -397,9 +397,9 @@ proptest! {
                 let signer = attestation.signer().unwrap();
                 prop_assert_eq!(signer, sofie_model::Account::from(evidence_key().verifying_key()));
             }
-            if let Phase::Attesting { observation, .. } = next.phase() {
+            if let Some(Effect::Attest { observation, .. }) = next.effects().first() {
                 let told_at = next.told_at().expect("nothing is seen before the device is told");
-                let fits = agreement().fulfilled_by(observation, told_at, EVIDENCE_DEADLINE);
+                let fits = agreement().evidence.fulfilled_by(observation, told_at, EVIDENCE_DEADLINE);
                 prop_assert_eq!(fits, Ok(()));
             }
             // No refund is asked for before its time.

@@ -22,7 +22,7 @@ fn proof() -> Seen {
 }
 
 fn told() -> Report {
-    Report { told_at: Some(NOW), outcome: Some("2.04".into()), seen: None }
+    Report { told_at: Some(NOW), outcome: Some("2.04".into()), ..Report::default() }
 }
 
 fn reported(contract: Contract, report: &Report) -> Contract {
@@ -31,7 +31,7 @@ fn reported(contract: Contract, report: &Report) -> Contract {
 
 #[test]
 fn the_owner_tells_what_it_has_done_and_asks_for_the_payment_at_once() {
-    assert_eq!(owner(4).report(), &Report::default(), "when it was told is its own field");
+    assert_eq!(owner(4).report(), Report::default(), "when it was told is its own field");
     assert_eq!(owner(5).report().outcome.as_deref(), Some("2.04"));
     let attested = owner(7);
     assert_eq!(name(attested.phase()), "settling");
@@ -79,7 +79,7 @@ fn what_is_reported_before_the_escrow_is_armed_or_after_it_is_paid_is_kept() {
     assert_eq!(name(early.phase()), "committed");
     assert_eq!(name(run(early, [Input::Armed]).phase()), "noting");
     let late = reported(run(payer(), [settled()]), &whole);
-    assert_eq!((name(late.phase()), late.report()), ("settled", &whole));
+    assert_eq!((name(late.phase()), late.report()), ("settled", whole));
 }
 
 #[test]
@@ -101,7 +101,12 @@ fn a_report_that_lies_changes_nothing() {
         assert!(armed.clone().next(&said, NOW).is_err(), "{what}");
     }
     // That the device was told after it was seen to act is the owner's own harm.
-    let later = Report { told_at: Some(NOW + Span::from_seconds(5)), outcome: None, seen: Some(proof()) };
+    let later = Report {
+        told_at: Some(NOW + Span::from_seconds(5)),
+        outcome: None,
+        seen: Some(proof()),
+        others: None,
+    };
     assert_eq!(name(reported(payer(), &later).phase()), "watching");
 }
 
@@ -131,6 +136,7 @@ fn offer() -> Offer {
         ledger: "evm".parse().unwrap(),
         evidence: agreed.evidence,
         evidence_key: sofie_model::Account::from(evidence_key().verifying_key()),
+        witnesses: None,
         decision_within: Span::from_seconds(60),
         evidence_within: Span::from_seconds(540),
         submission_window: Span::from_seconds(30),

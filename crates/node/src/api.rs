@@ -25,7 +25,10 @@ use sofie_model::{Digest, LedgerId, ThingId, Txid};
 use crate::peers::{Incoming, Outgoing, Word};
 use crate::seats::SeatCall;
 
-pub use contract::{BringEvidence, Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Step};
+pub use contract::{
+    BringEvidence, BroughtReading, Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Sensor,
+    SensorStatus, Step,
+};
 pub use draft::{
     Draft, DraftEvidence, DraftLeg, DraftRule, For, LegKind, MAX_KEY, MAX_PAYLOAD, NotATime, When,
 };

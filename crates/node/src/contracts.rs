@@ -4,6 +4,7 @@
 mod actuation;
 mod escrow;
 mod open;
+mod sensors;
 mod shared;
 mod steps;
 #[cfg(test)]
@@ -15,10 +16,10 @@ use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 use sofie_access::{Affordance, Grant};
-use sofie_market::{Agreement, Contract, Effect, Input, Part, Phase};
+use sofie_market::{Agreement, Contract, Effect, Input, Part, Phase, Seen};
 use sofie_model::{
-    Account, Decision, Digest, Evidence, Fact, LedgerId, Manifest, Operation, Salt, SignedAttestation, Step,
-    Timestamp, Txid, canonical,
+    Account, Decision, Digest, Evidence, Fact, LedgerId, Manifest, Observation, Operation, Salt,
+    SignedAttestation, Step, Timestamp, Txid, canonical,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -366,21 +367,32 @@ impl Contracts {
         let contract = &driven.contract;
         let wanted = contract.part() == Part::Payer && *contract.phase() == Phase::Settled;
         let Some(mut handle) = self.live(contract.txid()).filter(|_| wanted) else { return };
-        let told = handle.until(|driven| driven.contract.report().seen.is_some());
+        let told = handle.until(|driven| driven.contract.proven());
         if tokio::time::timeout(EVIDENCE_PATIENCE, told).await.is_err() {
             tracing::warn!(contract = %contract.txid(), "the receipt is made without the evidence, which nobody told");
         }
     }
 
-    /// Takes an attestation that somebody brings. It counts by its signature, never by who brought it.
+    /// Takes an attestation that somebody brings, with the reading that it is about if he shows it. It counts by its
+    /// signature, never by who brought it.
     ///
     /// # Errors
     /// Why it does not count: here, and in the escrow contract's own words.
-    pub async fn bring(&self, txid: Txid, attestation: SignedAttestation) -> Result<(), String> {
+    pub async fn bring(
+        &self,
+        txid: Txid,
+        attestation: SignedAttestation,
+        reading: Option<(Observation, Salt)>,
+    ) -> Result<(), String> {
         let Some(handle) = self.live(txid) else {
             return Err("the contract has ended, or there is none".into());
         };
-        match handle.give(Input::Attested(attestation.clone())).await {
+        let signed = attestation.clone();
+        let input = match reading {
+            Some((observation, salt)) => Input::Brought(Seen { observation, salt, attestation: signed }),
+            None => Input::Attested(signed),
+        };
+        match handle.give(input).await {
             Ok(()) => Ok(()),
             Err(why) => {
                 // The rejection itself is in the log already; this adds the contract's word.
@@ -411,6 +423,8 @@ pub fn replay(record: &Record) -> Result<Driven, JournalError> {
 pub enum Name {
     /// Everything that there is one of.
     One(&'static str),
+    /// What is wanted of one of the agreement's sensors.
+    Sensor(&'static str, usize),
     /// A timer.
     Wake(Timestamp),
 }
@@ -441,8 +455,8 @@ impl Machine for Driven {
             Effect::Issue => "issue",
             Effect::Act { .. } => "act",
             Effect::Inspect => "inspect",
-            Effect::Watch => "watch",
-            Effect::Attest { .. } => "attest",
+            Effect::Watch { sensor } => return Some(Name::Sensor("watch", *sensor)),
+            Effect::Attest { sensor, .. } => return Some(Name::Sensor("attest", *sensor)),
             Effect::Note { .. } => "note",
             Effect::Settle { .. } => "settle",
             Effect::Refund { .. } => "refund",
@@ -454,7 +468,7 @@ impl Machine for Driven {
     }
 
     fn droppable(name: &Name) -> bool {
-        matches!(name, Name::Wake(_) | Name::One("watch" | "follow" | "arm" | "look"))
+        matches!(name, Name::Wake(_) | Name::Sensor(..) | Name::One("follow" | "arm" | "look"))
     }
 
     fn ended(&self) -> bool {
@@ -479,8 +493,10 @@ impl Actor<Driven> for Contracts {
             Effect::Issue => self.issue(&driven),
             Effect::Act { token } => self.act(&driven, token, &inputs).await?,
             Effect::Inspect => self.inspect(&driven).await,
-            Effect::Watch => self.watch(&driven).await?,
-            Effect::Attest { observation, salt } => self.attest(&driven, &observation, &salt).await,
+            Effect::Watch { sensor } => self.watch(&driven, sensor).await?,
+            Effect::Attest { sensor, observation, salt } => {
+                self.attest(&driven, sensor, &observation, &salt).await
+            }
             Effect::Note { topic, commitment } => self.note(&driven, topic, commitment).await?,
             Effect::Settle { attestation, .. } => {
                 match self.pay(&driven, Step::Settle(attestation), "settle").await? {

@@ -140,7 +140,8 @@ impl Federation for Runtime {
 
     async fn bring_evidence(&self, id: Txid, evidence: BringEvidence) -> Result<Contract, ApiError> {
         self.contracts().state(id)?.ok_or_else(|| no_such("contract", id))?;
-        let brought = self.contracts().bring(id, evidence.attestation).await;
+        let reading = evidence.reading.map(|one| (one.observation, one.salt));
+        let brought = self.contracts().bring(id, evidence.attestation, reading).await;
         brought.map_err(|why| {
             ApiError::new(ErrorKind::Refused, "the evidence does not count", why)
                 .next("only the evidence key that the contract names can sign; see its sensor's owner")

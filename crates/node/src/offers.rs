@@ -14,7 +14,7 @@ use crate::journal::{Entry, Journal, JournalError};
 /// The most offers of one node: all of them fit into one message.
 pub const MAX_OFFERS: usize = 32;
 /// The longest offer, in bytes of its encoding.
-pub const MAX_OFFER: usize = 1_536;
+pub const MAX_OFFER: usize = 2_000;
 
 /// Facts of this group: an offer's id, with a [`Published`].
 const GROUP: &str = "offer";

@@ -63,6 +63,14 @@ impl Parties {
         name.map_or_else(|| account.to_string(), ToString::to_string)
     }
 
+    /// The account of the party that is called so, here or at a peer.
+    #[must_use]
+    pub fn account_of(&self, name: &str) -> Option<Account> {
+        let there =
+            || self.elsewhere.iter().find(|(_, known)| known.as_str() == name).map(|(account, _)| *account);
+        self.named(name).map(PartyKeys::account).or_else(there)
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &PartyKeys> {
         self.keys.values()

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use sofie_audit::receipt::{self, Actuation, Capability, LedgerProof, Party, Sealed, Seen, Thing};
 use sofie_audit::{Body, Extract, topic};
 use sofie_ledgers::Status;
-use sofie_market::{Input, Part, Report};
+use sofie_market::{Input, Part};
 use sofie_model::{
-    Digest, Evidence, Fact, LedgerId, Manifest, Operation, ThingId, Timestamp, Txid, canonical,
+    Digest, Evidence, Fact, LedgerId, Manifest, Operation, Terms, ThingId, Timestamp, Txid, canonical,
 };
 use sofie_transaction::State;
 
@@ -43,11 +43,11 @@ pub(crate) async fn make(node: &Contracts, driven: &Driven) -> Result<Vec<u8>, S
     }));
     let agreement = driven.contract.agreement();
     let mut things = Vec::new();
-    for id in [&agreement.thing, &agreement.evidence.thing] {
+    for id in agreement.things() {
         let shared = driven.contract.part() != Part::Both;
         let thing = match thing(&reader, driven, id) {
-            // The other side's node knows it.
-            Err(_) if shared => continue,
+            // Another node knows it: the other side's, or that of a sensor's owner.
+            Err(_) if shared || *id != agreement.thing => continue,
             thing => thing?,
         };
         let anchored = match &driven.plan.record_ledger {
@@ -63,6 +63,12 @@ pub(crate) async fn make(node: &Contracts, driven: &Driven) -> Result<Vec<u8>, S
     }
     let operator = node.operator().to_string();
     let keys = node.parties().named(&operator).ok_or("the operator's keys are not on this node")?;
+    let mut seen = driven.contract.seen().map(|seen| Seen {
+        observation: seen.observation,
+        salt: seen.salt,
+        attestation: seen.attestation,
+    });
+    let (evidence, others) = (seen.next(), seen.collect::<Vec<_>>());
     let body = Body {
         version: receipt::VERSION,
         txid: driven.contract.txid(),
@@ -73,9 +79,10 @@ pub(crate) async fn make(node: &Contracts, driven: &Driven) -> Result<Vec<u8>, S
         things,
         agreement: Some(Sealed { payload: canonical::encode(agreement), salt: driven.plan.salt }),
         capability: capability(&reader, driven, &inputs).map_err(|e| e.to_string())?,
-        actuation: actuation(&inputs),
-        evidence: seen(&inputs),
+        actuation: actuation(driven, &inputs),
+        evidence,
         audit: extract(&reader, driven.id()).map_err(|e| e.to_string())?,
+        others: (!others.is_empty()).then_some(others),
     };
     Ok(body.sign(keys.secp256k1()).to_bytes())
 }
@@ -89,8 +96,12 @@ pub(crate) async fn of_transaction(node: &Runtime, state: &State) -> Result<Vec<
     let operator = node.config().node.operator.to_string();
     let keys = node.parties().named(&operator).ok_or("the operator's keys are not on this node")?;
     let participants = state.manifest().participants.iter().map(|one| one.account);
+    let attest = state.manifest().legs.iter().filter_map(|leg| match &leg.terms {
+        Terms::Escrow(terms) => Some(terms.evidence_key),
+        Terms::Hashlock(_) | Terms::Record(_) | Terms::Transfer(_) => None,
+    });
     let mut parties: Vec<Party> = Vec::new();
-    for account in participants.chain([keys.account()]) {
+    for account in participants.chain(attest).chain([keys.account()]) {
         if parties.iter().all(|party| party.account != account) {
             parties.push(Party { name: node.parties().name_of(account), account });
         }
@@ -109,6 +120,7 @@ pub(crate) async fn of_transaction(node: &Runtime, state: &State) -> Result<Vec<
         actuation: None,
         evidence: None,
         audit: extract(&reader, state.id()).map_err(|e| e.to_string())?,
+        others: None,
     };
     Ok(body.sign(keys.secp256k1()).to_bytes())
 }
@@ -145,14 +157,14 @@ pub(crate) fn described(platforms: &Platforms, plan: &Plan) -> Vec<Entry> {
         });
         text.map(|text| Entry::Fact { group: DESCRIBED, key: key(id, thing), value: text.into_bytes() })
     };
-    [&agreement.thing, &agreement.evidence.thing].into_iter().filter_map(entry).collect()
+    agreement.things().into_iter().filter_map(entry).collect()
 }
 
 /// The receipt itself, which makes the descriptions superfluous.
 pub(crate) fn kept(driven: &Driven, receipt: Vec<u8>) -> Vec<Entry> {
     let (agreement, id) = (driven.contract.agreement(), driven.contract.txid());
     let forget = |thing| Entry::Fact { group: DESCRIBED, key: key(id, thing), value: Vec::new() };
-    let things = [&agreement.thing, &agreement.evidence.thing].map(forget);
+    let things = agreement.things().into_iter().map(forget);
     let receipt = Entry::Fact { group: KEPT, key: id.to_string(), value: receipt };
     [receipt].into_iter().chain(things).collect()
 }
@@ -209,10 +221,10 @@ async fn proofs(
 
 fn parties(node: &Contracts, driven: &Driven, operator: &str) -> Vec<Party> {
     let agreement = driven.contract.agreement();
-    let (_, terms) = driven.contract.escrow();
     let mut parties: Vec<Party> = Vec::new();
     let operator = node.parties().named(operator).map(crate::keys::PartyKeys::account);
-    for account in [agreement.renter, agreement.owner, terms.evidence_key].into_iter().chain(operator) {
+    let attest = driven.contract.keys();
+    for account in [agreement.renter, agreement.owner].into_iter().chain(attest).chain(operator) {
         if parties.iter().all(|party| party.account != account) {
             parties.push(Party { name: node.parties().name_of(account), account });
         }
@@ -234,8 +246,9 @@ fn capability(
     Ok(token.zip(verdict).map(|(token, verdict)| Capability { token, verdict }))
 }
 
-fn actuation(inputs: &[(Input, Timestamp)]) -> Option<Actuation> {
-    if let Some(report) = report(inputs) {
+fn actuation(driven: &Driven, inputs: &[(Input, Timestamp)]) -> Option<Actuation> {
+    if driven.contract.part() == Part::Payer {
+        let report = driven.contract.report();
         let answer = report.outcome.unwrap_or_default().into_bytes();
         return Some(Actuation { told_at: report.told_at?, answered_at: None, answer });
     }
@@ -246,31 +259,6 @@ fn actuation(inputs: &[(Input, Timestamp)]) -> Option<Actuation> {
     });
     let (answered_at, answer) = answer.map_or((None, Vec::new()), |(at, answer)| (Some(at), answer));
     Some(Actuation { told_at, answered_at, answer })
-}
-
-/// What the owner's node has said, if it is another.
-fn report(inputs: &[(Input, Timestamp)]) -> Option<Report> {
-    let reports = inputs.iter().filter_map(|(input, _)| match input {
-        Input::Reported(report) => Some(report),
-        _ => None,
-    });
-    reports.fold(None, |all: Option<Report>, one| Some(all.unwrap_or_default().with(one)))
-}
-
-fn seen(inputs: &[(Input, Timestamp)]) -> Option<Seen> {
-    if let Some(seen) = report(inputs).and_then(|report| report.seen) {
-        let sofie_market::Seen { observation, salt, attestation } = seen;
-        return Some(Seen { observation, salt, attestation });
-    }
-    let (observation, salt) = inputs.iter().find_map(|(input, _)| match input {
-        Input::Observed(observation, salt) => Some((observation.clone(), *salt)),
-        _ => None,
-    })?;
-    let attestation = inputs.iter().find_map(|(input, _)| match input {
-        Input::Attested(signed) => Some(signed.clone()),
-        _ => None,
-    })?;
-    Some(Seen { observation, salt, attestation })
 }
 
 fn extract(reader: &Reader, id: Digest) -> Result<Extract, JournalError> {

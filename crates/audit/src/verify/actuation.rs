@@ -7,7 +7,7 @@ use sofie_model::{
 use super::{CLOCK_SKEW, Case, legs::place};
 use crate::{
     Agreement, Outcome, Report, Story,
-    agreement::MAX_AGREEMENT,
+    agreement::{MAX_AGREEMENT, Witnesses},
     receipt::{Seen, Thing},
     topic,
 };
@@ -43,11 +43,18 @@ fn matches(case: &Case<'_>, agreed: Agreement) -> Result<Agreement, String> {
         ("payer", agreed.renter == terms.payer),
         ("payee", agreed.owner == terms.payee),
         ("amount", agreed.price == terms.amount),
+        ("panel of sensors", believes(&agreed, terms)),
     ];
     match agrees.into_iter().find(|(_, same)| !same) {
         Some((field, _)) => Err(format!("the {field} of {id} is not the agreed one")),
         None => Ok(agreed),
     }
+}
+
+/// Where several sensors are agreed on, the escrow believes the panel that their owners make.
+fn believes(agreed: &Agreement, terms: &EscrowTerms) -> bool {
+    let panel = agreed.witnesses.as_ref().map(Witnesses::panel);
+    panel.is_none_or(|panel| panel.is_ok_and(|panel| panel.account() == terms.evidence_key))
 }
 
 /// The escrow leg that the story turns on: the attested one, or else the first.
@@ -63,18 +70,43 @@ fn escrow<'a>(case: &Case<'a>) -> Option<(LegId, &'a EscrowTerms)> {
     }
 }
 
-/// The attestation is by the agreed key and about this escrow; its observation is the agreed one, at the right time.
+/// The attestation is by the agreed key, or k of the panel's, and about this escrow; each observation is the agreed one, at
+/// the right time.
 pub(super) fn evidence(case: &Case<'_>, report: &mut Report) {
     let needed = case.story == Story::Settled;
-    let Some(seen) = &case.body.evidence else {
+    let Some(signed) = testimony(case) else {
         for name in ["attestation", "observation", "evidence time"] {
             case.missing(report, name, needed, "evidence");
         }
         return;
     };
-    case.judge(report, "attestation", attested(case, &seen.attestation));
-    case.judge(report, "observation", observed(case, seen));
-    case.judge(report, "evidence time", timely(case, seen));
+    case.judge(report, "attestation", signed.and_then(|signed| attested(case, &signed)));
+    case.judge(report, "observation", each(case, observed).map(|told| told.join(", ")));
+    let timely =
+        each(case, timely).map(|_| "after the decision and the act, before the evidence deadline".into());
+    case.judge(report, "evidence time", timely);
+}
+
+fn each<T>(case: &Case<'_>, check: fn(&Case<'_>, &Seen) -> Result<T, String>) -> Result<Vec<T>, String> {
+    case.body.all_seen().map(|seen| check(case, seen)).collect()
+}
+
+/// The word that the escrow took: the one key's, or the certificate of those of the panel whose readings it paid for.
+fn testimony(case: &Case<'_>) -> Option<Result<SignedAttestation, String>> {
+    let words: Vec<_> = case.body.all_seen().map(|seen| seen.attestation.clone()).collect();
+    let first = words.first()?.clone();
+    let witnesses = read(case).and_then(Result::ok).and_then(|agreed| agreed.witnesses);
+    let Some(witnesses) = witnesses else {
+        let alone = words.len() == 1;
+        return Some(alone.then_some(first).ok_or_else(|| "one sensor is agreed on, several speak".into()));
+    };
+    let paid =
+        case.facts.settlement(first.attestation.leg).map(|event| (event.observation, event.observed_at));
+    let certificate = witnesses.panel().and_then(|panel| match paid {
+        Some((observation, at)) => panel.attest_as(&words, observation, at),
+        None => panel.attest(&words),
+    });
+    Some(certificate.map_err(|bad| bad.to_string()))
 }
 
 fn attested(case: &Case<'_>, signed: &SignedAttestation) -> Result<String, String> {
@@ -91,7 +123,10 @@ fn attested(case: &Case<'_>, signed: &SignedAttestation) -> Result<String, Strin
         return Err("it says that the agreed condition does not hold".into());
     }
     signed.speaks_for(terms).map_err(|no| no.to_string())?;
-    Ok(format!("signed by the evidence key {}", terms.evidence_key))
+    Ok(match signed.panel() {
+        Some(panel) => format!("signed by {} of the panel's {} keys", panel.threshold(), panel.keys().len()),
+        None => format!("signed by the evidence key {}", terms.evidence_key),
+    })
 }
 
 fn observed(case: &Case<'_>, seen: &Seen) -> Result<String, String> {
@@ -101,7 +136,9 @@ fn observed(case: &Case<'_>, seen: &Seen) -> Result<String, String> {
     }
     let agreed = read(case).ok_or("there is no agreement to hold it against")?;
     let agreed = agreed.map_err(|_| "there is no sound agreement to hold it against")?;
-    agreed.evidence.check(observation)?;
+    let by = seen.attestation.signer().map_err(|bad| bad.to_string())?;
+    let rule = agreed.rule_of(by).ok_or_else(|| format!("{by} signs for none of the agreed sensors"))?;
+    rule.check(observation)?;
     Ok(format!(
         "{} of {} was {}, as agreed",
         observation.property, observation.thing, observation.quantity.value
@@ -109,7 +146,7 @@ fn observed(case: &Case<'_>, seen: &Seen) -> Result<String, String> {
 }
 
 /// decided_at ≤ observed_at ≤ T_E, as the escrow contract demands, and not before the device was told.
-fn timely(case: &Case<'_>, seen: &Seen) -> Result<String, String> {
+fn timely(case: &Case<'_>, seen: &Seen) -> Result<(), String> {
     let (_, terms) = escrow(case).ok_or("there is no escrow")?;
     let observed_at = seen.attestation.attestation.observed_at;
     if seen.observation.observed_at.as_seconds() != observed_at.as_seconds() {
@@ -129,7 +166,7 @@ fn timely(case: &Case<'_>, seen: &Seen) -> Result<String, String> {
             return Err("it was observed before the device was told".into());
         }
     }
-    Ok("after the decision and the act, before the evidence deadline".into())
+    Ok(())
 }
 
 /// The escrow paid the right party, once, for this evidence or for want of it.
@@ -164,7 +201,7 @@ fn settled(case: &Case<'_>) -> Result<String, String> {
     if evidence.at.as_seconds() > (terms.evidence_deadline + terms.submission_window).as_seconds() {
         return Err("it came after the submission window".into());
     }
-    let said = case.body.evidence.as_ref().ok_or("no evidence to pay for")?.attestation.attestation;
+    let said = testimony(case).ok_or("no evidence to pay for")??.attestation;
     let event = case.facts.settlement(id).ok_or("the proof does not show for which observation")?;
     if (event.observation, event.observed_at) != (said.observation, said.observed_at) {
         return Err("the contract paid for another observation".into());
@@ -197,7 +234,7 @@ fn after_apply(case: &Case<'_>, id: LegId, paid: &Evidence) -> Result<(), String
 /// The notes on record ledgers: of the attestation, and of the things' descriptions.
 pub(super) fn notes(case: &Case<'_>, report: &mut Report) {
     let records = case.body.manifest.legs.iter().any(|leg| matches!(leg.terms, Terms::Record(_)));
-    match &case.body.evidence {
+    match testimony(case) {
         None => case.missing(
             report,
             "note",
@@ -205,7 +242,9 @@ pub(super) fn notes(case: &Case<'_>, report: &mut Report) {
             "evidence that could be noted",
         ),
         Some(_) if !records => case.missing(report, "note", false, "record leg, so that no note is agreed"),
-        Some(seen) => case.judge(report, "note", attestation_noted(case, &seen.attestation)),
+        Some(signed) => {
+            case.judge(report, "note", signed.and_then(|signed| attestation_noted(case, &signed)));
+        }
     }
     for thing in &case.body.things {
         report.found(format!("thing {}", thing.id), described(case, thing));
@@ -253,5 +292,5 @@ fn undescribed(case: &Case<'_>) -> Vec<ThingId> {
         return Vec::new();
     };
     let described = |id: &ThingId| case.body.things.iter().any(|thing| thing.id == *id);
-    [agreed.thing, agreed.evidence.thing].into_iter().filter(|id| !described(id)).collect()
+    agreed.things().filter(|id| !described(id)).cloned().collect()
 }

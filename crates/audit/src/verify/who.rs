@@ -1,8 +1,8 @@
 //! Who signed, and who is who.
 
-use sofie_model::{Terms, attestation};
+use sofie_model::{Account, Terms, attestation, canonical};
 
-use crate::{Anchors, Body, Outcome, Receipt, Report, anchors::Pin};
+use crate::{Agreement, Anchors, Body, Outcome, Receipt, Report, agreement::MAX_AGREEMENT, anchors::Pin};
 
 /// Every signature holds, each is of a party, and the operator's is among them.
 pub(super) fn signatures(receipt: &Receipt, report: &mut Report) {
@@ -66,7 +66,10 @@ fn named(body: &Body) -> Result<(), String> {
     let mut needed: Vec<_> = body.manifest.participants.iter().map(|one| one.account).collect();
     for leg in &body.manifest.legs {
         match &leg.terms {
-            Terms::Escrow(terms) => needed.extend([terms.payer, terms.payee, terms.evidence_key]),
+            Terms::Escrow(terms) => {
+                needed.extend([terms.payer, terms.payee]);
+                needed.extend(witnesses(body, terms.evidence_key));
+            }
             Terms::Hashlock(terms) => needed.extend([terms.payer, terms.claimant]),
             Terms::Transfer(terms) => needed.extend([terms.payer, terms.payee]),
             Terms::Record(_) => {}
@@ -76,4 +79,13 @@ fn named(body: &Body) -> Result<(), String> {
         Some(unnamed) => Err(format!("{unnamed} acts in the manifest and has no name")),
         None => Ok(()),
     }
+}
+
+/// Who signs for an escrow that believes `named`: the keys of the panel that has this account, if the agreement shows one.
+/// The account itself binds the keys, whatever else the agreement is worth.
+fn witnesses(body: &Body, named: Account) -> Vec<Account> {
+    let payload = body.agreement.as_ref().map(|sealed| &sealed.payload);
+    let agreed = payload.and_then(|bytes| canonical::decode::<Agreement>(bytes, MAX_AGREEMENT).ok());
+    let panel = agreed.and_then(|agreed| agreed.witnesses?.panel().ok());
+    panel.filter(|panel| panel.account() == named).map_or_else(|| vec![named], |panel| panel.keys().to_vec())
 }

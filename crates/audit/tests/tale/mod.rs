@@ -13,7 +13,8 @@ use sofie_audit::{
     receipt::{Actuation, Capability, LedgerProof, Party, Sealed, Seen, Thing},
     topic,
 };
-use sofie_market::{Agreement, EvidenceRule};
+use sofie_market::{Agreement, EvidenceRule, Witness, Witnesses};
+use sofie_model::attestation::Panel;
 use sofie_model::{
     Account, Anchor, Attestation, Class, Decision, Digest, Evidence, Finality, LedgerId, Leg, LegId,
     Manifest, Observation, Proof, Quantity, Rule, Salt, SignedAttestation, Span, Terms, ThingId, Timestamp,
@@ -121,6 +122,14 @@ pub struct Tale {
     pub two_nodes: bool,
     /// In the place of that nonce.
     pub bound_to: Option<Digest>,
+    /// Two of three sensors must attest. The receipt shows the readings of these, by their places; none: one sensor is agreed on.
+    pub shown: Vec<usize>,
+    /// Of those, the escrow was paid for these.
+    pub paid_for: [usize; 2],
+    /// What is told of their readings.
+    pub tell: fn(&Tale, &mut Vec<Seen>),
+    /// What is told of the panel.
+    pub of_panel: fn(&mut Witnesses),
 }
 
 /// T_D.
@@ -162,7 +171,17 @@ impl Tale {
             records: records(story),
             two_nodes: false,
             bound_to: None,
+            shown: Vec::new(),
+            paid_for: [0, 1],
+            tell: |_, _| {},
+            of_panel: |_| {},
         }
+    }
+
+    /// A settled one of three sensors, of which two must attest.
+    pub fn of_panel(two_nodes: bool) -> Self {
+        let tale = if two_nodes { Self::between_nodes() } else { Self::settled() };
+        Self { shown: vec![0, 1], ..tale }
     }
 
     pub fn settled() -> Self {
@@ -201,6 +220,11 @@ impl Tale {
                 property: "door".into(),
                 equals: Value::Text("open".into()),
             },
+            witnesses: (!self.shown.is_empty()).then(|| {
+                let mut all = witnesses();
+                (self.of_panel)(&mut all);
+                all
+            }),
         }
     }
 
@@ -210,7 +234,10 @@ impl Tale {
             payer: account(&renter()),
             payee: account(&locker_co()),
             amount: PRICE,
-            evidence_key: account(&sensor_co()),
+            evidence_key: match self.shown[..] {
+                [] => account(&sensor_co()),
+                _ => panel().account(),
+            },
             evidence_deadline: at(EVIDENCE_DEADLINE),
             submission_window: Span::from_seconds(WINDOW),
         }
@@ -265,7 +292,26 @@ impl Tale {
         }
     }
 
+    /// What the sensor at this place saw, by its owner's word.
+    pub fn seen(&self, place: usize) -> Seen {
+        let observation = match place {
+            0 => self.observation(),
+            _ => Observation { thing: another(place), ..self.observation() },
+        };
+        let digest = observation.digest(&self.salt());
+        let said = Attestation { observation: digest, ..self.one_word().attestation };
+        Seen { observation, salt: self.salt(), attestation: said.sign(&owner_of(place)) }
+    }
+
+    /// What the escrow was paid for.
     pub fn attestation(&self) -> SignedAttestation {
+        match self.shown[..] {
+            [] => self.one_word(),
+            _ => panel().attest(&self.paid_for.map(|place| self.seen(place).attestation)).unwrap(),
+        }
+    }
+
+    fn one_word(&self) -> SignedAttestation {
         let mut attestation = Attestation {
             chain_id: CHAIN_ID,
             contract: ESCROW,
@@ -282,8 +328,14 @@ impl Tale {
     pub fn body(&self) -> Body {
         let manifest = self.manifest();
         let (chain, log) = self.ledgers(&manifest);
-        let seen =
-            Seen { observation: self.observation(), salt: self.salt(), attestation: self.attestation() };
+        let alone = Seen { observation: self.observation(), salt: self.salt(), attestation: self.one_word() };
+        let mut seen: Vec<_> = self.shown.iter().map(|place| self.seen(*place)).collect();
+        (self.tell)(self, &mut seen);
+        if self.shown.is_empty() {
+            seen = vec![alone];
+        }
+        seen.truncate(if self.story == Story::Settled { 16 } else { 0 });
+        let mut seen = seen.into_iter();
         let committed = self.story != Story::Aborted;
         let described = |id: ThingId| {
             let text = description(&id);
@@ -295,7 +347,7 @@ impl Tale {
         Body {
             version: sofie_audit::receipt::VERSION,
             txid: manifest.txid(),
-            parties: parties(),
+            parties: if self.shown.is_empty() { parties() } else { everybody() },
             operator: "operator".into(),
             proofs: if self.two_nodes { vec![on_chain] } else { vec![on_chain, in_log] },
             things: if self.two_nodes { Vec::new() } else { things },
@@ -306,8 +358,9 @@ impl Tale {
                 answered_at: Some(at(self.told_at)),
                 answer: b"2.04".to_vec(),
             }),
-            evidence: (self.story == Story::Settled).then_some(seen),
+            evidence: seen.next(),
             audit: self.audit(&manifest),
+            others: Some(seen.collect()).filter(|others: &Vec<_>| !others.is_empty()),
             manifest,
         }
     }
@@ -435,6 +488,36 @@ pub fn parties() -> Vec<Party> {
         .into()
 }
 
+/// The owners of the other sensors, too.
+pub fn everybody() -> Vec<Party> {
+    let others =
+        [1, 2].map(|place| Party { name: format!("other-{place}"), account: account(&owner_of(place)) });
+    parties().into_iter().chain(others).collect()
+}
+
+pub fn owner_of(place: usize) -> SigningKey {
+    key([3, 5, 6][place])
+}
+
+pub fn another(place: usize) -> ThingId {
+    format!("urn:example:sensor:{}", place + 1).parse().unwrap()
+}
+
+/// Two of three sensors.
+fn witnesses() -> Witnesses {
+    let rule = |place| EvidenceRule {
+        thing: another(place),
+        property: "door".into(),
+        equals: Value::Text("open".into()),
+    };
+    let witness = |place| Witness { rule: rule(place), key: account(&owner_of(place)) };
+    Witnesses { threshold: 2, key: account(&owner_of(0)), others: vec![witness(1), witness(2)] }
+}
+
+pub fn panel() -> Panel {
+    witnesses().panel().unwrap()
+}
+
 /// Anchors that pin all that `receipt` rests on.
 pub fn anchors(receipt: &Receipt) -> Anchors {
     let mut anchors = Anchors::default();
@@ -452,7 +535,7 @@ pub fn anchors(receipt: &Receipt) -> Anchors {
             Ok(Anchor::Bitcoin { .. } | Anchor::Operator { .. } | Anchor::Quorum { .. }) | Err(_) => {}
         }
     }
-    let named = parties().into_iter().map(|party| (party.name, party.account));
+    let named = everybody().into_iter().map(|party| (party.name, party.account));
     anchors.accounts.extend(named);
     anchors
 }

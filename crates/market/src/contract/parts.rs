@@ -3,8 +3,7 @@
 use sofie_model::{Digest, SignedAttestation, Span, Timestamp};
 
 use super::{Contract, Phase, Rejected};
-use crate::part::Seen;
-use crate::{Input, Part, Report};
+use crate::{Input, Part, Report, Seen};
 
 /// So much later than the payer's node does the owner's have the escrow pay back, so that a contract ends although the
 /// payer's node never comes back: the refund is the payer's to ask for, and to pay the fee of.
@@ -19,14 +18,16 @@ impl Contract {
 
     /// What the owner's node has to tell, or has told.
     #[must_use]
-    pub const fn report(&self) -> &Report {
-        &self.report
+    pub fn report(&self) -> Report {
+        self.report.clone().with_seen(self.seen())
     }
 
     /// Whether a report says anything that is not known.
     #[must_use]
     pub fn is_news(&self, report: &Report) -> bool {
-        self.report.clone().with(report) != self.report
+        let of_device = self.report.told_at.is_none() && report.told_at.is_some()
+            || self.report.outcome.is_none() && report.outcome.is_some();
+        of_device || report.all_seen().any(|seen| self.is_new(seen))
     }
 
     /// When the escrow is asked to pay back.
@@ -52,17 +53,6 @@ impl Contract {
         }
     }
 
-    /// Keeps what the word is about, for the payer's node.
-    pub(super) fn sealed(&mut self, phase: &Phase, signed: &SignedAttestation) {
-        if let Phase::Attesting { observation, salt } = phase
-            && self.part == Part::Owner
-            && observation.digest(salt) == signed.attestation.observation
-        {
-            let seen = Seen { observation: observation.clone(), salt: *salt, attestation: signed.clone() };
-            self.report.seen.get_or_insert(seen);
-        }
-    }
-
     /// What follows the word of the sensor's owner. The payer's node leaves the payment to the payee's, for half of the
     /// time that is left.
     pub(super) fn attest_then(&self, signed: &SignedAttestation, now: Timestamp) -> Phase {
@@ -83,10 +73,11 @@ impl Contract {
         if self.part != Part::Payer {
             return Err(self.rejected("this node acts for the owner itself".into()));
         }
-        if let Some(seen) = &report.seen {
-            self.check_seen(seen)?;
-        }
-        self.report = std::mem::take(&mut self.report).with(report);
+        let said: Vec<_> =
+            report.all_seen().map(|seen| Ok((self.check_seen(seen)?, seen))).collect::<Result<_, _>>()?;
+        said.into_iter().for_each(|(sensor, seen)| self.learn(sensor, seen));
+        self.report.told_at = self.report.told_at.or(report.told_at);
+        self.report.outcome = self.report.outcome.take().or_else(|| report.outcome.clone());
         self.told_at = self.report.told_at;
         Ok(match phase {
             Phase::Awaiting | Phase::Watching => self.as_reported(now),
@@ -96,27 +87,31 @@ impl Contract {
 
     /// Where an armed escrow is, by what the owner's node has said.
     pub(super) fn as_reported(&self, now: Timestamp) -> Phase {
-        let proven = self.report.seen.as_ref().map(|seen| &seen.attestation);
-        match (proven, self.report.told_at) {
-            (Some(signed), _) if self.check_time(signed).is_ok() => self.attest_then(signed, now),
+        match (self.testimony(), self.report.told_at) {
+            (Some(signed), _) => self.attest_then(&signed, now),
             (_, Some(_)) => Phase::Watching,
             (_, None) => Phase::Awaiting,
         }
     }
 
-    fn check_seen(&self, seen: &Seen) -> Result<(), Rejected> {
+    /// Which sensor's owner signed what was seen, and that it is what was agreed on.
+    pub(super) fn check_seen(&self, seen: &Seen) -> Result<usize, Rejected> {
         let said = &seen.attestation.attestation;
         let observation: Digest = seen.observation.digest(&seen.salt);
         if !self.is_named_by(said) || said.observation != observation || !said.fulfilled {
             return Err(self.rejected("the attestation is about something else".into()));
         }
-        seen.attestation.speaks_for(&self.terms).map_err(|no| self.rejected(no.to_string()))?;
+        let speaker = self.speaker(&seen.attestation).map_err(|no| self.rejected(no))?;
+        let signed_by_one = speaker.and_then(|sensor| Some((sensor, self.agreement.rules().nth(sensor)?)));
+        let (sensor, rule) =
+            signed_by_one.ok_or_else(|| self.rejected("it is not the word of one sensor's owner".into()))?;
         let seen_at = seen.observation.observed_at;
         // When the device was told is the owner's word: the decision, by D's clock, bounds what counts.
         let since =
             self.decided_at.map_or(Timestamp::default(), |at| Timestamp::from_seconds(at.as_seconds()));
-        let fulfilled = self.agreement.fulfilled_by(&seen.observation, since, self.terms.evidence_deadline);
-        fulfilled
-            .map_err(|unfit| self.rejected(format!("what was seen at {seen_at:?} does not count: {unfit}")))
+        rule.fulfilled_by(&seen.observation, since, self.terms.evidence_deadline).map_err(|unfit| {
+            self.rejected(format!("what was seen at {seen_at:?} does not count: {unfit}"))
+        })?;
+        Ok(sensor)
     }
 }

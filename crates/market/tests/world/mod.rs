@@ -45,6 +45,7 @@ pub(crate) fn agreement() -> Agreement {
             property: "open".into(),
             equals: Value::Bool(true),
         },
+        witnesses: None,
     }
 }
 
@@ -175,7 +176,6 @@ pub(crate) fn name(phase: &Phase) -> &'static str {
         Phase::Acting => "acting",
         Phase::Awaiting => "awaiting",
         Phase::Watching => "watching",
-        Phase::Attesting { .. } => "attesting",
         Phase::Noting { .. } => "noting",
         Phase::Settling { .. } => "settling",
         Phase::Waiting { .. } => "waiting",

@@ -1,7 +1,7 @@
 //! A contract: one paid actuation, from the offer to the receipt.
 
 use serde::{Deserialize, Serialize};
-use sofie_model::{LedgerId, SignedAttestation, ThingId, Txid, Value};
+use sofie_model::{LedgerId, Observation, Salt, SignedAttestation, ThingId, Txid, Value};
 use utoipa::ToSchema;
 
 use super::{Amount, At};
@@ -44,7 +44,8 @@ pub struct OpenContract {
     pub idempotency_key: Option<String>,
 }
 
-/// The observation that fulfils a contract. The owner of its thing signs it.
+/// The observation that fulfils a contract, or those of several sensors of which so many must attest. The owner of each
+/// thing signs for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceRule {
@@ -56,6 +57,54 @@ pub struct EvidenceRule {
     /// The value that fulfils.
     #[schema(value_type = serde_json::Value)]
     pub equals: Value,
+    /// The party that signs for it, here or at a peer; needed for a thing that this node has not: its word is brought then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// How many of the sensors must attest; needed where there are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<u8>,
+    /// The other sensors, each of another owner: 16 with the first at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Sensor>,
+}
+
+/// One more sensor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sensor {
+    /// The witness: another owner's thing.
+    #[schema(value_type = String)]
+    pub thing: ThingId,
+    /// Which of its properties.
+    pub property: String,
+    /// The value that fulfils.
+    #[schema(value_type = serde_json::Value)]
+    pub equals: Value,
+    /// The party that signs for it, here or at a peer; needed for a thing that this node has not: its word is brought then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+impl EvidenceRule {
+    /// The first sensor.
+    pub(crate) fn first(&self) -> Sensor {
+        let Self { thing, property, equals, by, .. } = self.clone();
+        Sensor { thing, property, equals, by }
+    }
+}
+
+/// One of several sensors of a contract, and what its owner has said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SensorStatus {
+    /// The sensor.
+    #[schema(value_type = String)]
+    pub thing: ThingId,
+    /// Which of its properties.
+    pub property: String,
+    /// Who signs for it: a party's name, or an account that nobody here has a name for.
+    pub by: String,
+    /// `silent`, `seen` (not signed yet), `attests` or `contradicts`.
+    pub says: String,
 }
 
 /// Brings the signed word of a sensor's owner. It counts by its signature, whoever brings it.
@@ -65,6 +114,21 @@ pub struct BringEvidence {
     /// What was signed (EIP-712), and the signature.
     #[schema(value_type = Object)]
     pub attestation: SignedAttestation,
+    /// The reading that it is about, for the receipt; without it, the receipt shows no evidence for this word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<BroughtReading>,
+}
+
+/// A reading that an attestation is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BroughtReading {
+    /// What was observed.
+    #[schema(value_type = Object)]
+    pub observation: Observation,
+    /// What opens the attestation's digest: 64 hexadecimal digits.
+    #[schema(value_type = String)]
+    pub salt: Salt,
 }
 
 /// How far a contract is.
@@ -147,6 +211,9 @@ pub struct Contract {
     pub deadlines: Deadlines,
     /// What happens if nobody acts: a sentence for people.
     pub next: String,
+    /// Its sensors and what their owners have said, where several are agreed on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sensors: Vec<SensorStatus>,
     /// What has happened.
     pub steps: Vec<Step>,
 }

@@ -133,6 +133,12 @@ pub enum DraftRule {
 pub struct DraftEvidence {
     /// The party whose signature counts; neither who pays nor who is paid.
     pub by: String,
+    /// Other parties, each with a sensor of its own; 16 with the first at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
+    /// How many of them all must sign; needed where there are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<u8>,
     /// T_E: nothing that is observed later counts.
     #[schema(value_type = String, example = "60s")]
     pub until: When,

@@ -69,7 +69,8 @@ pub struct Offer {
     pub ledger: LedgerId,
     /// What must be seen.
     pub evidence: EvidenceRule,
-    /// Whose signature counts: a party's name, or an account that nobody here has a name for.
+    /// Whose signature counts: a party's name, or an account that nobody here has a name for; `2 of a, b, c` where several
+    /// sensors are named.
     pub evidence_by: String,
     /// Seconds from the agreement until the transaction must be decided.
     pub decision_within_s: u64,

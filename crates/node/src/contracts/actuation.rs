@@ -35,8 +35,9 @@ impl Contracts {
     ) -> Result<Input, JournalError> {
         // D's clock may be ahead: the escrow takes no observation from before the decision.
         tokio::time::sleep(driven.contract.tell_from().since(clock::now()).into()).await;
-        let rule = &driven.contract.agreement().evidence;
-        self.platforms.learn(&rule.thing, &rule.property).await?;
+        for rule in driven.contract.agreement().rules() {
+            self.platforms.learn(&rule.thing, &rule.property).await?;
+        }
         let (taken, kept) = tokio::sync::oneshot::channel();
         let asked = Asked { input: Input::Acting, taken: Some(taken) };
         let written = inputs.send(asked).await.is_ok() && matches!(kept.await, Ok(Ok(())));
@@ -129,18 +130,20 @@ impl Contracts {
     /// Waits for a reading that fulfils the agreement. Of those of the agreed property that do not, the first
     /// [`MAX_IGNORED`] are told in the log: a sensor that talks without end must not fill the journal, nor make its good
     /// reading wait behind the others.
-    pub(super) async fn watch(&self, driven: &Driven) -> Result<Input, JournalError> {
-        let agreement = driven.contract.agreement();
+    pub(super) async fn watch(&self, driven: &Driven, sensor: usize) -> Result<Input, JournalError> {
+        let Some(rule) = driven.contract.agreement().rules().nth(sensor) else {
+            return Ok(std::future::pending().await);
+        };
         let (_, terms) = driven.contract.escrow();
         let told_at = driven.contract.told_at().unwrap_or(driven.plan.opened_at);
-        let mut readings = self.platforms.readings(&agreement.evidence.thing, driven.plan.opened_at);
+        let mut readings = self.platforms.readings(&rule.thing, driven.plan.opened_at);
         let mut ignored = 0;
         loop {
             let Reading { observation, changed, .. } = readings.next().await;
-            if observation.property != agreement.evidence.property {
+            if observation.property != rule.property {
                 continue;
             }
-            let fulfils = agreement.fulfilled_by(&observation, told_at, terms.evidence_deadline);
+            let fulfils = rule.fulfilled_by(&observation, told_at, terms.evidence_deadline);
             let fulfils = fulfils.map_err(|why| why.to_string());
             // The door may stand open from an earlier rental: that it is open says nothing, that it opened does.
             let no_change = || "the value did not change".to_owned();
@@ -165,10 +168,16 @@ impl Contracts {
         }
     }
 
-    /// The sensor's owner signs, with the key that the escrow names, if it is on this node.
-    pub(super) async fn attest(&self, driven: &Driven, observation: &Observation, salt: &Salt) -> Input {
-        let (_, terms) = driven.contract.escrow();
-        let Some(keys) = self.parties.with_account(terms.evidence_key) else {
+    /// The sensor's owner signs, with the key that the agreement names, if it is on this node.
+    pub(super) async fn attest(
+        &self,
+        driven: &Driven,
+        sensor: usize,
+        observation: &Observation,
+        salt: &Salt,
+    ) -> Input {
+        let key = driven.contract.keys().get(sensor).copied();
+        let Some(keys) = key.and_then(|key| self.parties.with_account(key)) else {
             // Another node's owner will bring it.
             return std::future::pending().await;
         };

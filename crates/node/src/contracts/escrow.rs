@@ -85,10 +85,8 @@ impl Contracts {
         driven: &Driven,
         attestation: &SignedAttestation,
     ) -> Option<String> {
-        let (_, terms) = driven.contract.escrow();
-        let has_authority = attestation.speaks_for(terms).is_ok();
         // Another escrow's attestation would be judged as if it were this one's.
-        if has_authority || !driven.contract.is_named_by(&attestation.attestation) {
+        if driven.contract.has_voice(attestation) || !driven.contract.is_named_by(&attestation.attestation) {
             return None;
         }
         let (ledger, operation) = of_escrow(driven, Step::Settle(attestation.clone()));

@@ -1,15 +1,14 @@
 //! Opens a contract: checks what is asked for against what this node knows, makes the agreement and the manifest, and
 //! begins both machines in one durable write.
 
-use sofie_adapters::binding::Kind;
-use sofie_market::{Agreement, EvidenceRule};
+use sofie_market::Agreement;
 use sofie_model::manifest::{DecisionSite, EscrowTerms, Participant};
 use sofie_model::{
-    Account, Class, Digest, LedgerId, Leg, Manifest, Rule, Salt, Span, Terms, Timestamp, Txid, Value,
+    Account, Class, Digest, LedgerId, Leg, Manifest, Rule, Salt, Span, Terms, Timestamp, Txid,
 };
 
 use super::{Contracts, MAX_RUNNING, Plan, random};
-use crate::api::{self, OpenContract};
+use crate::api::OpenContract;
 use crate::auditor::Note;
 use crate::clock;
 use crate::drafts::{self, Submitted};
@@ -30,7 +29,7 @@ pub enum Refused {
     #[error("{field}: this node has no {what} {name:?}; it has {known}")]
     Unknown {
         /// The field of the request.
-        field: &'static str,
+        field: String,
         /// What was looked for: `party`, `thing`, `ledger`.
         what: &'static str,
         /// Under this name.
@@ -74,8 +73,8 @@ impl Contracts {
         check_spans(asked)?;
         let renter = self.party(&asked.renter, "renter")?;
         let owner = self.owner_of(&asked.thing, "thing")?;
-        let witness = self.owner_of(&asked.evidence.thing, "evidence.thing")?;
-        self.check_affordances((&asked.thing, &asked.action), &asked.evidence)?;
+        self.check_action(&asked.thing, &asked.action)?;
+        let sensors = self.sensors_of(&asked.evidence, &[renter.account(), owner.account()])?;
         let sites = self.sites(asked)?;
         let nonce = Digest(random().map_err(|e| invalid("nonce", e.to_string()))?);
         let salt = Salt::new(random().map_err(|e| invalid("salt", e.to_string()))?);
@@ -89,18 +88,15 @@ impl Contracts {
             price: asked.price.0,
             not_before: now,
             not_after: start + Span::from_seconds(asked.decision_within_s + asked.open_for_s),
-            evidence: EvidenceRule {
-                thing: asked.evidence.thing.clone(),
-                property: asked.evidence.property.clone(),
-                equals: asked.evidence.equals.clone(),
-            },
+            evidence: sensors.evidence,
+            witnesses: sensors.witnesses,
         };
         let escrow = EscrowTerms {
             contract: sites.escrow,
             payer: renter.account(),
             payee: owner.account(),
             amount: asked.price.0,
-            evidence_key: witness.account(),
+            evidence_key: sensors.key,
             evidence_deadline: start + Span::from_seconds(asked.evidence_within_s),
             submission_window: Span::from_seconds(asked.submission_window_s),
         };
@@ -166,21 +162,18 @@ impl Contracts {
         Ok(txid)
     }
 
-    pub(crate) fn party(&self, name: &str, field: &'static str) -> Result<&PartyKeys, Refused> {
-        self.parties.named(name).ok_or_else(|| {
-            let known =
-                self.parties.iter().map(|keys| keys.name().to_string()).collect::<Vec<_>>().join(", ");
-            Refused::Unknown { field, what: "party", name: name.into(), known }
-        })
+    pub(crate) fn party(&self, name: &str, field: &str) -> Result<&PartyKeys, Refused> {
+        self.parties.named(name).ok_or_else(|| self.no_party(name, field))
     }
 
-    pub(super) fn owner_of(
-        &self,
-        thing: &sofie_model::ThingId,
-        field: &'static str,
-    ) -> Result<&PartyKeys, Refused> {
+    pub(super) fn no_party(&self, name: &str, field: &str) -> Refused {
+        let known = self.parties.iter().map(|keys| keys.name().to_string()).collect::<Vec<_>>().join(", ");
+        Refused::Unknown { field: field.into(), what: "party", name: name.into(), known }
+    }
+
+    pub(super) fn owner_of(&self, thing: &sofie_model::ThingId, field: &str) -> Result<&PartyKeys, Refused> {
         let owner = self.platforms.owner_of(thing).ok_or_else(|| Refused::Unknown {
-            field,
+            field: field.into(),
             what: "thing",
             name: thing.to_string(),
             known: self.platforms.things().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -193,40 +186,16 @@ impl Contracts {
         self.party(&owner, field)
     }
 
-    pub(super) fn check_affordances(
-        &self,
-        (thing, action): (&sofie_model::ThingId, &str),
-        evidence: &api::EvidenceRule,
-    ) -> Result<(), Refused> {
+    pub(super) fn check_action(&self, thing: &sofie_model::ThingId, action: &str) -> Result<(), Refused> {
         let actions = self.platforms.actions_of(thing);
         if !actions.iter().any(|known| known == action) {
             let known = actions.join(", ");
-            return Err(Refused::Unknown { field: "action", what: "action", name: action.to_owned(), known });
+            let (field, name) = ("action".into(), action.to_owned());
+            return Err(Refused::Unknown { field, what: "action", name, known });
         }
         if !self.platforms.allows(thing, action) {
             let why = format!("{action} was only inferred, and its owner has not allowed it");
             return Err(invalid("action", why));
-        }
-        let properties = self.platforms.properties_of(&evidence.thing);
-        let Some(kind) = properties.get(&evidence.property) else {
-            return Err(Refused::Unknown {
-                field: "evidence.property",
-                what: "property",
-                name: evidence.property.clone(),
-                known: properties.into_keys().collect::<Vec<_>>().join(", "),
-            });
-        };
-        let fits = matches!(
-            (kind, &evidence.equals),
-            (Kind::Boolean, Value::Bool(_))
-                | (Kind::Integer, Value::Integer(_))
-                | (Kind::Number, Value::Integer(_) | Value::Text(_))
-                | (Kind::String, Value::Text(_))
-        );
-        if !fits {
-            let property = &evidence.property;
-            let why = format!("{} is expected: no other value can ever be read from {property}", noun(*kind));
-            return Err(invalid("evidence.equals", why));
         }
         Ok(())
     }
@@ -251,14 +220,10 @@ impl Contracts {
         Ok(Sites { decision, escrow: contracts.escrow, ledger, record })
     }
 
-    pub(super) fn profile(
-        &self,
-        id: &LedgerId,
-        field: &'static str,
-    ) -> Result<sofie_ledgers::Profile, Refused> {
+    pub(super) fn profile(&self, id: &LedgerId, field: &str) -> Result<sofie_ledgers::Profile, Refused> {
         let ledgers = self.executor.ledgers();
         ledgers.get(id).map(|ledger| ledger.profile().clone()).ok_or_else(|| Refused::Unknown {
-            field,
+            field: field.into(),
             what: "ledger",
             name: id.to_string(),
             known: ledgers.keys().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -296,15 +261,6 @@ fn check_spans(asked: &OpenContract) -> Result<(), Refused> {
         return Err(invalid("submission_window_s", format!("at most {LONGEST} are expected")));
     }
     Ok(())
-}
-
-const fn noun(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Boolean => "true or false",
-        Kind::Integer => "a whole number",
-        Kind::Number => "a whole number, or a decimal fraction as a text",
-        Kind::String => "a text",
-    }
 }
 
 /// The field of the request that a fault of the manifest comes from.

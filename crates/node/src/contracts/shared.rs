@@ -2,7 +2,7 @@
 //! manifest's nonce is the salted commitment of the agreement, so that the transaction binds the terms although no ledger
 //! but the one that holds the money is reached by both.
 
-use sofie_market::{ContractTerms, EvidenceRule, Offer, Part, Report};
+use sofie_market::{ContractTerms, Offer, Part, Report};
 use sofie_model::manifest::{DecisionSite, Participant};
 use sofie_model::{
     Account, Class, Digest, LedgerId, Manifest, Rule, Span, Terms, Timestamp, Txid, canonical,
@@ -103,8 +103,8 @@ impl Contracts {
             }
         }
         let owner = self.owner_of(&asked.thing, "thing")?.account();
-        let evidence_key = self.owner_of(&asked.evidence.thing, "evidence.thing")?.account();
-        self.check_affordances((&asked.thing, &asked.action), &asked.evidence)?;
+        self.check_action(&asked.thing, &asked.action)?;
+        let sensors = self.sensors_of(&asked.evidence, &[owner])?;
         let decision_within = Span::from_seconds(asked.decision_within_s);
         let needed = self.decision_time(&asked.ledger)?;
         if needed > decision_within {
@@ -118,12 +118,9 @@ impl Contracts {
             owner,
             price: asked.price.0,
             ledger: asked.ledger.clone(),
-            evidence: EvidenceRule {
-                thing: asked.evidence.thing.clone(),
-                property: asked.evidence.property.clone(),
-                equals: asked.evidence.equals.clone(),
-            },
-            evidence_key,
+            evidence: sensors.evidence,
+            evidence_key: sensors.key,
+            witnesses: sensors.witnesses,
             decision_within,
             evidence_within: Span::from_seconds(asked.evidence_within_s),
             submission_window: Span::from_seconds(asked.submission_window_s),
@@ -137,8 +134,9 @@ impl Contracts {
     fn check_offer(&self, offer: &Offer, now: Timestamp) -> Result<(), Refused> {
         let got = canonical::encode(offer).len();
         if got > MAX_OFFER {
+            let field = if offer.witnesses.is_none() { "input" } else { "evidence.others" };
             return Err(open::invalid(
-                "input",
+                field,
                 format!("the offer has {got} bytes; at most {MAX_OFFER} are carried"),
             ));
         }
@@ -217,7 +215,7 @@ impl Contracts {
         let state = self.state(txid)?.map(|driven| driven.contract.clone());
         let shared =
             state.filter(|contract| contract.part() == Part::Owner && peer.has(contract.agreement().renter));
-        Ok(shared.map(|contract| Report { told_at: contract.told_at(), ..contract.report().clone() }))
+        Ok(shared.map(|contract| Report { told_at: contract.told_at(), ..contract.report() }))
     }
 }
 

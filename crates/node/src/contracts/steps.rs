@@ -1,7 +1,7 @@
 //! What a contract's inputs leave in the audit log: the timeline that people see.
 
-use sofie_market::{Input, Phase};
-use sofie_model::Evidence;
+use sofie_market::{Effect, Input, Phase};
+use sofie_model::{Digest, Evidence, Observation, SignedAttestation};
 
 use super::Driven;
 use crate::auditor::Note;
@@ -16,7 +16,7 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
     // A late answer that moves nothing is no step; but what the device said is one, also when its sensor was faster.
     let tells =
         matches!(input, Input::FateUnknown(_) | Input::Receipted(_) | Input::Acted(_) | Input::Reported(_));
-    if before.contract.phase() == after.contract.phase() && !tells {
+    if before.contract == after.contract && !tells {
         return Vec::new();
     }
     match input {
@@ -37,11 +37,12 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
         Input::Acted(answer) => about("actuated", true, answer.clone()),
         Input::Denied(reason) => about("denied", false, reason.clone()),
         Input::FateUnknown(reason) => about("fate-unknown", false, reason.clone()),
-        Input::Observed(observation, _) => about("observed", true, told(observation)),
-        Input::Attested(signed) => {
-            let signer = signed.signer().map_or_else(|bad| bad.to_string(), |account| account.to_string());
-            about("attested", signed.attestation.fulfilled, format!("signed by {signer}"))
+        Input::Observed(observation, _) => vec![observed(id, observation)],
+        Input::Brought(seen) => [observed(id, &seen.observation), attested(id, &seen.attestation)].into(),
+        Input::Attested(signed) if is_bare(before, signed) => {
+            about("vouched", signed.attestation.fulfilled, format!("signed by {}", signer(signed)))
         }
+        Input::Attested(signed) => vec![attested(id, signed)],
         Input::Noted(evidence) => on("noted", evidence),
         Input::NoteRefused(reason) => about("note-refused", false, reason.clone()),
         Input::Settled(evidence) => on("settled", evidence),
@@ -73,22 +74,36 @@ fn reported(before: &Driven, after: &Driven) -> Vec<Note> {
     if let (None, Some(outcome)) = (&known.outcome, &report.outcome) {
         notes.push(Note::about(id, "answered", true, format!("the owner's node says: {outcome}")));
     }
-    if let (None, Some(seen)) = (&known.seen, &report.seen) {
-        notes.push(Note::about(id, "observed", true, told(&seen.observation)));
-        let signer = seen.attestation.signer().map_or_else(|bad| bad.to_string(), |by| by.to_string());
-        notes.push(Note::about(id, "attested", true, format!("signed by {signer}")));
+    let before: Vec<_> = known.all_seen().collect();
+    for seen in report.all_seen().filter(|seen| !before.contains(seen)) {
+        notes.extend([observed(id, &seen.observation), attested(id, &seen.attestation)]);
     }
     notes
 }
 
-fn told(observation: &sofie_model::Observation) -> String {
-    format!(
-        "{} {} = {} at {}",
-        observation.thing,
-        observation.property,
-        observation.quantity.value,
-        Rfc3339(observation.observed_at)
-    )
+fn observed(id: Digest, observation: &Observation) -> Note {
+    let Observation { thing, property, quantity, observed_at, .. } = observation;
+    let told = format!("{thing} {property} = {} at {}", quantity.value, Rfc3339(*observed_at));
+    Note::about(id, "observed", true, told)
+}
+
+fn attested(id: Digest, signed: &SignedAttestation) -> Note {
+    Note::about(id, "attested", signed.attestation.fulfilled, format!("signed by {}", signer(signed)))
+}
+
+fn signer(signed: &SignedAttestation) -> String {
+    signed.signer().map_or_else(|bad| bad.to_string(), |account| account.to_string())
+}
+
+/// One of several words, about a reading that nobody has shown here: others may be observed after it.
+fn is_bare(before: &Driven, signed: &SignedAttestation) -> bool {
+    let asked = |effect: &Effect| match effect {
+        Effect::Attest { observation, salt, .. } => {
+            observation.digest(salt) == signed.attestation.observation
+        }
+        _ => false,
+    };
+    before.contract.voices().count() > 1 && !before.contract.effects().iter().any(asked)
 }
 
 /// An instant as people read it.

@@ -1,6 +1,7 @@
 //! Whole contracts on ledgers in memory, with no platform: the device is never told, so that the money goes back, unless
 //! somebody else brings the evidence.
 
+mod panel;
 mod shared;
 
 use sofie_ledgers::fake::{Fake, Fault};
@@ -91,6 +92,7 @@ impl World {
                 property: "open".into(),
                 equals: Value::Bool(true),
             },
+            witnesses: None,
         };
         let escrow = EscrowTerms {
             contract: Account([0xe5; 20]),
@@ -149,7 +151,10 @@ impl World {
     }
 
     async fn begin(&self) -> Handle<Driven> {
-        let plan = self.plan();
+        self.begin_with(self.plan()).await
+    }
+
+    async fn begin_with(&self, plan: Plan) -> Handle<Driven> {
         let entries = self.contracts.begun(&plan);
         let transaction = sofie_transaction::Plan {
             manifest: plan.manifest.clone(),

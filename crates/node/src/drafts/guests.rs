@@ -105,10 +105,14 @@ fn named(draft: &Draft) -> impl Iterator<Item = (String, &str)> {
     let participants = participants.map(|(index, name)| (format!("participants[{index}]"), name.as_str()));
     let legs = draft.legs.iter().enumerate().flat_map(|(index, leg)| {
         let by = leg.evidence.as_ref().map(|evidence| &evidence.by);
+        let others = leg.evidence.iter().flat_map(|evidence| &evidence.others).enumerate();
+        let others = others
+            .map(move |(other, name)| (format!("legs[{index}].evidence.others[{other}]"), name.as_str()));
         let fields = [("from", leg.from.as_ref()), ("to", leg.to.as_ref()), ("evidence.by", by)];
         fields
             .into_iter()
             .filter_map(move |(field, name)| Some((format!("legs[{index}].{field}"), name?.as_str())))
+            .chain(others)
     });
     participants.chain(legs)
 }

@@ -2,11 +2,12 @@
 
 use sofie_audit::receipt::Sealed;
 use sofie_directory::canonical;
+use sofie_model::attestation::{MAX_KEYS, Panel};
 use sofie_model::manifest::{EscrowTerms, HashlockTerms, TransferTerms};
 use sofie_model::{Account, Class, Finality, Leg, Salt, Terms, Timestamp, commitment};
 
 use super::{Chance, Desk, Guest, Party, Refused, Site, ensure, random, refused, times};
-use crate::api::{DraftLeg, LegKind, MAX_PAYLOAD};
+use crate::api::{DraftEvidence, DraftLeg, LegKind, MAX_PAYLOAD};
 use crate::config::finality_of;
 
 /// Who pays whom how much.
@@ -83,15 +84,49 @@ impl Desk {
         let Payment { from, to, amount } = self.payment(asked, guests, path)?;
         let evidence =
             asked.evidence.as_ref().ok_or_else(|| missing(path("evidence"), "whose word it pays for"))?;
+        let (payer, payee) = (from.account(), to.account());
         Ok(EscrowTerms {
             contract: holder(site),
-            payer: from.account(),
-            payee: to.account(),
+            payer,
+            payee,
             amount,
-            evidence_key: self.party(guests, &evidence.by, &path("evidence.by"))?.account(),
+            evidence_key: self.evidence_key(evidence, guests, [payer, payee], path)?,
             evidence_deadline: times::instant(evidence.until, start),
             submission_window: evidence.window.0,
         })
+    }
+
+    /// Whose word the escrow takes: one party's, or that of the panel which it makes with others. `parties` pay and are paid.
+    fn evidence_key(
+        &self,
+        asked: &DraftEvidence,
+        guests: &[Guest],
+        parties: [Account; 2],
+        path: &dyn Fn(&str) -> String,
+    ) -> Result<Account, Refused> {
+        let first = self.party(guests, &asked.by, &path("evidence.by"))?.account();
+        let (count, field) = (asked.others.len() + 1, path("evidence.threshold"));
+        let cannot = || format!("so many of {count} cannot attest; 1 to {count} are expected");
+        ensure(asked.threshold.is_none_or(|k| (1..=count).contains(&k.into())), &field, cannot)?;
+        if count == 1 {
+            return Ok(first);
+        }
+        ensure(count <= MAX_KEYS, path("evidence.others"), || {
+            format!("{count} parties; at most {MAX_KEYS} attest together")
+        })?;
+        let mut keys = Vec::new();
+        let named = asked.others.iter().enumerate();
+        let named = named.map(|(index, name)| (path(&format!("evidence.others[{index}]")), name));
+        for (field, name) in [(path("evidence.by"), &asked.by)].into_iter().chain(named) {
+            let key = self.party(guests, name, &field)?.account();
+            ensure(!parties.contains(&key), &field, || format!("{name} pays or is paid, and would attest"))?;
+            ensure(!keys.contains(&key), &field, || format!("{name} attests already"))?;
+            keys.push(key);
+        }
+        let threshold = asked.threshold.ok_or_else(|| missing(&field, "how many of them must attest"))?;
+        Panel::new(threshold, keys)
+            .map(|panel| panel.account())
+            .map_err(|bad| refused(field, bad.to_string()))
     }
 }
 

@@ -308,6 +308,61 @@ fn a_bad_escrow_is_told_its_field() {
     }
 }
 
+/// An escrow for a panel's word names the panel's account, and tells which of its fields cannot be.
+#[test]
+fn several_parties_attest_together_and_a_bad_panel_is_told_its_field() {
+    let desk = desk();
+    let escrow = |others: &[&str], threshold: Option<u8>| {
+        let mut draft = json!({ "deadline": "20s", "legs": [{
+            "ledger": "evm", "kind": "escrow", "from": "alice", "to": "bob", "amount": "5",
+            "evidence": { "by": "carol", "others": others, "until": "60s", "window": "5s" },
+        }] });
+        set(&mut draft, "/legs/0/evidence/threshold", json!(threshold));
+        draft
+    };
+    let key = |draft: &Value| {
+        let resolved = resolve(&desk, draft).unwrap();
+        match &resolved.plan.manifest.legs[0].terms {
+            sofie_model::Terms::Escrow(terms) => terms.evidence_key,
+            other => panic!("{other:?}"),
+        }
+    };
+    let panel = key(&escrow(&["operator"], Some(2)));
+    assert_ne!(panel, key(&escrow(&["operator"], Some(1))));
+    assert_ne!(panel, key(&escrow(&[], Some(1))));
+    assert_eq!(key(&escrow(&[], Some(1))), key(&escrow(&[], None)));
+    let many = ["operator"; 16];
+    for (others, threshold, told) in [
+        (
+            &["operator"][..],
+            None,
+            "legs[0].evidence.threshold: is missing: how many of them must attest is expected",
+        ),
+        (
+            &["operator"],
+            Some(3),
+            "legs[0].evidence.threshold: so many of 2 cannot attest; 1 to 2 are expected",
+        ),
+        (
+            &["operator"],
+            Some(0),
+            "legs[0].evidence.threshold: so many of 2 cannot attest; 1 to 2 are expected",
+        ),
+        (&[], Some(2), "legs[0].evidence.threshold: so many of 1 cannot attest; 1 to 1 are expected"),
+        (&["carol"], Some(2), "legs[0].evidence.others[0]: carol attests already"),
+        (&["operator", "bob"], Some(2), "legs[0].evidence.others[1]: bob pays or is paid, and would attest"),
+        (&many, Some(2), "legs[0].evidence.others: 17 parties; at most 16 attest together"),
+        (
+            &["dora"],
+            Some(2),
+            "legs[0].evidence.others[0]: this node has no party \"dora\"; it has alice, bob, carol, operator",
+        ),
+    ] {
+        let refused = resolve(&desk, &escrow(others, threshold)).unwrap_err();
+        assert_eq!(refused.to_string(), told);
+    }
+}
+
 /// Sets a member that need not be there yet; null takes it away.
 fn set(draft: &mut Value, place: &str, value: Value) {
     let (parent, member) = place.rsplit_once('/').unwrap();

@@ -1,13 +1,15 @@
 //! Offers between companies' nodes, and the contracts that are made of them.
 
-use sofie_market::{ContractTerms, Offer, Part};
+use sofie_market::{ContractTerms, Offer, Part, Witness};
 use sofie_model::manifest::Participant;
-use sofie_model::{Digest, Txid};
+use sofie_model::{Account, Digest, Txid};
 use sofie_transaction::Plan;
 
 use super::submit::{not_won, once};
 use super::{internal, no_such, view};
-use crate::api::{self, AgreeToOffer, Amount, ApiError, At, Contract, ErrorKind, EvidenceRule, Federation};
+use crate::api::{
+    self, AgreeToOffer, Amount, ApiError, At, Contract, ErrorKind, EvidenceRule, Federation, Sensor,
+};
 use crate::auditor::Note;
 use crate::clock;
 use crate::config::Peer;
@@ -41,7 +43,7 @@ pub(super) async fn publish(node: &Runtime, asked: api::PublishOffer) -> Result<
         let known =
             || node.peers().all().iter().map(|peer| peer.name.to_string()).collect::<Vec<_>>().join(", ");
         let peer = peer.ok_or_else(|| Refused::Unknown {
-            field: "to",
+            field: "to".into(),
             what: "peer",
             name: name.clone(),
             known: known(),
@@ -85,7 +87,7 @@ pub(super) async fn agree(node: &Runtime, id: Digest, asked: AgreeToOffer) -> Re
 async fn begin(node: &Runtime, id: Digest, asked: &AgreeToOffer, request: Digest) -> Result<Txid, ApiError> {
     let payer = node.contracts().party(&asked.payer, "payer")?;
     let (peer, offer) = node.peers().find_offer(id).await.map_err(|silent| no_offer(id, &silent))?;
-    trusted(node, &peer, &offer)?;
+    trusted(node, &peer, &offer, payer.account())?;
     let now = clock::now();
     let deadline = next_second(now) + offer.decision_within;
     let agreement = offer.agreement(payer.account(), now, deadline);
@@ -117,7 +119,7 @@ async fn begin(node: &Runtime, id: Digest, asked: &AgreeToOffer, request: Digest
 
 /// Whoever signs the evidence could have the money paid for nothing: it must be somebody whom this node's owner knows, and
 /// the payee must be the peer's own.
-fn trusted(node: &Runtime, peer: &Peer, offer: &Offer) -> Result<(), ApiError> {
+fn trusted(node: &Runtime, peer: &Peer, offer: &Offer, payer: Account) -> Result<(), ApiError> {
     let refused = |why: String, next: String| {
         Err(ApiError::new(ErrorKind::Refused, "the offer is not taken up", why).next(next))
     };
@@ -126,9 +128,11 @@ fn trusted(node: &Runtime, peer: &Peer, offer: &Offer) -> Result<(), ApiError> {
             format!("peer {} offers what is paid to {}, which is no party of it", peer.name, offer.owner);
         return refused(why, format!("add it to [peer.parties] of {} if its operator says so", peer.name));
     }
-    let key = offer.evidence_key;
-    let known = node.parties().with_account(key).is_some() || node.peers().with_account(key).is_some();
-    if !known {
+    if let Err(bad) = offer.check_witnesses(payer) {
+        return refused(format!("of its sensors: {bad}"), format!("tell the operator of peer {}", peer.name));
+    }
+    let known = |key| node.parties().with_account(key).is_some() || node.peers().with_account(key).is_some();
+    if let Some(key) = offer.keys().into_iter().find(|key| !known(*key)) {
         let why = format!("its evidence is signed by {key}, whom nobody here has a name for");
         return refused(why, "ask whose key that is; a party of a peer stands under [peer.parties]".into());
     }
@@ -179,17 +183,40 @@ fn shown(node: &Runtime, offer: &Offer, peer: Option<&Peer>) -> api::Offer {
         owner: node.called(offer.owner),
         price: Amount(offer.price),
         ledger: offer.ledger.clone(),
-        evidence: EvidenceRule {
-            thing: offer.evidence.thing.clone(),
-            property: offer.evidence.property.clone(),
-            equals: offer.evidence.equals.clone(),
-        },
-        evidence_by: node.called(offer.evidence_key),
+        evidence: rule(node, offer),
+        evidence_by: signers(node, offer),
         decision_within_s: offer.decision_within.as_seconds(),
         evidence_within_s: offer.evidence_within.as_seconds(),
         submission_window_s: offer.submission_window.as_seconds(),
         until: At(offer.until),
         to: Vec::new(),
         ask: false,
+    }
+}
+
+fn rule(node: &Runtime, offer: &Offer) -> EvidenceRule {
+    let (first, several) = (&offer.evidence, offer.witnesses.as_ref());
+    let sensor = |one: &Witness| Sensor {
+        thing: one.rule.thing.clone(),
+        property: one.rule.property.clone(),
+        equals: one.rule.equals.clone(),
+        by: Some(node.called(one.key)),
+    };
+    EvidenceRule {
+        thing: first.thing.clone(),
+        property: first.property.clone(),
+        equals: first.equals.clone(),
+        by: several.map(|all| node.called(all.key)),
+        threshold: several.map(|all| all.threshold),
+        others: several.iter().flat_map(|all| &all.others).map(sensor).collect(),
+    }
+}
+
+/// Whose word counts, as people say it.
+fn signers(node: &Runtime, offer: &Offer) -> String {
+    let names: Vec<_> = offer.keys().into_iter().map(|key| node.called(key)).collect();
+    match &offer.witnesses {
+        Some(all) => format!("{} of {}", all.threshold, names.join(", ")),
+        None => names.concat(),
     }
 }

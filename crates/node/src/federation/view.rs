@@ -1,13 +1,13 @@
 //! Machines' states as the API shows them.
 
 use futures::{Stream, stream};
-use sofie_market::{COURTESY, Part, Phase};
+use sofie_market::{COURTESY, Part, Phase, Voice};
 use sofie_model::{Account, Decision, Digest, Evidence, LegId, Salt, Terms, Txid};
 use sofie_transaction::{Leg, State};
 
 use crate::api::{
-    Amount, At, Contract, ContractState, Deadlines, LegSlack, LegStatus, Opening, Payment, Proposal, Step,
-    Transaction, Verdict,
+    Amount, At, Contract, ContractState, Deadlines, LegSlack, LegStatus, Opening, Payment, Proposal,
+    SensorStatus, Step, Transaction, Verdict,
 };
 use crate::auditor;
 use crate::contracts::{Driven, Plan};
@@ -147,7 +147,48 @@ fn shown(
             refund: At(contract.refund_at()),
         },
         next,
+        sensors: sensors(runtime, contract),
         steps,
+    }
+}
+
+/// Where several are agreed on: each, and what its owner has said.
+fn sensors(runtime: &Runtime, contract: &sofie_market::Contract) -> Vec<SensorStatus> {
+    let keys = contract.keys();
+    if keys.len() == 1 {
+        return Vec::new();
+    }
+    let told = contract.voices().zip(keys);
+    told.map(|((rule, voice), key)| SensorStatus {
+        thing: rule.thing.clone(),
+        property: rule.property.clone(),
+        by: runtime.called(key),
+        says: match voice {
+            Voice::Silent => "silent",
+            Voice::Seen => "seen",
+            Voice::Attests => "attests",
+            Voice::Contradicts => "contradicts",
+        }
+        .into(),
+    })
+    .collect()
+}
+
+/// What must come, so that the money does not go back; of several sensors, what each owner has said so far.
+fn unless(contract: &sofie_market::Contract) -> String {
+    let said = contract.voices().map(|(rule, voice)| {
+        let says = match voice {
+            Voice::Silent => "is silent",
+            Voice::Seen => "has seen it, unsigned",
+            Voice::Attests => "attests it",
+            Voice::Contradicts => "contradicts",
+        };
+        format!("{} {says}", rule.thing)
+    });
+    let said: Vec<_> = said.collect();
+    match said.len() {
+        1 => "without evidence".into(),
+        count => format!("{}; unless {} of {count} attest,", said.join(", "), contract.needed()),
     }
 }
 
@@ -158,9 +199,7 @@ fn state(phase: &Phase) -> (ContractState, Option<String>) {
         Phase::Issuing | Phase::Ready { .. } | Phase::Acting | Phase::Awaiting => {
             (ContractState::Armed, None)
         }
-        Phase::Watching | Phase::Attesting { .. } | Phase::Noting { .. } | Phase::Settling { .. } => {
-            (ContractState::Actuated, None)
-        }
+        Phase::Watching | Phase::Noting { .. } | Phase::Settling { .. } => (ContractState::Actuated, None),
         Phase::Waiting { reason } | Phase::Refunding { reason } | Phase::Stuck { reason } => {
             (ContractState::Armed, Some(reason.clone()))
         }
@@ -171,7 +210,7 @@ fn state(phase: &Phase) -> (ContractState, Option<String>) {
 }
 
 /// What happens if nobody acts.
-pub(super) fn next(driven: &Driven) -> String {
+pub(crate) fn next(driven: &Driven) -> String {
     let refund = At(driven.contract.refund_at());
     let decision = At(driven.plan.manifest.deadline);
     let back = match driven.contract.part() {
@@ -182,23 +221,22 @@ pub(super) fn next(driven: &Driven) -> String {
             format!("the renter's node has it paid back from {refund}, this node at {here}")
         }
     };
+    let without = unless(&driven.contract);
     match driven.contract.phase() {
         Phase::Recording => format!("not decided by {decision}, it aborts and every lock is undone"),
-        Phase::Awaiting => format!("the owner's node tells the device; without evidence {back}"),
+        Phase::Awaiting => format!("the owner's node tells the device; {without} {back}"),
         Phase::Committed | Phase::Issuing | Phase::Ready { .. } | Phase::Acting
             if driven.contract.part() != Part::Payer =>
         {
-            format!("the device is told; without evidence {back}")
+            format!("the device is told; {without} {back}")
         }
         Phase::Committed | Phase::Issuing | Phase::Ready { .. } | Phase::Acting => {
-            format!("the escrow is armed, then the owner's node tells the device; without evidence {back}")
+            format!("the escrow is armed, then the owner's node tells the device; {without} {back}")
         }
         Phase::Noting { until, .. } if driven.contract.part() == Part::Payer => {
             format!("the owner's node brings the evidence to the escrow; from {} this one does", At(*until))
         }
-        Phase::Watching | Phase::Attesting { .. } | Phase::Noting { .. } => {
-            format!("without evidence {back}")
-        }
+        Phase::Watching | Phase::Noting { .. } => format!("{without} {back}"),
         Phase::Settling { .. } => "the escrow pays the owner".into(),
         Phase::Waiting { .. } => back,
         Phase::Refunding { .. } => "the escrow pays the renter back".into(),

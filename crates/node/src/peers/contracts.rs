@@ -106,7 +106,7 @@ impl Peers {
         loop {
             tokio::time::sleep(pause).await;
             let state = handle.state();
-            if state.contract.ended() || state.contract.report().seen.is_some() {
+            if state.contract.ended() || state.contract.proven() {
                 return;
             }
             // Nothing is done before this node has seen it decided and armed itself.

@@ -96,6 +96,7 @@ impl Double {
             label: "custodial".to_owned(),
             deadlines: Deadlines { decision: At::default(), evidence: At::default(), refund: At::default() },
             next: "nothing".to_owned(),
+            sensors: Vec::new(),
             steps: world.steps.clone(),
         }
     }

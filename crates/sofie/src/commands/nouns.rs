@@ -103,6 +103,10 @@ pub(crate) fn print_contract(one: &Contract) {
     ] {
         output::line(&format!("{name:<12} {value}"));
     }
+    for one in &one.sensors {
+        let who = output::shorten(&format!("{} of {}, by {}", one.property, one.thing, one.by));
+        output::line(&format!("{:<12} {who}: {}", "sensor", one.says));
+    }
     one.steps.iter().for_each(|step| output::line(&step_line(step)));
 }
 

@@ -88,4 +88,8 @@ fn print(one: &Offer) {
     ] {
         output::line(&format!("{name:<12} {value}"));
     }
+    for other in &rule.others {
+        let seen = format!("{} = {} of {}", other.property, other.equals, other.thing);
+        output::line(&format!("{:<12} {}", "or evidence", output::shorten(&seen)));
+    }
 }

@@ -299,7 +299,7 @@ fn forgery(chain_id: u64, id: &str, mallory: &PartyKeys) -> Result<BringEvidence
         observed_at: Timestamp::from_seconds(sofie_node::clock::now().as_seconds()),
     };
     let attestation: SignedAttestation = attestation.sign(mallory.secp256k1());
-    Ok(BringEvidence { attestation })
+    Ok(BringEvidence { attestation, reading: None })
 }
 
 /// What the parties hold, and at which height.

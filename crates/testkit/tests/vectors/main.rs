@@ -4,11 +4,12 @@
 //! After a change of a format that was meant, write them again:
 //! `SOFIE_WRITE_VECTORS=1 cargo nextest run -p sofie-testkit -E 'binary(vectors)'`. Another implementation takes the
 //! JSON alone: each vector has its bytes (`cbor`), the rule of the CDDL, and what follows from them. The test keys are
-//! secp256k1 secrets of 32 equal bytes (01 to 04), an Ed25519 seed of 32 bytes 07, and for members seeds of 21 to 24.
+//! secp256k1 secrets of 32 equal bytes (01 to 05), an Ed25519 seed of 32 bytes 07, and for members seeds of 21 to 24.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod batch;
 mod calendar;
+mod contracts;
 mod examples;
 mod messages;
 mod quorum;
@@ -23,7 +24,7 @@ use serde::Serialize;
 use sofie_model::canonical;
 
 /// One example.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Vector {
     name: &'static str,
     /// In `sofie.cddl`.
@@ -78,7 +79,13 @@ fn files() -> [(&'static str, File); 6] {
                 quorum::vectors(),
             ),
         ),
-        ("message.json", file("What two nodes say to each other, and how they answer.", messages::vectors())),
+        (
+            "message.json",
+            file(
+                "What two nodes say to each other, and how they answer.",
+                [messages::vectors(), contracts::vectors()].concat(),
+            ),
+        ),
         ("receipt.json", file("A receipt whose facts stand on one log.", receipt::vectors())),
     ]
 }

@@ -31,6 +31,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
         actuation: None,
         evidence: None,
         audit: Extract::of(&audit, subject),
+        others: None,
     };
     let digest = body.digest();
     let receipt = body.sign(&key(4));

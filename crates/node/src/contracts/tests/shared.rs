@@ -34,6 +34,7 @@ fn offer(world: &World) -> Offer {
             equals: Value::Bool(true),
         },
         evidence_key: world.party("sensor-co").account(),
+        witnesses: None,
         decision_within: Span::from_seconds(60),
         evidence_within: Span::from_seconds(60),
         submission_window: Span::from_seconds(10),
