@@ -231,6 +231,8 @@ fn one_sensor_alone_keeps_its_bytes() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     /// Whatever comes in whatever order: it is asked to settle by two fulfilled words of different owners, and a replay of
     /// the journal agrees at every point.
     #[test]
