@@ -275,6 +275,9 @@ impl Actor<State> for Transactions {
         }
         match effect {
             Effect::Operate { task, ledger, operation } => {
+                if let Some(kept) = self.keeps_last_secret(&state, task)? {
+                    return Ok(kept);
+                }
                 let ended = self.operate(&state, task, &ledger, &operation).await?;
                 Ok(answer(task, ended))
             }
@@ -304,6 +307,20 @@ impl Actor<State> for Transactions {
 }
 
 impl Transactions {
+    /// A crash may lie between the release and COMMIT: the secret stays here then, unless COMMIT may have left already.
+    fn keeps_last_secret(&self, state: &State, task: Task) -> Result<Option<Input>, JournalError> {
+        let Some(who) = state.claimant().filter(|_| task == Task::Decide(true) && state.commit_releases())
+        else {
+            return Ok(None);
+        };
+        let key = Key { id: state.id(), task: task_name(task) };
+        if !asking::too_late(self, state) || self.executor.has_begun(&key)? {
+            return Ok(None);
+        }
+        let why = "it would be published too late for COMMIT to be final before the deadline";
+        Ok(Some(Input::Withheld(who, why.to_owned())))
+    }
+
     /// What only the key of one party can do at a hashlock is refused without it. That party does it on another node,
     /// so what becomes of the lock is looked for until it is seen, or ruled out for good.
     async fn operate(
@@ -314,16 +331,6 @@ impl Transactions {
         operation: &Operation,
     ) -> Result<Ended, JournalError> {
         let key = Key { id: state.id(), task: task_name(task) };
-        // A crash may lie between the release and this: the secret stays here then.
-        if task == Task::Decide(true)
-            && state.commit_releases()
-            && asking::too_late(self, state)
-            && !self.executor.has_begun(&key)?
-        {
-            let why =
-                "the last secret would be published too late for COMMIT to be final before the deadline";
-            return Ok(Ended::Refused(why.to_owned()));
-        }
         loop {
             let operated = self.executor.operate(key.clone(), ledger, operation);
             let ended = match closes_hashlock(state, task) {

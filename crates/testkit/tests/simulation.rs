@@ -26,3 +26,12 @@ fn no_seed_breaks_a_promise() {
     let dull = [tally.committed, tally.aborted, tally.crashes, tally.undone].contains(&0);
     assert!(!dull, "a world in which nothing happens proves nothing: {tally:?}");
 }
+
+/// Worlds in which a promise was broken once, each found by a long run.
+#[test]
+fn what_was_found_once_is_not_found_again() {
+    // A COMMIT that missed T_D, a refund at T_p, and the payer's own COMMIT after that (docs/adr/0014-pivot-rules.md).
+    for seed in [26_999] {
+        assert_eq!(simulation::run(seed, None, false).unwrap().violation, None, "seed {seed}");
+    }
+}

@@ -26,7 +26,8 @@ pub enum Phase {
     Releasing,
     /// COMMIT is on its way to D.
     Committing,
-    /// T_D is over and the pivot was claimed: COMMIT waits for the claim to be final and for the guard's signature.
+    /// T_D is over and the pivot was claimed, or must be by this node: COMMIT waits for the claim to be final and for the
+    /// guard's signature.
     Late,
     /// ABORT is on its way to D.
     Aborting {
@@ -140,6 +141,8 @@ struct Late {
     claim: Option<bool>,
     /// What the guard says of a late COMMIT.
     permit: Permit,
+    /// This node has published the claimant's secret, and D took no COMMIT: it claims.
+    exposed: bool,
     /// T_p has passed without a decision and without a claim: the payer takes the value back.
     refund: bool,
 }
@@ -290,6 +293,10 @@ impl State {
                 | Phase::Late,
                 Input::Revealed { preimages, finally },
             ) => self.revealed(preimages, *finally, now)?,
+            // The claimant's own node: its COMMIT has not left, and does not any more.
+            (Phase::Committing, Input::Withheld(who, reason)) if self.keeps_last_secret(*who) => {
+                self.abort(format!("participant {who} withholds its secret: {reason}"));
+            }
             (Phase::Late, Input::Permitted(signature)) => self.permitted(signature)?,
             (Phase::Late, Input::PermitRefused(_)) => self.late.permit = Permit::Refused,
             // Secrets: before G every participant signs ABORT, or there is none.
@@ -321,16 +328,25 @@ impl State {
             }
             (Phase::Aborting { .. }, Input::RevertRefused(..)) => self.late.refund = false,
             (Phase::Aborting { .. } | Phase::Late, Input::Closed(leg, evidence)) => {
-                self.refunded(*leg, evidence)?
+                self.pivot_spent(*leg, evidence)?
+            }
+            (Phase::Late, Input::CloseRefused(leg, reason)) => {
+                self.late.exposed = false;
+                self.abort(format!("{leg} refuses the claim: {reason}"));
             }
             (Phase::Late, Input::Woken) if now >= self.after_grace() => {
-                let reason = "the pivot was claimed, and the guard permitted no COMMIT before G".into();
+                let reason = "the guard permitted no COMMIT before G".into();
                 self.phase = Phase::Aborting { reason, by: Aborter::Anyone };
             }
             // Apply.
             (Phase::Closing(_), Input::Closed(leg, evidence)) => self.close(*leg, evidence)?,
             // A refund at T_p that the claim forestalled is told late: D has included the leg, and it is applied.
             (Phase::Closing(decision), Input::RevertRefused(leg, _)) if decision.includes(*leg) => {}
+            // It is claimed: its guard has let D say ABORT. The other legs follow D all the same.
+            (Phase::Closing(_), Input::RevertRefused(leg, _)) if self.manifest.pivot() == Some(*leg) => {
+                self.legs[usize::from(leg.0)] = Leg::Closed { applied: true, evidence: None };
+                self.when_closed();
+            }
             (Phase::Closing(_), Input::CloseRefused(leg, reason) | Input::RevertRefused(leg, reason)) => {
                 self.phase = Phase::Halted { reason: format!("{leg} refuses what was decided: {reason}") };
             }
@@ -376,6 +392,9 @@ impl State {
         let step = match (task, &self.phase, &self.manifest.legs[usize::from(leg.0)].terms) {
             (Task::Apply(_), Phase::Closing(Decision::Commit { preimages, .. }), Terms::Hashlock(_)) => {
                 Step::Claim(preimages.clone())
+            }
+            (Task::Apply(_), Phase::Late, Terms::Hashlock(_)) => {
+                Step::Claim(self.preimages.iter().flatten().copied().collect())
             }
             (Task::Apply(_), ..) => Step::Apply,
             (Task::Revert(_), ..) => Step::Revert,

@@ -29,9 +29,18 @@ impl State {
             Leg::Open => !decision.includes(id) && self.spared(id),
             Leg::Prepared(_) => false,
         };
-        if (0..).map(LegId).zip(&self.legs).all(follows) {
-            self.phase = Phase::Done(decision.clone());
+        if !(0..).map(LegId).zip(&self.legs).all(follows) {
+            return;
         }
+        let parted = |(id, leg): (LegId, &Leg)| match leg {
+            Leg::Closed { applied, .. } => *applied != decision.includes(id),
+            _ => false,
+        };
+        self.broken |= (0..).map(LegId).zip(&self.legs).any(parted);
+        self.phase = match self.broken {
+            true => Phase::Halted { reason: "the pivot is claimed, and D says ABORT (P1)".into() },
+            false => Phase::Done(decision.clone()),
+        };
     }
 
     pub(super) fn closing_effects(&self, decision: &Decision) -> Vec<Effect> {

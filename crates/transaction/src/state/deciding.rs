@@ -98,7 +98,9 @@ impl State {
             }
             _ => None,
         };
-        permit.into_iter().chain([self.look(), Effect::Wake(self.after_grace())]).collect()
+        let pivot = self.manifest.pivot().filter(|_| self.late.exposed && self.late.claim != Some(true));
+        let claim = pivot.map(|id| self.operate(id, Task::Apply(id)));
+        permit.into_iter().chain(claim).chain([self.look(), Effect::Wake(self.after_grace())]).collect()
     }
 
     pub(super) fn permitted(&mut self, signature: &Signature) -> Result<(), Rejected> {
@@ -117,11 +119,27 @@ impl State {
 
     pub(super) fn commit_refused(&mut self, reason: &str, now: Timestamp) {
         let permitted = matches!(self.late.permit, Permit::Given(_));
-        if self.late.claim.is_some() && !permitted && now <= self.manifest.grace_end() {
+        self.late.exposed = self.late.claim.is_none() && self.must_claim();
+        let claimed = self.late.claim.is_some() || self.late.exposed;
+        if claimed && !permitted && now <= self.manifest.grace_end() {
             self.phase = Phase::Late;
         } else {
             self.abort(format!("D refused COMMIT: {reason}"));
         }
+    }
+
+    /// Whether the claimant's secret went out from here in a COMMIT that D did not take, and the guard's key is elsewhere:
+    /// whoever holds that could take the pivot back at T_p and then permit COMMIT. The claim forestalls it.
+    fn must_claim(&self) -> bool {
+        let account = |who: u16| self.manifest.participants.get(usize::from(who)).map(|one| one.account);
+        let guards = self.held().any(|who| account(who) == Some(self.manifest.guard));
+        let claims = self.claimant().is_some_and(|claimant| self.held().any(|who| who == claimant));
+        claims && !guards
+    }
+
+    /// Whether `who` is the pivot's claimant, whose key is here, and whose secret only COMMIT gives away.
+    pub(super) fn keeps_last_secret(&self, who: u16) -> bool {
+        self.commit_releases() && self.claimant() == Some(who)
     }
 
     pub(super) fn abort(&mut self, reason: String) {
@@ -183,10 +201,15 @@ impl State {
         }
     }
 
-    /// The pivot is back with its payer before D has decided; only ABORT is possible now.
-    pub(super) fn refunded(&mut self, id: LegId, evidence: &Evidence) -> Result<(), Rejected> {
+    /// The pivot is spent before D has decided: back with its payer, so that only ABORT is possible now, or claimed from
+    /// here, finally.
+    pub(super) fn pivot_spent(&mut self, id: LegId, evidence: &Evidence) -> Result<(), Rejected> {
         let leg = self.manifest.leg(id).filter(|leg| leg.ledger == evidence.ledger);
         let fits = leg.is_some() && self.manifest.pivot() == Some(id);
+        if fits && self.late.exposed && evidence.fact == Fact::Applied(self.txid, id) {
+            self.late.claim = Some(true);
+            return Ok(());
+        }
         if !fits || evidence.fact != Fact::Reverted(self.txid, id) {
             return Err(self.rejected(&Input::Closed(id, evidence.clone()), "nothing is decided yet"));
         }

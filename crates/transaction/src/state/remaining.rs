@@ -40,6 +40,7 @@ impl State {
         let edges = match &self.phase {
             Phase::Preparing | Phase::Releasing => [self.release_edge(now), self.claim_edge(now)],
             Phase::Committing if self.late.claim.is_none() => [self.commit_edge(now), self.claim_edge(now)],
+            Phase::Late if self.late.claim.is_none() => [self.claim_edge(now), None],
             Phase::Committing | Phase::Late => [self.settle_edge(now), None],
             Phase::Aborting { .. } if self.late.claim.is_some() => [self.settle_edge(now), None],
             Phase::Closing(Decision::Commit { .. }) => [self.claim_edge(now), None],

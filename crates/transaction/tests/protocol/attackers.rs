@@ -1,8 +1,8 @@
 //! The attackers that the design names (docs/specs/inter-ledger.md, "Pivot"), one test each. Participant 0 is honest and
 //! pays on the pivot; participant 1 claims it.
 
-use sofie_model::{Decide, Decision, Digest, Span, Step, Timestamp, canonical};
-use sofie_transaction::{Effect, Input, Look, Phase, State};
+use sofie_model::{Decide, Decision, Digest, LegId, Span, Step, Timestamp, canonical};
+use sofie_transaction::{Edge, Effect, Input, Look, Phase, Remaining, State, Task};
 
 use crate::world::*;
 
@@ -58,6 +58,65 @@ fn a_commit_that_missed_the_deadline_turns_to_the_guard() {
     let state = at(state, after(1), &Input::DecideRefused("too late".into()));
     assert_eq!(state.phase(), &Phase::Late);
     assert!(permit(&state).is_some());
+}
+
+/// The claimant's node, which has published COMMIT: it died before COMMIT had arrived, and comes back after T_D.
+fn exposed() -> State {
+    let state = run(releasing(&[1]), [Input::Released(0, SECRETS[0]), Input::Released(1, SECRETS[1])]);
+    assert!(matches!(asked(&state), Some(Decide::Commit { .. })));
+    at(state, after(1), &Input::DecideRefused("the deadline is over, and the guard does not sign".into()))
+}
+
+/// The payer has every secret by then, and as the guard it could take the pivot back at T_p and permit COMMIT after that.
+#[test]
+fn one_who_takes_the_pivot_back_and_then_commits_comes_after_the_claim() {
+    let state = exposed();
+    assert_eq!(state.phase(), &Phase::Late);
+    assert_eq!(step(&state, PIVOT), Some(Step::Claim(SECRETS.to_vec())));
+    let told = state.slack(after(1));
+    assert!(matches!(told[..], [Remaining { leg: Some(PIVOT), edge: Edge::Claim, .. }]), "{told:?}");
+    // Seen on its way it is still driven; final, it waits for the guard.
+    let seen = at(state.clone(), after(2), &revealed(false));
+    assert_eq!(step(&seen, PIVOT), Some(Step::Claim(SECRETS.to_vec())));
+    for input in [closed(&state, 0, true), revealed(true)] {
+        let state = at(seen.clone(), after(3), &input);
+        assert_eq!((state.phase(), step(&state, PIVOT)), (&Phase::Late, None));
+        assert!(permit(&state).is_some());
+    }
+}
+
+#[test]
+fn a_claim_that_comes_after_the_refund_gives_way_to_abort() {
+    let state = exposed();
+    let state = at(state, TIMELOCK, &Input::CloseRefused(PIVOT, "spent by a refund".into()));
+    assert!(matches!(state.phase(), Phase::Aborting { .. }));
+    assert_eq!(step(&state, PIVOT), None);
+    let due = TIMELOCK + Span::from_millis(1);
+    assert_eq!(step(&at(state, due, &Input::Woken), PIVOT), Some(Step::Revert));
+}
+
+/// A payer who does not permit COMMIT has lost what it had locked, and nothing else: the other legs go back.
+#[test]
+fn a_guard_who_lets_a_claimed_pivot_be_aborted_stops_no_other_leg() {
+    let state = exposed();
+    let state =
+        run(state.clone(), [closed(&state, 0, true), Input::PermitRefused("its key is not here".into())]);
+    let state = at(state, GRACE_END + Span::from_seconds(2), &Input::Woken);
+    assert!(matches!(asked(&state), Some(Decide::Abort { .. })));
+    let abort = decided(&state, Decision::Abort { by: owner(0) });
+    let state = run(state, [abort, Input::RevertRefused(PIVOT, "claimed".into())]);
+    assert_eq!(tasks(&state), [Task::Revert(LegId(1))]);
+    let state = run(state.clone(), [closed(&state, 1, false)]);
+    assert!(matches!(state.phase(), Phase::Halted { reason } if reason.contains("P1")));
+}
+
+/// Who guards the pivot itself is robbed by nobody: it aborts.
+#[test]
+fn a_node_of_both_claims_nothing_that_d_did_not_take() {
+    let released = [Input::Released(0, SECRETS[0]), Input::Released(1, SECRETS[1])];
+    let state = run(releasing(&[0, 1]), released);
+    let state = at(state, after(1), &Input::DecideRefused("too late".into()));
+    assert!(matches!(state.phase(), Phase::Aborting { .. }));
 }
 
 #[test]

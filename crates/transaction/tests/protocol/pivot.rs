@@ -180,7 +180,10 @@ fn a_refund_that_a_claim_forestalled_is_no_refusal_of_the_commit() {
     // It is one where D has left the leg out.
     let state = run(releasing(&[0]), [Input::Released(0, SECRETS[0])]);
     let input = decided(&state, Decision::Abort { by: owner(1) });
-    assert!(matches!(run(state, [input, late]).phase(), Phase::Halted { .. }));
+    let state = run(state, [input, late]);
+    assert_eq!(tasks(&state), [Task::Revert(LegId(1))], "the other legs follow D all the same");
+    let state = run(state.clone(), [closed(&state, 1, false)]);
+    assert!(matches!(state.phase(), Phase::Halted { reason } if reason.contains("P1")));
 }
 
 #[test]
@@ -213,9 +216,13 @@ fn the_claimants_own_commit_gives_the_last_secret_away_and_no_other() {
     // A claim shows every secret: whoever commits then gives nothing away.
     let claimed = run(releasing(&[0, 1]), [revealed(false)]);
     assert!(matches!(claimed.phase(), Phase::Committing) && !claimed.commit_releases());
-    let refused = run(state, [Input::DecideRefused("too late".into())]);
-    assert!(matches!(refused.phase(), Phase::Aborting { by: Aborter::Together, .. }));
-    assert!(!refused.effects().iter().any(|effect| matches!(effect, Effect::Renounce(1))));
+    for input in [Input::DecideRefused("too late".into()), Input::Withheld(1, "too late".into())] {
+        let refused = run(state.clone(), [input]);
+        assert!(matches!(refused.phase(), Phase::Aborting { by: Aborter::Together, .. }));
+        assert!(!refused.effects().iter().any(|effect| matches!(effect, Effect::Renounce(1))));
+    }
+    // Of another it is no news: COMMIT is on its way.
+    assert_eq!(run(state.clone(), [Input::Withheld(0, "no".into())]), state);
 }
 
 #[test]
