@@ -16,7 +16,7 @@ const solc = createRequire(import.meta.url)("solc");
 // One artefact each, of the contract that has the file's name.
 const CONTRACTS = ["src/Decision.sol", "src/Escrow.sol", "src/Notary.sol", "test/Rogue.sol"];
 // Every source that they may import.
-const SOURCES = [...CONTRACTS, "src/Testimony.sol", "src/Typed.sol"];
+const SOURCES = [...CONTRACTS, "src/Disputable.sol", "src/Testimony.sol", "src/Typed.sol"];
 
 const settings = {
   // Understood by every chain of today; nothing here gains from a later one.

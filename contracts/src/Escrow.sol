@@ -2,29 +2,44 @@
 pragma solidity 0.8.37;
 
 import {Decision} from "./Decision.sol";
-import {Lock, Testimony} from "./Testimony.sol";
+import {Disputable, Dispute} from "./Disputable.sol";
+import {Lock} from "./Testimony.sol";
 
 /// @title Value that waits for a decision, and unless it is a transfer for evidence
 /// @notice prepare → (COMMIT) apply_ → settle by evidence, or refund by time; or (ABORT) undo. A transfer is paid by
-/// `apply_` itself. Only the payer prepares; anyone may do the rest, and the value goes to no one but the payee or the
+/// `apply_` itself. With a dispute window: apply_ → present the evidence → pay once the window is over, or overrule by the
+/// arbiter's ruling within it; refund by time if nothing was presented. Only the payer prepares; anyone may do the rest, and the value goes to no one but the payee or the
 /// payer. No owner, no upgrade. Before a decision nothing is paid back by time: after G anyone can record ABORT.
 /// @dev A lock is named by its content and takes one storage slot, cleared when it is done; a txid that is decided takes
 /// no new lock, so a lock is done once. State changes precede the one call that pays; after one that fails, only the
 /// debt is written.
-contract Escrow is Testimony {
+contract Escrow is Disputable {
     /// @notice The value is held.
     event Prepared(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
     /// @notice COMMIT was applied: the lock is armed. Of a transfer: it was paid, unless `Owed` follows.
     event Applied(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
-    /// @notice The payee of a transfer refused it: it waits for the payee, who may `collect` it.
+    /// @notice The payee refused a transfer, or what stood undisputed: it waits for the payee, who may `collect` it.
     event Owed(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
-    /// @notice The payee took a transfer that it had refused.
+    /// @notice The payee took what it had refused.
     event Collected(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId, address to);
     /// @notice The decision leaves this leg out: the payer was paid back.
     event Reverted(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
     /// @notice No evidence came in time: the payer was paid back.
     event Refunded(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
-    /// @notice The evidence was there: the payee was paid.
+    /// @notice The evidence is there: from the second after `until` on the payee is paid, unless the arbiter overrules it.
+    event Presented(
+        bytes32 indexed txid,
+        uint16 indexed leg,
+        bytes32 lockId,
+        bytes32 observation,
+        uint64 observedAt,
+        uint64 until
+    );
+    /// @notice The arbiter overruled the evidence: the payer was paid back.
+    event Overruled(
+        bytes32 indexed txid, uint16 indexed leg, bytes32 lockId, bytes32 observation, uint64 observedAt
+    );
+    /// @notice The evidence was there, and stood: the payee was paid.
     event Settled(
         bytes32 indexed txid, uint16 indexed leg, bytes32 lockId, bytes32 observation, uint64 observedAt
     );
@@ -37,8 +52,8 @@ contract Escrow is Testimony {
     error WrongValue(uint256 expected, uint256 got);
     /// @notice Only the payee collects what the payee is owed.
     error NotPayee(address payee, address sender);
-    /// @notice The lock is 0 absent (never prepared, or done), 1 locked, 2 armed or 3 owed, and another state is
-    /// expected.
+    /// @notice The lock is 0 absent (never prepared, or done), 1 locked, 2 armed, 3 owed or 4 presented, and another state
+    /// is expected.
     error WrongState(bytes32 lockId, uint8 expected, uint8 got);
     /// @notice No decision stands yet.
     error Undecided(bytes32 txid);
@@ -59,6 +74,7 @@ contract Escrow is Testimony {
     uint8 private constant LOCKED = 1;
     uint8 private constant ARMED = 2;
     uint8 private constant OWED = 3;
+    uint8 private constant PRESENTED = 4;
 
     uint8 private constant NONE = 0;
     uint8 private constant COMMIT = 1;
@@ -72,7 +88,8 @@ contract Escrow is Testimony {
     /// @notice The contract whose decision these locks obey.
     Decision public immutable decision;
 
-    /// @dev The state, and above its eight bits the time of the COMMIT that armed the lock. Zero when absent.
+    /// @dev The state, and above its eight bits the time of the COMMIT that armed the lock; or, once evidence was presented,
+    /// the last second of a ruling in 64 bits and which observation it was (`_presented`). Zero when absent.
     mapping(bytes32 lockId => uint256) private _words;
 
     constructor(Decision decision_) {
@@ -107,7 +124,7 @@ contract Escrow is Testimony {
         if (transfer) _payOrOwe(lock, lockId);
     }
 
-    /// @notice Pays a transfer that its payee had refused, to where the payee says.
+    /// @notice Pays what its payee had refused, to where the payee says.
     function collect(Lock calldata lock, address to) external {
         (bytes32 lockId,) = _lockIn(OWED, lock);
         if (msg.sender != lock.payee) revert NotPayee(lock.payee, msg.sender);
@@ -138,16 +155,63 @@ contract Escrow is Testimony {
         bytes calldata signature
     ) external {
         (bytes32 lockId, uint256 decidedAt) = _lockIn(ARMED, lock);
-        if (!fulfilled) revert Unfulfilled();
-        if (observedAt < decidedAt || observedAt > lock.evidenceDeadline) {
-            revert ObservedOutside(observedAt, decidedAt, lock.evidenceDeadline);
-        }
-        uint256 until = _lastSubmission(lock);
-        if (block.timestamp > until) revert TooLate(until, block.timestamp);
-        _checkWord(lock, observation, observedAt, signature);
+        _checkObserved(lock, decidedAt, fulfilled, observedAt);
+        _checkInTime(_lastSubmission(lock));
+        _checkWord(lock, lock.evidenceKey, address(0), observation, observedAt, signature);
         _words[lockId] = ABSENT;
         emit Settled(lock.txid, lock.leg, lockId, observation, observedAt);
         _pay(lock.payee, lock.amount);
+    }
+
+    /// @notice Puts an attestation on the ledger, of a lock with a dispute window: this starts the window, by the ledger's
+    /// own clock, so that nobody keeps it secret until the window is over. Nothing is paid back by time any more.
+    /// @dev So early that the window ends with the submissions.
+    /// @param dispute What the lock's evidence key stands for.
+    function present(
+        Lock calldata lock,
+        Dispute calldata dispute,
+        bytes32 observation,
+        bool fulfilled,
+        uint64 observedAt,
+        bytes calldata signature
+    ) external {
+        (bytes32 lockId, uint256 decidedAt) = _lockIn(ARMED, lock);
+        _checkObserved(lock, decidedAt, fulfilled, observedAt);
+        uint256 last = _lastSubmission(lock);
+        _checkInTime(last > dispute.window ? last - dispute.window : 0);
+        _checkDispute(lock, dispute);
+        _checkWord(lock, dispute.evidenceKey, dispute.arbiter, observation, observedAt, signature);
+        uint64 until = uint64(block.timestamp + dispute.window);
+        _words[lockId] = PRESENTED | (_presented(observation, observedAt, until) << 8);
+        emit Presented(lock.txid, lock.leg, lockId, observation, observedAt, until);
+    }
+
+    /// @notice Pays the payee for what was presented, once its window is over without a ruling. A payee who refuses is owed
+    /// the value: the evidence stands, and nobody waits for him.
+    function pay(Lock calldata lock, bytes32 observation, uint64 observedAt) external {
+        (bytes32 lockId, uint256 until) = _presentedIn(lock, observation, observedAt);
+        if (block.timestamp <= until) revert TooEarly(until + 1, block.timestamp);
+        _words[lockId] = ABSENT;
+        emit Settled(lock.txid, lock.leg, lockId, observation, observedAt);
+        _payOrOwe(lock, lockId);
+    }
+
+    /// @notice Pays the payer back at once, by the arbiter's ruling within the window of what was presented.
+    /// @param ruling The arbiter's signature over `rulingDigest`: r ‖ s ‖ v.
+    function overrule(
+        Lock calldata lock,
+        Dispute calldata dispute,
+        bytes32 observation,
+        uint64 observedAt,
+        bytes calldata ruling
+    ) external {
+        (bytes32 lockId, uint256 until) = _presentedIn(lock, observation, observedAt);
+        _checkInTime(until);
+        _checkDispute(lock, dispute);
+        _checkSigner(dispute.arbiter, rulingDigest(lock.txid, lock.leg, observation, observedAt), ruling);
+        _words[lockId] = ABSENT;
+        emit Overruled(lock.txid, lock.leg, lockId, observation, observedAt);
+        _pay(lock.payer, lock.amount);
     }
 
     /// @notice Pays the payer back, once no attestation can come any more.
@@ -161,9 +225,9 @@ contract Escrow is Testimony {
     }
 
     /// @notice Where a lock stands.
-    /// @return state 0 absent (never prepared, or done), 1 locked, 2 armed, 3 owed.
-    /// @return decidedAt The time of the COMMIT that armed it, else zero.
-    function stateOf(bytes32 lockId) external view returns (uint8 state, uint64 decidedAt) {
+    /// @return state 0 absent (never prepared, or done), 1 locked, 2 armed, 3 owed, 4 presented.
+    /// @return time Of an armed one, the COMMIT's that armed it; of a presented one, the last second of a ruling; else zero.
+    function stateOf(bytes32 lockId) external view returns (uint8 state, uint64 time) {
         uint256 word = _words[lockId];
         return (uint8(word), uint64(word >> 8));
     }
@@ -173,9 +237,9 @@ contract Escrow is Testimony {
         return keccak256(abi.encode(lock));
     }
 
-    /// @dev The lock's id and the time that armed it, or a revert with the state that it is in. Hashes the calldata as
-    /// it came: out of range, it names no lock that `prepare` made.
-    function _lockIn(uint8 expected, Lock calldata lock) private view returns (bytes32 lockId, uint256 decidedAt) {
+    /// @dev The lock's id and what stands above its state, or a revert with the state that it is in. Hashes the calldata
+    /// as it came: out of range, it names no lock that `prepare` made.
+    function _lockIn(uint8 expected, Lock calldata lock) private view returns (bytes32 lockId, uint256 above) {
         assembly ("memory-safe") {
             let free := mload(0x40)
             calldatacopy(free, lock, 256)
@@ -183,7 +247,31 @@ contract Escrow is Testimony {
         }
         uint256 word = _words[lockId];
         if (uint8(word) != expected) revert WrongState(lockId, expected, uint8(word));
-        decidedAt = word >> 8;
+        above = word >> 8;
+    }
+
+    /// @dev The id of a lock of which this was presented, and the last second of a ruling.
+    function _presentedIn(Lock calldata lock, bytes32 observation, uint64 observedAt)
+        private
+        view
+        returns (bytes32 lockId, uint256 until)
+    {
+        uint256 above;
+        (lockId, above) = _lockIn(PRESENTED, lock);
+        until = uint64(above);
+        if (above != _presented(observation, observedAt, until)) revert NotPresented(observation, observedAt);
+    }
+
+    /// @dev Only what is fulfilled counts, and was seen between the decision and T_E.
+    function _checkObserved(Lock calldata lock, uint256 decidedAt, bool fulfilled, uint64 observedAt) private pure {
+        if (!fulfilled) revert Unfulfilled();
+        if (observedAt < decidedAt || observedAt > lock.evidenceDeadline) {
+            revert ObservedOutside(observedAt, decidedAt, lock.evidenceDeadline);
+        }
+    }
+
+    function _checkInTime(uint256 until) private view {
+        if (block.timestamp > until) revert TooLate(until, block.timestamp);
     }
 
     /// @dev What D says of this leg, or a revert while it says nothing.

@@ -15,7 +15,7 @@ struct Lock {
     address payee;
     /// In the chain's smallest unit.
     uint128 amount;
-    /// The only key or panel whose attestation settles; zero for a transfer.
+    /// The only key or panel whose attestation settles, or a dispute that names it; zero for a transfer.
     address evidenceKey;
     /// T_E: no later observation counts. Zero for a transfer.
     uint64 evidenceDeadline;
@@ -31,7 +31,8 @@ struct Lock {
 /// @dev Exactly k words: more would give one settlement many encodings. 65 bytes are never a certificate, which has 148
 /// at the least.
 abstract contract Testimony is Typed {
-    /// @notice Neither the payer nor the payee may attest; and where nobody does, there is no deadline and no window.
+    /// @notice Neither the payer nor the payee may attest or overrule, and no arbiter attests; and where nobody does, there is
+    /// no deadline and no window.
     error InterestedKey(address evidenceKey);
     /// @notice Only observations from the decision until T_E count.
     error ObservedOutside(uint256 observedAt, uint256 from, uint256 until);
@@ -65,24 +66,33 @@ abstract contract Testimony is Typed {
         return address(uint160(uint256(keccak256(bytes.concat(PANEL, panel)))));
     }
 
-    /// @dev Reverts unless the lock's key or panel says that the agreed predicate held. The caller checks that
-    /// `observedAt` counts; that no word of a panel is later than T_E is checked here.
-    function _checkWord(Lock calldata lock, bytes32 observation, uint64 observedAt, bytes calldata signature)
-        internal
-        view
-    {
+    /// @dev Reverts unless `key`, of a panel or not, says that the agreed predicate held. The caller checks that
+    /// `observedAt` counts; that no word of a panel is later than T_E, and that the lock's arbiter, if there is one, is not
+    /// among its keys, is checked here.
+    function _checkWord(
+        Lock calldata lock,
+        address key,
+        address arbiter,
+        bytes32 observation,
+        uint64 observedAt,
+        bytes calldata signature
+    ) internal view {
         if (signature.length == 65) {
             bytes32 digest = attestationDigest(lock.txid, lock.leg, observation, true, observedAt);
-            _checkSigner(lock.evidenceKey, digest, signature);
+            _checkSigner(key, digest, signature);
             return;
         }
-        bytes calldata keys = _keysOf(lock, signature);
+        bytes calldata keys = _keysOf(lock, key, arbiter, signature);
         (bytes32 sum, uint64 earliest) = _checkWords(lock, keys, signature[HEAD + keys.length:]);
         if (sum != observation || earliest != observedAt) revert WrongSum(sum, earliest);
     }
 
-    /// @dev The keys of a certificate that has the right form and is of the lock's panel.
-    function _keysOf(Lock calldata lock, bytes calldata certificate) private pure returns (bytes calldata keys) {
+    /// @dev The keys of a certificate that has the right form and is of this panel.
+    function _keysOf(Lock calldata lock, address expected, address arbiter, bytes calldata certificate)
+        private
+        pure
+        returns (bytes calldata keys)
+    {
         if (certificate.length < HEAD) revert BadPanel();
         uint256 threshold = uint8(certificate[0]);
         uint256 count = uint8(certificate[1]);
@@ -90,13 +100,13 @@ abstract contract Testimony is Typed {
         uint256 end = HEAD + KEY * count;
         if (!sound || certificate.length != end + WORD * threshold) revert BadPanel();
         address panel = panelOf(certificate[:end]);
-        if (panel != lock.evidenceKey) revert WrongSigner(lock.evidenceKey, panel);
+        if (panel != expected) revert WrongSigner(expected, panel);
         keys = certificate[HEAD:end];
         address last = address(0);
         for (uint256 place = 0; place < count; ++place) {
             address key = _keyAt(keys, place);
             if (key <= last) revert BadPanel();
-            if (key == lock.payer || key == lock.payee) revert InterestedKey(key);
+            if (key == lock.payer || key == lock.payee || key == arbiter) revert InterestedKey(key);
             last = key;
         }
     }

@@ -38,6 +38,8 @@ pub enum Story {
     Settled,
     /// Committed, not fulfilled in time, and the payer has the money back.
     Refunded,
+    /// Committed, and the arbiter overruled the evidence: the payer has the money back.
+    Overruled,
     /// Committed; what became of the escrow is not shown, or there is none.
     Committed,
     /// Aborted: nothing took effect.
@@ -141,6 +143,7 @@ impl fmt::Display for Story {
         f.write_str(match self {
             Self::Settled => "settled",
             Self::Refunded => "refunded",
+            Self::Overruled => "overruled",
             Self::Committed => "committed",
             Self::Aborted => "aborted",
         })

@@ -116,6 +116,8 @@ fn story(decided: &Decided, facts: &Facts) -> Story {
         Story::Aborted
     } else if facts.settled().next().is_some() {
         Story::Settled
+    } else if facts.overruled().next().is_some() {
+        Story::Overruled
     } else if facts.refunded().next().is_some() {
         Story::Refunded
     } else {

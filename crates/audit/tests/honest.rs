@@ -202,6 +202,19 @@ fn an_agreement_is_read_as_the_market_wrote_it() {
 }
 
 #[test]
+fn what_stood_undisputed_and_what_was_overruled_are_told() {
+    for (story, why) in
+        [(Story::Settled, "for this observation"), (Story::Overruled, "overruled the evidence")]
+    {
+        let receipt = Tale::disputable(story).receipt();
+        let report = verify(&receipt.to_bytes(), Some(&anchors(&receipt)));
+        assert_eq!((report.verdict(), report.story), (Verdict::Verified, Some(story)), "{report:#?}");
+        let check = report.check("settlement").unwrap();
+        assert!(check.reason.contains(why), "{check:?}");
+    }
+}
+
+#[test]
 fn an_unfinished_story_is_told_as_such() {
     let mut tale = Tale::new(Story::Committed);
     tale.records.truncate(7);

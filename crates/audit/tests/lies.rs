@@ -176,6 +176,38 @@ const REFUNDED: &[Lie] = &[
     ("refunded unarmed", |t| t.applied_on_chain_at = None, "settlement", "before it was applied"),
 ];
 
+/// With an arbiter; each begins with [`Tale::disputable`].
+const UNDISPUTED: &[Lie] = &[
+    ("paid in the window's last second", |t| t.settled_at = 22, "settlement", "before the dispute window"),
+    ("paid unpresented", |t| t.dispute = Some((10, None)), "settlement", "was presented before"),
+    (
+        "presented after the payment",
+        |t| (t.dispute, t.settled_at) = (Some((10, Some(40))), 39),
+        "settlement",
+        "before the dispute window",
+    ),
+    (
+        "presented too late to be disputed",
+        |t| (t.dispute, t.settled_at) = (Some((10, Some(141))), 152),
+        "settlement",
+        "too late to be disputed",
+    ),
+    ("overruled, too", |t| t.overruled_at = Some(14), "settlement", "both ways"),
+];
+
+const OVERRULED: &[Lie] = &[
+    ("overruled too late", |t| t.overruled_at = Some(23), "settlement", "after the dispute window"),
+    ("overruled unpresented", |t| t.dispute = Some((10, None)), "settlement", "was presented before"),
+    ("overruled without an arbiter", |t| t.dispute = None, "settlement", "has no arbiter"),
+    (
+        "overruled for something else",
+        |t| t.settled_for = Some(Digest([1; 32])),
+        "settlement",
+        "another observation",
+    ),
+    ("overruled and refunded", |t| t.both_ways = true, "settlement", "paid back twice"),
+];
+
 const ABORTED: &[Lie] =
     &[("a lock that stays", |t| t.applied_on_chain_at = None, "reverted", "the lock of leg 0 was undone")];
 
@@ -189,6 +221,23 @@ fn each_lie_is_refused_for_its_reason() {
             assert!(is_told(&reasons, check, why), "{name}: {reasons:#?}");
         }
     }
+}
+
+#[test]
+fn each_lie_about_a_dispute_is_refused_for_its_reason() {
+    for (story, lies) in [(Story::Settled, UNDISPUTED), (Story::Overruled, OVERRULED)] {
+        for (name, lie, check, why) in lies {
+            let mut tale = Tale::disputable(story);
+            lie(&mut tale);
+            let reasons = refusal(&tale.receipt());
+            assert!(is_told(&reasons, check, why), "{name}: {reasons:#?}");
+        }
+    }
+    let mut tale = Tale::disputable(Story::Refunded);
+    assert!(is_told(&refusal(&tale.receipt()), "settlement", "although its evidence was presented"));
+    tale.dispute = Some((10, None));
+    let receipt = tale.receipt();
+    assert_eq!(verify(&receipt.to_bytes(), Some(&anchors(&receipt))).verdict(), Verdict::Verified);
 }
 
 fn decided_before_prepared(tale: &mut Tale) {

@@ -16,6 +16,7 @@ use crate::{Ledger, LedgerError};
 mod common;
 mod custody;
 mod decision;
+mod dispute;
 mod escrow;
 mod hashlock;
 mod record;
@@ -191,6 +192,7 @@ pub async fn run_all(harness: &dyn Harness) -> Result<Vec<Outcome>, Failure> {
         record::CASES,
         decision::CASES,
         escrow::CASES,
+        dispute::CASES,
         transfer::CASES,
         hashlock::CASES,
         custody::CASES,

@@ -26,7 +26,7 @@ pub(crate) fn of(ledger: &LedgerId, operation: &Operation) -> Result<Entry, Ledg
         Step::Prepare => Entry::Prepared { txid, leg, commitment },
         Step::Apply => Entry::Closed { txid, leg, applied: true },
         Step::Revert => Entry::Closed { txid, leg, applied: false },
-        Step::Claim(_) | Step::Settle(_) | Step::Refund => {
+        Step::Claim(_) | Step::Present(_) | Step::Settle(_) | Step::Overrule(_) | Step::Refund => {
             return Err(unsupported("it holds no value".into()));
         }
     })

@@ -153,6 +153,9 @@ impl Escrow {
             return Err(unsupported(format!("{leg} names custodian {contract}, this is {}", self.account())));
         }
         let waits = manifest.leg(*leg).is_some_and(|found| matches!(found.terms, Terms::Escrow(_)));
+        if matches!(step, Step::Present(_) | Step::Overrule(_)) {
+            return Err(unsupported("a custodian keeps no dispute windows".into()));
+        }
         if !waits && matches!(step, Step::Settle(_) | Step::Refund) {
             return Err(unsupported(format!("{leg} waits for no evidence")));
         }
@@ -172,6 +175,9 @@ impl Escrow {
             Step::Revert => Ok(Act::Return { decision: self.decision(manifest).await? }),
             Step::Settle(attestation) => Ok(Act::Settle { attestation: attestation.clone() }),
             Step::Refund => Ok(Act::Refund),
+            Step::Present(_) | Step::Overrule(_) => {
+                Err(self.profile.refused("a custodian keeps no dispute windows"))
+            }
         }
     }
 
@@ -335,7 +341,9 @@ fn wanted(step: &Step, txid: Txid, leg: LegId) -> Fact {
         Step::Prepare => Fact::Prepared(txid, leg),
         Step::Apply | Step::Claim(_) => Fact::Applied(txid, leg),
         Step::Revert => Fact::Reverted(txid, leg),
+        Step::Present(_) => Fact::Presented(txid, leg),
         Step::Settle(_) => Fact::Settled(txid, leg),
+        Step::Overrule(_) => Fact::Overruled(txid, leg),
         Step::Refund => Fact::Refunded(txid, leg),
     }
 }

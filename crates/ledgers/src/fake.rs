@@ -176,8 +176,14 @@ impl Fake {
                     Some(format!("it carries no {} legs", found.class))
                 }
                 Some(found) => match (step, &found.terms) {
-                    (Step::Settle(_) | Step::Refund, Terms::Record(_) | Terms::Transfer(_)) => {
-                        Some(format!("{leg} holds no value for evidence"))
+                    (
+                        Step::Present(_) | Step::Settle(_) | Step::Overrule(_) | Step::Refund,
+                        Terms::Record(_) | Terms::Transfer(_),
+                    ) => Some(format!("{leg} holds no value for evidence")),
+                    (Step::Present(_) | Step::Overrule(_), Terms::Escrow(terms))
+                        if terms.dispute.is_none() =>
+                    {
+                        Some(format!("{leg} names no arbiter"))
                     }
                     (Step::Apply, Terms::Hashlock(_)) => Some(format!("{leg} is claimed with preimages")),
                     (Step::Claim(_), terms) if !matches!(terms, Terms::Hashlock(_)) => {
@@ -458,7 +464,9 @@ impl Wanted {
                     Step::Prepare => Fact::Prepared(txid, *leg),
                     Step::Apply | Step::Claim(_) => Fact::Applied(txid, *leg),
                     Step::Revert => Fact::Reverted(txid, *leg),
+                    Step::Present(_) => Fact::Presented(txid, *leg),
                     Step::Settle(_) => Fact::Settled(txid, *leg),
+                    Step::Overrule(_) => Fact::Overruled(txid, *leg),
                     Step::Refund => Fact::Refunded(txid, *leg),
                 })
             }

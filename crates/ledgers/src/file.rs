@@ -96,7 +96,7 @@ impl RecordFile {
                 Step::Prepare => return Ok(Fact::Prepared(manifest.txid(), *leg)),
                 Step::Apply => return Ok(Fact::Applied(manifest.txid(), *leg)),
                 Step::Revert => return Ok(Fact::Reverted(manifest.txid(), *leg)),
-                Step::Claim(_) | Step::Settle(_) | Step::Refund => {}
+                Step::Claim(_) | Step::Present(_) | Step::Settle(_) | Step::Overrule(_) | Step::Refund => {}
             },
             Operation::Leg { .. } | Operation::Decide { .. } => {}
         }

@@ -9,6 +9,8 @@ mod agreement;
 mod chain;
 #[path = "contracts/decision.rs"]
 mod decision;
+#[path = "contracts/dispute.rs"]
+mod dispute;
 #[path = "contracts/escrow.rs"]
 mod escrow;
 #[path = "contracts/gas.rs"]

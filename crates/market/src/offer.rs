@@ -146,6 +146,7 @@ impl Offer {
             evidence_key: self.evidence_key,
             evidence_deadline: deadline + self.evidence_within,
             submission_window: self.submission_window,
+            dispute: None,
         }
     }
 

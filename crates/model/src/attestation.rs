@@ -101,8 +101,10 @@ pub enum NoAuthority {
         /// Whom the terms name.
         expected: Account,
     },
-    /// A panel with the payer or the payee in it.
-    #[error("{0} is of the panel, and pays or is paid by this escrow: such a panel's word does not count")]
+    /// A panel with the payer, the payee or the arbiter in it.
+    #[error(
+        "{0} is of the panel, and pays, is paid by or rules on this escrow: such a panel's word does not count"
+    )]
     Interested(Account),
 }
 
@@ -150,7 +152,8 @@ impl SignedAttestation {
         }
         let panel = self.panel();
         let keys = panel.as_ref().map_or(&[][..], Panel::keys);
-        match keys.iter().find(|key| [terms.payer, terms.payee].contains(key)) {
+        let arbiter = terms.dispute.map(|dispute| dispute.arbiter);
+        match keys.iter().find(|key| [terms.payer, terms.payee].contains(key) || arbiter == Some(**key)) {
             Some(key) => Err(NoAuthority::Interested(*key)),
             None => Ok(()),
         }

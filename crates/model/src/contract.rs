@@ -44,6 +44,14 @@ sol! {
         uint64 submissionWindow;
     }
 
+    /// Whose word settles an escrow, and who may overrule it for how long. Times in seconds.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Dispute {
+        address evidenceKey;
+        address arbiter;
+        uint32 window;
+    }
+
     /// The decision ledger's contract.
     #[derive(Debug, PartialEq, Eq)]
     interface Decision {
@@ -78,6 +86,8 @@ sol! {
         event Reverted(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
         event Refunded(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId);
         event Settled(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId, bytes32 observation, uint64 observedAt);
+        event Presented(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId, bytes32 observation, uint64 observedAt, uint64 until);
+        event Overruled(bytes32 indexed txid, uint16 indexed leg, bytes32 lockId, bytes32 observation, uint64 observedAt);
 
         error AlreadyDecided(bytes32 txid, uint8 kind, uint64 decidedAt, uint64 included);
         error NotPayer(address payer, address sender);
@@ -86,6 +96,7 @@ sol! {
         error InterestedKey(address evidenceKey);
         error BadPanel();
         error WrongSum(bytes32 observation, uint64 observedAt);
+        error NotPresented(bytes32 observation, uint64 observedAt);
         error WrongState(bytes32 lockId, uint8 expected, uint8 got);
         error Undecided(bytes32 txid);
         error LegIncluded(bytes32 txid, uint16 leg);
@@ -103,11 +114,16 @@ sol! {
         function collect(Lock calldata lock, address to) external;
         function undo(Lock calldata lock) external;
         function settle(Lock calldata lock, bytes32 observation, bool fulfilled, uint64 observedAt, bytes calldata signature) external;
+        function present(Lock calldata lock, Dispute calldata dispute, bytes32 observation, bool fulfilled, uint64 observedAt, bytes calldata signature) external;
+        function pay(Lock calldata lock, bytes32 observation, uint64 observedAt) external;
+        function overrule(Lock calldata lock, Dispute calldata dispute, bytes32 observation, uint64 observedAt, bytes calldata ruling) external;
         function refund(Lock calldata lock) external;
         function decision() external view returns (address);
         function lockIdOf(Lock calldata lock) external pure returns (bytes32);
-        function stateOf(bytes32 lockId) external view returns (uint8 state, uint64 decidedAt);
+        function stateOf(bytes32 lockId) external view returns (uint8 state, uint64 time);
         function panelOf(bytes calldata panel) external pure returns (address);
+        function disputeOf(Dispute calldata dispute) external pure returns (address);
+        function rulingDigest(bytes32 txid, uint16 leg, bytes32 observation, uint64 observedAt) external view returns (bytes32);
         function attestationDigest(bytes32 txid, uint16 leg, bytes32 observation, bool fulfilled, uint64 observedAt) external view returns (bytes32);
     }
 
@@ -143,7 +159,18 @@ sol! {
         bool fulfilled;
         uint64 observedAt;
     }
+
+    /// What an arbiter signs ([`crate::Ruling`]).
+    struct Ruling {
+        bytes32 txid;
+        uint16 leg;
+        bytes32 observation;
+        uint64 observedAt;
+    }
 }
+
+/// What is hashed before a [`Dispute`], so that its account is no other's.
+const DISPUTE_DOMAIN: &[u8] = b"sofie.dispute.v1";
 
 /// The deterministic deployment proxy: the same contract at the same address on every chain that holds it.
 pub const DEPLOYER: Account = Account(hex!("4e59b44847b379578588920ca78fbf26c0b4956c"));
@@ -172,8 +199,10 @@ pub const ABSENT: u8 = 0;
 pub const LOCKED: u8 = 1;
 /// `stateOf(…).state`: COMMIT was applied; evidence settles, time refunds.
 pub const ARMED: u8 = 2;
-/// `stateOf(…).state`: the payee of a transfer refused it, and may collect it.
+/// `stateOf(…).state`: the payee refused what is its own, and may collect it.
 pub const OWED: u8 = 3;
+/// `stateOf(…).state`: evidence was presented; a ruling pays back until the window is over, then the payee is paid.
+pub const PRESENTED: u8 = 4;
 
 /// What D's contract takes for this manifest: [`Manifest::txid`] is `txidOf` of it.
 #[must_use]
@@ -202,10 +231,36 @@ pub fn lock(txid: Txid, leg: LegId, terms: &EscrowTerms) -> Lock {
         payer: address(terms.payer),
         payee: address(terms.payee),
         amount: terms.amount,
-        evidenceKey: address(terms.evidence_key),
+        evidenceKey: address(evidence_account(terms)),
         evidenceDeadline: terms.evidence_deadline.as_seconds(),
         submissionWindow: terms.submission_window.as_seconds(),
     }
+}
+
+/// Whom a lock of these terms names as its evidence key: with a dispute, the account that stands for key, arbiter and
+/// window together.
+#[must_use]
+pub fn evidence_account(terms: &EscrowTerms) -> Account {
+    dispute(terms).map_or(terms.evidence_key, |dispute| dispute_account(&dispute))
+}
+
+/// What the escrow contract takes besides the lock, of a leg with a dispute window.
+#[must_use]
+pub fn dispute(terms: &EscrowTerms) -> Option<Dispute> {
+    terms.dispute.map(|dispute| Dispute {
+        evidenceKey: address(terms.evidence_key),
+        arbiter: address(dispute.arbiter),
+        // No manifest that was checked has a longer one.
+        window: u32::try_from(dispute.window.as_seconds()).unwrap_or(u32::MAX),
+    })
+}
+
+/// The account by which a lock names a dispute: the last 20 bytes of the Keccak-256 over Keccak-256("sofie.dispute.v1") and
+/// the dispute's three ABI words.
+#[must_use]
+pub fn dispute_account(dispute: &Dispute) -> Account {
+    let hash = keccak256((keccak256(DISPUTE_DOMAIN), dispute.clone()).abi_encode());
+    Account(hash.0[12..].try_into().expect("32 less 12 are 20"))
 }
 
 /// What the escrow contract takes for a transfer: a lock that no evidence key, deadline or window conditions.

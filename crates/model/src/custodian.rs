@@ -133,6 +133,9 @@ pub fn hold_digest(txid: Txid, leg: LegId) -> Digest {
 /// What is wrong with the leg.
 pub fn value(manifest: &Manifest, leg: LegId) -> Result<(Value, Account), String> {
     match manifest.leg(leg).map(|found| (found.class, &found.terms)) {
+        Some((Class::Escrow, Terms::Escrow(terms))) if terms.dispute.is_some() => Err(format!(
+            "{leg} names an arbiter (terms.dispute): a custodian keeps no dispute windows, a contract does"
+        )),
         Some((Class::Escrow, Terms::Escrow(terms))) => {
             let value = Value { payer: terms.payer, payee: terms.payee, amount: terms.amount };
             Ok((value, terms.contract))
@@ -267,7 +270,7 @@ pub fn check_settle(
     ensure(signed.last_observed_at() <= terms.evidence_deadline, || {
         "it was observed after the deadline".into()
     })?;
-    ensure(now <= window_end(terms), || "the submission window is over".into())
+    ensure(now <= terms.window_end(), || "the submission window is over".into())
 }
 
 /// Whether the escrow may be paid back at `now`.
@@ -276,7 +279,7 @@ pub fn check_settle(
 /// Why not yet.
 pub fn check_refund(manifest: &Manifest, leg: LegId, now: Timestamp) -> Result<(), String> {
     let terms = escrow(manifest, leg)?;
-    ensure(now > window_end(terms), || "the submission window is still open".into())
+    ensure(now > terms.window_end(), || "the submission window is still open".into())
 }
 
 fn escrow(manifest: &Manifest, leg: LegId) -> Result<&EscrowTerms, String> {
@@ -284,10 +287,6 @@ fn escrow(manifest: &Manifest, leg: LegId) -> Result<&EscrowTerms, String> {
         Some(Terms::Escrow(terms)) => Ok(terms),
         _ => Err(format!("{leg} waits for no evidence")),
     }
-}
-
-fn window_end(terms: &EscrowTerms) -> Timestamp {
-    terms.evidence_deadline + terms.submission_window
 }
 
 fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {

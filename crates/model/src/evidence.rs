@@ -68,6 +68,12 @@ pub enum Fact {
     /// A note stands on the ledger: its topic and commitment.
     #[n(6)]
     Noted(#[n(0)] Digest, #[n(1)] Digest),
+    /// The escrow's evidence was presented: its dispute window runs.
+    #[n(7)]
+    Presented(#[n(0)] Txid, #[n(1)] LegId),
+    /// The arbiter overruled it: the escrow paid its payer back.
+    #[n(8)]
+    Overruled(#[n(0)] Txid, #[n(1)] LegId),
 }
 
 /// Where on its ledger a fact stands.

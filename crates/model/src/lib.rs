@@ -19,6 +19,7 @@ pub mod operation;
 pub mod proof;
 pub mod quantity;
 pub mod quorum;
+pub mod ruling;
 pub mod time;
 
 pub use attestation::{Attestation, SignedAttestation};
@@ -32,4 +33,5 @@ pub use observation::Observation;
 pub use operation::{Decide, Operation, Step};
 pub use proof::{Anchor, Proof, Proven};
 pub use quantity::{Quantity, Value};
+pub use ruling::{Ruling, SignedRuling};
 pub use time::{Span, Timestamp};

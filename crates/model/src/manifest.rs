@@ -10,7 +10,7 @@ use crate::{Account, Digest, LedgerId, LegId, PublicKey, Span, Timestamp, Txid, 
 
 mod check;
 
-pub use check::{Fault, MAX_LEGS, MAX_PARTICIPANTS};
+pub use check::{Fault, MAX_DISPUTE_WINDOW, MAX_LEGS, MAX_PARTICIPANTS};
 
 /// What a ledger can do for a leg, from its profile (docs/specs/inter-ledger.md, "Legs").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
@@ -83,6 +83,38 @@ pub struct EscrowTerms {
     /// How long after T_E an attestation may still be brought. Whole seconds; after it only a refund is possible.
     #[n(6)]
     pub submission_window: Span,
+    /// Who may overrule the evidence, and for how long. Without it evidence pays at once.
+    #[n(7)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispute: Option<Dispute>,
+}
+
+/// What stands between an escrow's evidence and its payment: a time in which one account may overrule it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(array)]
+pub struct Dispute {
+    /// Whose ruling pays the payer back at once: neither payer, payee nor evidence key.
+    #[n(0)]
+    pub arbiter: Account,
+    /// How long a ruling counts after the evidence was presented, by the ledger's clock. Whole seconds. The submission window
+    /// is at least as long, and evidence may be presented until a dispute window before its end.
+    #[n(1)]
+    pub window: Span,
+}
+
+impl EscrowTerms {
+    /// The last instant at which evidence may be brought: what comes later could not be disputed in time.
+    #[must_use]
+    pub fn last_evidence(&self) -> Timestamp {
+        let window = self.dispute.map_or(Span::ZERO, |dispute| dispute.window);
+        Timestamp::from_millis(self.window_end().as_millis().saturating_sub(window.as_millis()))
+    }
+
+    /// The end of the submission window: after it nothing is brought any more, and what nobody brought is paid back.
+    #[must_use]
+    pub fn window_end(&self) -> Timestamp {
+        self.evidence_deadline + self.submission_window
+    }
 }
 
 /// Value that COMMIT itself pays to the payee, and ABORT back to the payer. No evidence is asked for.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Account, Digest, LegId, Manifest, Signature, SignedAttestation, Txid};
+use crate::{Account, Digest, LegId, Manifest, Signature, SignedAttestation, SignedRuling, Txid};
 
 /// A step of one leg.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +17,13 @@ pub enum Step {
     /// Undo the prepare, after ABORT (or after a COMMIT that leaves this leg out); of a hashlock leg, the refund after
     /// T_p.
     Revert,
-    /// Pay an armed escrow's payee, by evidence.
+    /// Put the evidence of an armed escrow on the ledger, which starts its dispute window. Only where terms name one.
+    Present(SignedAttestation),
+    /// Pay an armed escrow's payee, by evidence; where the terms name a dispute window, for what was presented, once it is over.
     Settle(SignedAttestation),
-    /// Pay an armed escrow's payer back, after T_E and the submission window.
+    /// Pay the payer back, by the arbiter's ruling within the dispute window of what was presented.
+    Overrule(SignedRuling),
+    /// Pay an armed escrow's payer back, after T_E and the submission window, when nothing was presented.
     Refund,
 }
 
@@ -93,7 +97,9 @@ impl Operation {
             Self::Leg { step: Step::Apply, .. } => "apply",
             Self::Leg { step: Step::Claim(_), .. } => "claim",
             Self::Leg { step: Step::Revert, .. } => "revert",
+            Self::Leg { step: Step::Present(_), .. } => "present",
             Self::Leg { step: Step::Settle(_), .. } => "settle",
+            Self::Leg { step: Step::Overrule(_), .. } => "overrule",
             Self::Leg { step: Step::Refund, .. } => "refund",
             Self::Decide { decide: Decide::Commit { .. }, .. } => "commit",
             Self::Decide { decide: Decide::Abort { .. }, .. } => "abort",

@@ -153,4 +153,13 @@ impl Proof {
             Self::Calendar(_) | Self::Bitcoin(_) | Self::Quorum(_) | Self::Batch(_) => Vec::new(),
         }
     }
+
+    /// What arbiters overruled, of the facts. As good as the proof, too.
+    #[must_use]
+    pub fn rulings(&self) -> Vec<evm::Settlement> {
+        match self {
+            Self::Evm(proof) => proof.rulings(),
+            _ => Vec::new(),
+        }
+    }
 }

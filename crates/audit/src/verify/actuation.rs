@@ -174,6 +174,7 @@ pub(super) fn settlement(case: &Case<'_>, report: &mut Report) {
     match case.story {
         Story::Settled => report.found("settlement", settled(case)),
         Story::Refunded => report.found("settlement", refunded(case)),
+        Story::Overruled => report.found("settlement", overruled(case)),
         Story::Committed => case.missing(report, "settlement", false, "settlement"),
         Story::Aborted => match paid(case) {
             Some(why) => report.add("settlement", Outcome::Failed, why),
@@ -183,12 +184,12 @@ pub(super) fn settlement(case: &Case<'_>, report: &mut Report) {
 }
 
 fn paid(case: &Case<'_>) -> Option<String> {
-    let mut paid = case.facts.settled().chain(case.facts.refunded());
+    let mut paid = case.facts.settled().chain(case.facts.refunded()).chain(case.facts.overruled());
     paid.next().map(|(leg, _)| format!("{leg} was paid out in spite of ABORT"))
 }
 
 fn settled(case: &Case<'_>) -> Result<String, String> {
-    if case.facts.refunded().next().is_some() {
+    if case.facts.refunded().chain(case.facts.overruled()).next().is_some() {
         return Err("an escrow paid both ways".into());
     }
     let (id, terms) = escrow(case).ok_or("there is no escrow that was attested")?;
@@ -198,8 +199,14 @@ fn settled(case: &Case<'_>) -> Result<String, String> {
         return Err(format!("{leg} was paid, the attestation is for {id}"));
     }
     after_apply(case, id, evidence)?;
-    if evidence.at.as_seconds() > (terms.evidence_deadline + terms.submission_window).as_seconds() {
-        return Err("it came after the submission window".into());
+    match terms.dispute {
+        None if evidence.at.as_seconds() > terms.window_end().as_seconds() => {
+            return Err("it came after the submission window".into());
+        }
+        Some(_) if evidence.at.as_seconds() <= disputable_until(case, id, terms, evidence)? => {
+            return Err("it was paid before the dispute window was over".into());
+        }
+        _ => {}
     }
     let said = testimony(case).ok_or("no evidence to pay for")??.attestation;
     let event = case.facts.settlement(id).ok_or("the proof does not show for which observation")?;
@@ -216,12 +223,61 @@ fn refunded(case: &Case<'_>) -> Result<String, String> {
             return Err(format!("{id} is no escrow"));
         };
         after_apply(case, id, evidence)?;
-        if evidence.at.as_seconds() <= (terms.evidence_deadline + terms.submission_window).as_seconds() {
+        if evidence.at.as_seconds() <= terms.window_end().as_seconds() {
             return Err(format!("{id} was refunded before the submission window was over"));
+        }
+        if case.facts.of_leg(&case.body.manifest, id, Fact::Presented).is_some() {
+            return Err(format!("{id} was refunded although its evidence was presented"));
         }
         reasons.push(format!("{} paid back to {} after the deadline", terms.amount, terms.payer));
     }
     Ok(reasons.join(", "))
+}
+
+/// The contract checked the arbiter's signature; that the ruling came in time, and after what it overrules, shows here.
+fn overruled(case: &Case<'_>) -> Result<String, String> {
+    let mut reasons = Vec::new();
+    if case.facts.refunded().next().is_some() {
+        return Err("an escrow paid back twice".into());
+    }
+    for (id, evidence) in case.facts.overruled() {
+        let Some(Terms::Escrow(terms)) = case.body.manifest.leg(id).map(|leg| &leg.terms) else {
+            return Err(format!("{id} is no escrow"));
+        };
+        let arbiter = terms.dispute.ok_or_else(|| format!("{id} has no arbiter"))?.arbiter;
+        after_apply(case, id, evidence)?;
+        if evidence.at.as_seconds() > disputable_until(case, id, terms, evidence)? {
+            return Err(format!("{id} was overruled after the dispute window"));
+        }
+        let event = case.facts.ruling(id).ok_or("the proof does not show what was overruled")?;
+        let said = case.body.evidence.as_ref().map(|seen| seen.attestation.attestation);
+        let ours = said.is_none_or(|said| said.leg != id || said.observation == event.observation);
+        if !ours {
+            return Err(format!("the arbiter of {id} overruled another observation"));
+        }
+        let (amount, payer) = (terms.amount, terms.payer);
+        reasons.push(format!("{amount} paid back to {payer}: arbiter {arbiter} overruled the evidence"));
+    }
+    Ok(reasons.join(", "))
+}
+
+/// The last second of a ruling on `id`, whose evidence was presented before `ended`.
+fn disputable_until(
+    case: &Case<'_>,
+    id: LegId,
+    terms: &EscrowTerms,
+    ended: &Evidence,
+) -> Result<u64, String> {
+    let presented = case.facts.of_leg(&case.body.manifest, id, Fact::Presented);
+    let presented = presented
+        .filter(|presented| place(presented) < place(ended))
+        .ok_or_else(|| format!("no proof shows that the evidence of {id} was presented before"))?;
+    after_apply(case, id, presented)?;
+    if presented.at.as_seconds() > terms.last_evidence().as_seconds() {
+        return Err(format!("the evidence of {id} was presented too late to be disputed in time"));
+    }
+    let window = terms.dispute.ok_or_else(|| format!("{id} has no arbiter"))?.window;
+    Ok((presented.at + window).as_seconds())
 }
 
 fn after_apply(case: &Case<'_>, id: LegId, paid: &Evidence) -> Result<(), String> {

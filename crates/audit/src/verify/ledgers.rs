@@ -10,6 +10,8 @@ pub(super) struct Facts {
     evidence: Vec<Evidence>,
     /// Of the proofs of chains.
     settlements: Vec<Settlement>,
+    /// The same of what arbiters overruled.
+    rulings: Vec<Settlement>,
     /// Whose anchors the reader has pinned.
     anchored: Vec<LedgerId>,
 }
@@ -51,6 +53,19 @@ impl Facts {
         })
     }
 
+    /// The facts of escrows whose evidence an arbiter overruled.
+    pub(super) fn overruled(&self) -> impl Iterator<Item = (LegId, &Evidence)> {
+        self.all().filter_map(|one| match one.fact {
+            Fact::Overruled(_, leg) => Some((leg, one)),
+            _ => None,
+        })
+    }
+
+    /// What was overruled of `leg`.
+    pub(super) fn ruling(&self, leg: LegId) -> Option<&Settlement> {
+        self.rulings.iter().find(|one| one.leg == leg)
+    }
+
     /// What the settlement of `leg` says.
     pub(super) fn settlement(&self, leg: LegId) -> Option<&Settlement> {
         self.settlements.iter().find(|one| one.leg == leg)
@@ -81,6 +96,7 @@ pub(super) fn proofs(body: &Body, anchors: &Anchors, report: &mut Report) -> Fac
                 anchor(anchors.holds(&proven.anchor), ledger, &mut facts, report);
                 facts.evidence.extend(proven.evidence);
                 facts.settlements.extend(one.proof.settlements());
+                facts.rulings.extend(one.proof.rulings());
                 report.anchors.push(Rests { ledger: ledger.clone(), on: proven.anchor });
             }
         }

@@ -21,6 +21,8 @@ pub enum Event {
     Reverted,
     Refunded,
     Settled(Digest, Timestamp),
+    Presented(Digest, Timestamp),
+    Overruled(Digest, Timestamp),
     Decided(Decision),
     Aborted(Account),
 }
@@ -35,6 +37,24 @@ impl Event {
             Self::Applied => (ESCROW, Escrow::Applied { txid, leg: 0, lockId: lock }.encode_log_data()),
             Self::Reverted => (ESCROW, Escrow::Reverted { txid, leg: 0, lockId: lock }.encode_log_data()),
             Self::Refunded => (ESCROW, Escrow::Refunded { txid, leg: 0, lockId: lock }.encode_log_data()),
+            Self::Presented(observation, observed_at) => {
+                let (observation, observed_at) = (contract::word(*observation), observed_at.as_seconds());
+                let event = Escrow::Presented {
+                    txid,
+                    leg: 0,
+                    lockId: lock,
+                    observation,
+                    observedAt: observed_at,
+                    until: 0,
+                };
+                (ESCROW, event.encode_log_data())
+            }
+            Self::Overruled(observation, observed_at) => {
+                let (observation, observed_at) = (contract::word(*observation), observed_at.as_seconds());
+                let event =
+                    Escrow::Overruled { txid, leg: 0, lockId: lock, observation, observedAt: observed_at };
+                (ESCROW, event.encode_log_data())
+            }
             Self::Settled(observation, observed_at) => {
                 let observation = contract::word(*observation);
                 let observed_at = observed_at.as_seconds();

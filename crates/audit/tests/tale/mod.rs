@@ -19,7 +19,7 @@ use sofie_model::{
     Account, Anchor, Attestation, Class, Decision, Digest, Evidence, Finality, LedgerId, Leg, LegId,
     Manifest, Observation, Proof, Quantity, Rule, Salt, SignedAttestation, Span, Terms, ThingId, Timestamp,
     Value, canonical, evidence,
-    manifest::{DecisionSite, EscrowTerms, Participant},
+    manifest::{DecisionSite, Dispute, EscrowTerms, Participant},
     proof::calendar::Entry,
 };
 
@@ -120,6 +120,9 @@ pub struct Tale {
     pub records: Vec<(&'static str, u64)>,
     /// The two sides are on two nodes, which reach the chain alone: its nonce binds the agreement.
     pub two_nodes: bool,
+    /// How long the arbiter may overrule, in seconds; and when the evidence was presented.
+    pub dispute: Option<(u64, Option<u64>)>,
+    pub overruled_at: Option<u64>,
     /// In the place of that nonce.
     pub bound_to: Option<Digest>,
     /// Two of three sensors must attest. The receipt shows the readings of these, by their places; none: one sensor is agreed on.
@@ -170,6 +173,8 @@ impl Tale {
             things_noted_at: Some(1),
             records: records(story),
             two_nodes: false,
+            dispute: None,
+            overruled_at: (story == Story::Overruled).then_some(14),
             bound_to: None,
             shown: Vec::new(),
             paid_for: [0, 1],
@@ -194,6 +199,16 @@ impl Tale {
 
     pub fn aborted() -> Self {
         Self::new(Story::Aborted)
+    }
+
+    /// One with an arbiter, who has ten seconds.
+    pub fn disputable(story: Story) -> Self {
+        let paid = if story == Story::Settled { 23 } else { 14 };
+        let mut tale = Self { dispute: Some((10, Some(12))), settled_at: paid, ..Self::new(story) };
+        if let Some(last) = tale.records.last_mut().filter(|_| story == Story::Settled) {
+            *last = ("settled", paid);
+        }
+        tale
     }
 
     /// A settled one between two nodes.
@@ -240,6 +255,10 @@ impl Tale {
             },
             evidence_deadline: at(EVIDENCE_DEADLINE),
             submission_window: Span::from_seconds(WINDOW),
+            dispute: self.dispute.map(|(seconds, _)| Dispute {
+                arbiter: Account([0xab; 20]),
+                window: Span::from_seconds(seconds),
+            }),
         }
     }
 
@@ -334,7 +353,8 @@ impl Tale {
         if self.shown.is_empty() {
             seen = vec![alone];
         }
-        seen.truncate(if self.story == Story::Settled { 16 } else { 0 });
+        let told = matches!(self.story, Story::Settled | Story::Overruled);
+        seen.truncate(if told { 16 } else { 0 });
         let mut seen = seen.into_iter();
         let committed = self.story != Story::Aborted;
         let described = |id: ThingId| {
@@ -426,6 +446,14 @@ impl Tale {
     }
 
     fn pay(&self, chain: &mut Chain, log: &mut Log, manifest: &Manifest) {
+        let said = self.attestation().attestation;
+        if let Some((_, Some(presented))) = self.dispute {
+            chain.push(at(presented), manifest, Event::Presented(said.observation, said.observed_at));
+        }
+        if let Some(overruled) = self.overruled_at {
+            let observation = self.settled_for.unwrap_or(said.observation);
+            chain.push(at(overruled), manifest, Event::Overruled(observation, said.observed_at));
+        }
         if self.story == Story::Settled {
             if let Some(noted_at) = self.noted_at {
                 let topic = topic::attestation(manifest.txid());
@@ -434,7 +462,6 @@ impl Tale {
                     Entry::Note { topic, commitment: topic::attested(&self.attestation()) },
                 );
             }
-            let said = self.attestation().attestation;
             let observation = self.settled_for.unwrap_or(said.observation);
             chain.push(at(self.settled_at), manifest, Event::Settled(observation, said.observed_at));
         }
@@ -474,6 +501,7 @@ fn records(story: Story) -> Vec<(&'static str, u64)> {
     }
     records.extend([("applied", 6), ("capability-issued", 8), ("actuated", 8)]);
     match story {
+        Story::Overruled => records.extend([("observed", 10), ("attested", 11), ("overruled", 14)]),
         Story::Settled => {
             records.extend([("observed", 10), ("attested", 11), ("noted", 12), ("settled", 14)])
         }

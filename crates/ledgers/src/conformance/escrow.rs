@@ -254,7 +254,7 @@ async fn fees(world: &World<'_>, payers: &[Account], from: u64, to: u64) -> Resu
     }
 }
 
-fn terms(manifest: &Manifest) -> Result<EscrowTerms, Failure> {
+pub(super) fn terms(manifest: &Manifest) -> Result<EscrowTerms, Failure> {
     match manifest.leg(LEG).map(|leg| &leg.terms) {
         Some(Terms::Escrow(terms)) => Ok(terms.clone()),
         found => other("leg 0".into(), "an escrow", &found),
@@ -262,7 +262,11 @@ fn terms(manifest: &Manifest) -> Result<EscrowTerms, Failure> {
 }
 
 /// An attestation that settles `manifest`'s leg, observed when it was decided.
-fn good(world: &World<'_>, manifest: &Manifest, decided: &Evidence) -> Result<Attestation, Failure> {
+pub(super) fn good(
+    world: &World<'_>,
+    manifest: &Manifest,
+    decided: &Evidence,
+) -> Result<Attestation, Failure> {
     Ok(Attestation {
         chain_id: world.site.chain_id,
         contract: terms(manifest)?.contract,

@@ -134,6 +134,7 @@ impl<'a> World<'a> {
                 evidence_key: self.site.evidence_key,
                 evidence_deadline: deadline + DECISION_TIME,
                 submission_window: SUBMISSION_WINDOW,
+                dispute: None,
             }),
         };
         Ok(Leg {

@@ -3,7 +3,10 @@
 use alloy_primitives::{Bytes, U256};
 use alloy_sol_types::SolCall;
 use sofie_model::contract::{self, Decision as D, Escrow};
-use sofie_model::{Account, Decide, Fact, LedgerId, Leg, LegId, Manifest, Operation, Signature, Step, Terms};
+use sofie_model::{
+    Account, Decide, Fact, LedgerId, Leg, LegId, Manifest, Operation, Signature, SignedAttestation, Step,
+    Terms,
+};
 
 /// Gas for a call that moves no value out (contracts/gas-snapshot.txt: at most 63,000 for one participant).
 const GAS_PLAIN: u64 = 200_000;
@@ -128,17 +131,24 @@ impl Question<'_> {
             (Step::Prepare, Fact::Prepared(_, leg))
             | (Step::Apply, Fact::Applied(_, leg))
             | (Step::Revert, Fact::Reverted(_, leg))
+            | (Step::Present(_), Fact::Presented(_, leg))
             | (Step::Settle(_), Fact::Settled(_, leg))
+            | (Step::Overrule(_), Fact::Overruled(_, leg))
             | (Step::Refund, Fact::Refunded(_, leg))
                 if *leg == id =>
             {
                 Answer::Done
             }
-            // Each lock ends once: COMMIT and ABORT exclude each other, and so do the two ends of an armed escrow.
+            // Each lock ends once: COMMIT and ABORT exclude each other, and so do the ends of an armed escrow.
             (Step::Revert, Fact::Applied(_, leg))
-            | (Step::Apply | Step::Settle(_) | Step::Refund, Fact::Reverted(_, leg))
-            | (Step::Settle(_), Fact::Refunded(_, leg))
-            | (Step::Refund, Fact::Settled(_, leg))
+            | (
+                Step::Apply | Step::Present(_) | Step::Settle(_) | Step::Overrule(_) | Step::Refund,
+                Fact::Reverted(_, leg),
+            )
+            | (Step::Present(_) | Step::Settle(_) | Step::Overrule(_), Fact::Refunded(_, leg))
+            | (Step::Settle(_), Fact::Overruled(_, leg))
+            | (Step::Overrule(_), Fact::Settled(_, leg))
+            | (Step::Refund, Fact::Settled(_, leg) | Fact::Presented(_, leg))
                 if *leg == id =>
             {
                 Answer::RuledOut
@@ -202,7 +212,7 @@ fn leg_step(
     let transfers = matches!(leg.terms, Terms::Transfer(_));
     Ok(match step {
         Step::Claim(_) => return Err(format!("{id} is no hashlock leg")),
-        Step::Settle(_) | Step::Refund if transfers => {
+        Step::Present(_) | Step::Settle(_) | Step::Overrule(_) | Step::Refund if transfers => {
             return Err(format!("{id} is a transfer: the decision alone moves it"));
         }
         Step::Prepare => {
@@ -215,6 +225,51 @@ fn leg_step(
         }
         Step::Revert => (operator, 0, Escrow::undoCall { lock }.abi_encode(), GAS_PAYOUT),
         Step::Refund => (operator, 0, Escrow::refundCall { lock }.abi_encode(), GAS_PAYOUT),
+        Step::Present(_) | Step::Settle(_) | Step::Overrule(_) => {
+            let (data, gas) = evidence_step(lock, dispute(leg), step)
+                .ok_or_else(|| format!("{id} names no arbiter: its evidence pays at once"))?;
+            (operator, 0, data, gas)
+        }
+    })
+}
+
+/// What the escrow is told besides the lock, where its evidence may be overruled.
+fn dispute(leg: &Leg) -> Option<contract::Dispute> {
+    match &leg.terms {
+        Terms::Escrow(terms) => contract::dispute(terms),
+        _ => None,
+    }
+}
+
+/// The call that a word of the evidence key or the arbiter makes, and its gas.
+fn evidence_step(
+    lock: contract::Lock,
+    dispute: Option<contract::Dispute>,
+    step: &Step,
+) -> Option<(Vec<u8>, u64)> {
+    let words = |signed: &SignedAttestation| {
+        GAS_WORD * signed.panel().map_or(0, |panel| u64::from(panel.threshold()))
+    };
+    Some(match step {
+        Step::Present(signed) => {
+            let call = Escrow::presentCall {
+                lock,
+                dispute: dispute?,
+                observation: contract::word(signed.attestation.observation),
+                fulfilled: signed.attestation.fulfilled,
+                observedAt: signed.attestation.observed_at.as_seconds(),
+                signature: signed.signature.clone().into(),
+            };
+            (call.abi_encode(), GAS_PLAIN + words(signed))
+        }
+        Step::Settle(signed) if dispute.is_some() => {
+            let call = Escrow::payCall {
+                lock,
+                observation: contract::word(signed.attestation.observation),
+                observedAt: signed.attestation.observed_at.as_seconds(),
+            };
+            (call.abi_encode(), GAS_PAYOUT)
+        }
         Step::Settle(signed) => {
             let call = Escrow::settleCall {
                 lock,
@@ -223,9 +278,19 @@ fn leg_step(
                 observedAt: signed.attestation.observed_at.as_seconds(),
                 signature: signed.signature.clone().into(),
             };
-            let words = signed.panel().map_or(0, |panel| u64::from(panel.threshold()));
-            (operator, 0, call.abi_encode(), GAS_PAYOUT + GAS_WORD * words)
+            (call.abi_encode(), GAS_PAYOUT + words(signed))
         }
+        Step::Overrule(signed) => {
+            let call = Escrow::overruleCall {
+                lock,
+                dispute: dispute?,
+                observation: contract::word(signed.ruling.observation),
+                observedAt: signed.ruling.observed_at.as_seconds(),
+                ruling: signed.signature.0.into(),
+            };
+            (call.abi_encode(), GAS_PAYOUT)
+        }
+        _ => return None,
     })
 }
 

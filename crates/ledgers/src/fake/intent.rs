@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use sofie_model::{
-    Account, Decide, Digest, LegId, Manifest, Operation, Signature, SignedAttestation, Step, canonical,
+    Account, Decide, Digest, LegId, Manifest, Operation, Signature, SignedAttestation, SignedRuling, Step,
+    canonical,
 };
 
 use crate::Intent;
@@ -41,6 +42,10 @@ enum Call {
     Note(#[n(0)] Digest, #[n(1)] Digest),
     #[n(8)]
     Claim(#[n(0)] Manifest, #[n(1)] LegId, #[n(2)] Vec<Digest>),
+    #[n(9)]
+    Present(#[n(0)] Manifest, #[n(1)] LegId, #[n(2)] SignedAttestation),
+    #[n(10)]
+    Overrule(#[n(0)] Manifest, #[n(1)] LegId, #[n(2)] SignedRuling),
 }
 
 pub(super) fn encode(number: u64, operation: &Operation) -> Intent {
@@ -67,6 +72,8 @@ impl From<&Operation> for Call {
                     Step::Apply => Self::Apply(manifest, leg),
                     Step::Claim(preimages) => Self::Claim(manifest, leg, preimages.clone()),
                     Step::Revert => Self::Revert(manifest, leg),
+                    Step::Present(evidence) => Self::Present(manifest, leg, evidence.clone()),
+                    Step::Overrule(ruling) => Self::Overrule(manifest, leg, ruling.clone()),
                     Step::Settle(evidence) => Self::Settle(manifest, leg, evidence.clone()),
                     Step::Refund => Self::Refund(manifest, leg),
                 }
@@ -94,6 +101,8 @@ impl From<Call> for Operation {
             Call::Apply(manifest, id) => leg(manifest, id, Step::Apply),
             Call::Claim(manifest, id, preimages) => leg(manifest, id, Step::Claim(preimages)),
             Call::Revert(manifest, id) => leg(manifest, id, Step::Revert),
+            Call::Present(manifest, id, evidence) => leg(manifest, id, Step::Present(evidence)),
+            Call::Overrule(manifest, id, ruling) => leg(manifest, id, Step::Overrule(ruling)),
             Call::Settle(manifest, id, evidence) => leg(manifest, id, Step::Settle(evidence)),
             Call::Refund(manifest, id) => leg(manifest, id, Step::Refund),
             Call::Commit(manifest, included, evidence_root, preimages, guard) => {

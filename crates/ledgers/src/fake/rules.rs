@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sofie_model::manifest::{EscrowTerms, Participant};
 use sofie_model::{
     Account, Class, Decide, Decision, Digest, Fact, Leg, LegId, Manifest, Operation, Signature,
-    SignedAttestation, Step, Terms, Timestamp, Txid, contract,
+    SignedAttestation, SignedRuling, Step, Terms, Timestamp, Txid, contract,
 };
 
 /// Where a leg's lock is.
@@ -14,6 +14,8 @@ enum Lock {
     Prepared,
     /// Since when evidence counts.
     Armed(Timestamp),
+    /// Which observation, of when, and until when a ruling counts.
+    Presented((Digest, Timestamp), Timestamp),
     Done,
 }
 
@@ -149,8 +151,32 @@ impl Rules {
                 self.locks.insert((txid, id), Lock::Done);
                 Ok(Fact::Reverted(txid, id))
             }
+            (Step::Present(evidence), Some(Lock::Armed(since))) => {
+                let terms = escrow(leg)?;
+                let window = terms.dispute.ok_or("the escrow has no arbiter")?.window;
+                self.check_evidence((txid, id), terms, evidence, since, now)?;
+                self.locks.insert((txid, id), Lock::Presented(seen(evidence), now + window));
+                Ok(Fact::Presented(txid, id))
+            }
+            (Step::Settle(evidence), Some(Lock::Presented(presented, until))) => {
+                let terms = escrow(leg)?;
+                ensure(seen(evidence) == presented, "another observation was presented")?;
+                ensure(now > until, "the dispute window is still open")?;
+                self.pay(terms.contract, terms.payee, terms.amount)?;
+                self.locks.insert((txid, id), Lock::Done);
+                Ok(Fact::Settled(txid, id))
+            }
+            (Step::Overrule(signed), Some(Lock::Presented(presented, until))) => {
+                let terms = escrow(leg)?;
+                self.check_ruling((txid, id), terms, signed, presented)?;
+                ensure(now <= until, "the dispute window is over")?;
+                self.pay(terms.contract, terms.payer, terms.amount)?;
+                self.locks.insert((txid, id), Lock::Done);
+                Ok(Fact::Overruled(txid, id))
+            }
             (Step::Settle(evidence), Some(Lock::Armed(since))) => {
                 let terms = escrow(leg)?;
+                ensure(terms.dispute.is_none(), "its evidence must be presented first")?;
                 self.check_evidence((txid, id), terms, evidence, since, now)?;
                 self.pay(terms.contract, terms.payee, terms.amount)?;
                 self.locks.insert((txid, id), Lock::Done);
@@ -158,7 +184,7 @@ impl Rules {
             }
             (Step::Refund, Some(Lock::Armed(_))) => {
                 let terms = escrow(leg)?;
-                ensure(now > window_end(terms), "the submission window is still open")?;
+                ensure(now > terms.window_end(), "the submission window is still open")?;
                 self.pay(terms.contract, terms.payer, terms.amount)?;
                 self.locks.insert((txid, id), Lock::Done);
                 Ok(Fact::Refunded(txid, id))
@@ -211,7 +237,22 @@ impl Rules {
         evidence.speaks_for(terms).map_err(|no| no.to_string())?;
         ensure(said.observed_at >= since, "it was observed before the decision")?;
         ensure(evidence.last_observed_at() <= terms.evidence_deadline, "it was observed after the deadline")?;
-        ensure(now <= window_end(terms), "the submission window is over")
+        ensure(now <= terms.last_evidence(), "the submission window is over")
+    }
+
+    fn check_ruling(
+        &self,
+        (txid, leg): (Txid, LegId),
+        terms: &EscrowTerms,
+        signed: &SignedRuling,
+        presented: (Digest, Timestamp),
+    ) -> Result<(), String> {
+        let ruling = signed.ruling;
+        ensure((ruling.txid, ruling.leg) == (txid, leg), "the ruling is about another leg")?;
+        let place = (ruling.chain_id, ruling.contract);
+        ensure(place == (self.chain_id, terms.contract), "the ruling is for another contract")?;
+        ensure((ruling.observation, ruling.observed_at) == presented, "another observation was presented")?;
+        signed.speaks_for(terms).map_err(|no| no.to_string())
     }
 
     fn decide(&mut self, manifest: &Manifest, decide: &Decide, now: Timestamp) -> Result<Fact, String> {
@@ -317,8 +358,9 @@ fn escrow(leg: &Leg) -> Result<&EscrowTerms, String> {
     }
 }
 
-fn window_end(terms: &EscrowTerms) -> Timestamp {
-    terms.evidence_deadline + terms.submission_window
+/// What tells one attestation of a leg from another.
+fn seen(evidence: &SignedAttestation) -> (Digest, Timestamp) {
+    (evidence.attestation.observation, evidence.attestation.observed_at)
 }
 
 fn ensure(holds: bool, why: &str) -> Result<(), String> {

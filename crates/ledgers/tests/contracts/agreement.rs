@@ -8,15 +8,15 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use sofie_model::{
-    Account, Attestation, Class, Digest, Finality, Leg, LegId, Manifest, PublicKey, Rule, Span, Terms,
-    Timestamp, Txid,
+    Account, Attestation, Class, Digest, Finality, Leg, LegId, Manifest, PublicKey, Rule, Ruling, Span,
+    Terms, Timestamp, Txid,
     attestation::typed_digest,
     contract::{
         self,
         Decision::{self, DecisionErrors},
         Escrow, address, word,
     },
-    manifest::{DecisionSite, EscrowTerms, HashlockTerms, MAX_LEGS, MAX_PARTICIPANTS, Participant},
+    manifest::{DecisionSite, Dispute, EscrowTerms, HashlockTerms, MAX_LEGS, MAX_PARTICIPANTS, Participant},
 };
 
 use crate::world::World;
@@ -37,9 +37,15 @@ fn timestamp() -> impl Strategy<Value = Timestamp> {
     any::<u64>().prop_map(Timestamp::from_millis)
 }
 
+fn dispute() -> impl Strategy<Value = Dispute> {
+    (account(), any::<u32>())
+        .prop_map(|(arbiter, seconds)| Dispute { arbiter, window: Span::from_seconds(seconds.into()) })
+}
+
 fn escrow_terms() -> impl Strategy<Value = EscrowTerms> {
-    (account(), account(), account(), any::<u128>(), account(), timestamp(), any::<u64>()).prop_map(
-        |(contract, payer, payee, amount, evidence_key, evidence_deadline, window)| EscrowTerms {
+    let times = (timestamp(), any::<u64>(), proptest::option::of(dispute()));
+    (account(), account(), account(), any::<u128>(), account(), times).prop_map(
+        |(contract, payer, payee, amount, evidence_key, (evidence_deadline, window, dispute))| EscrowTerms {
             contract,
             payer,
             payee,
@@ -47,6 +53,7 @@ fn escrow_terms() -> impl Strategy<Value = EscrowTerms> {
             evidence_key,
             evidence_deadline,
             submission_window: Span::from_millis(window),
+            dispute,
         },
     )
 }
@@ -167,6 +174,39 @@ fn an_attestation_is_the_same_in_both_on_any_chain() {
                 observedAt: observed_at.as_seconds(),
             };
             prop_assert_eq!(world.chain.view(world.escrow, &call), word(said.digest()));
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn a_dispute_and_a_ruling_are_the_same_in_both_on_any_chain() {
+    hold(
+        |_| (any::<u64>(), digest(), any::<u16>(), digest(), timestamp(), (account(), dispute())).boxed(),
+        |world, (chain_id, txid, leg, observation, observed_at, (evidence_key, dispute))| {
+            world.chain.id = chain_id;
+            let ruling = Ruling {
+                chain_id,
+                contract: world.escrow,
+                txid: Txid(txid),
+                leg: LegId(leg),
+                observation,
+                observed_at,
+            };
+            let call = Escrow::rulingDigestCall {
+                txid: word(txid),
+                leg,
+                observation: word(observation),
+                observedAt: observed_at.as_seconds(),
+            };
+            prop_assert_eq!(world.chain.view(world.escrow, &call), word(ruling.digest()));
+            let dispute = contract::Dispute {
+                evidenceKey: address(evidence_key),
+                arbiter: address(dispute.arbiter),
+                window: dispute.window.as_seconds() as u32,
+            };
+            let named = address(contract::dispute_account(&dispute));
+            prop_assert_eq!(world.chain.view(world.escrow, &Escrow::disputeOfCall { dispute }), named);
             Ok(())
         },
     );

@@ -191,7 +191,7 @@ fn every_action_in_every_state() {
 fn stored(world: &mut World) -> (u8, u64) {
     let lock_id = word(contract::lock_id(&world.lock()));
     let answer = world.chain.view(world.escrow, &Escrow::stateOfCall { lockId: lock_id });
-    (answer.state, answer.decidedAt)
+    (answer.state, answer.time)
 }
 
 #[test]

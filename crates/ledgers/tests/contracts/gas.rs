@@ -12,7 +12,7 @@ use sofie_model::{
 
 use crate::{
     chain::Chain,
-    panel,
+    dispute, panel,
     world::{
         AMOUNT, DEADLINE, DECIDED_AT, LAST_SUBMISSION, Moved, World, contracts_folder, creation,
         evidence_root,
@@ -128,6 +128,11 @@ fn panels() -> Bill {
     bill.into()
 }
 
+/// An escrow whose evidence may be overruled; the other calls cost as without an arbiter.
+fn disputes() -> Bill {
+    dispute::bill().map(|(name, gas)| (format!("Escrow.{name}, with an arbiter"), gas)).into()
+}
+
 /// A transfer's life; its payee exists already.
 fn transfers() -> Bill {
     let lock = |world: &mut World| {
@@ -167,7 +172,7 @@ fn batches() -> Bill {
 
 #[test]
 fn each_call_costs_what_the_snapshot_says() {
-    let bill = [deployments(), decisions(), escrows(), panels(), transfers(), batches()].concat();
+    let bill = [deployments(), decisions(), escrows(), panels(), disputes(), transfers(), batches()].concat();
     let mut measured = String::new();
     for (name, gas) in &bill {
         writeln!(measured, "{name:<45}{gas:>9}").expect("a string takes all");

@@ -266,6 +266,7 @@ fn escrow_leg(contract: Account, [payer, payee, sensor]: [&Party; 3]) -> Leg {
             evidence_key: sensor.account,
             evidence_deadline: Timestamp::from_seconds(EVIDENCE_DEADLINE),
             submission_window: Span::from_seconds(LAST_SUBMISSION - EVIDENCE_DEADLINE),
+            dispute: None,
         }),
         fee_limit: 0,
     }

@@ -39,6 +39,7 @@ impl Scenario {
             evidence_key: parties.sensor,
             evidence_deadline: now + Span::from_seconds(240),
             submission_window: Span::from_seconds(10),
+            dispute: None,
         };
         let terms = Terms::Escrow(terms);
         let hashlock = Digest::sha256(preimage().as_bytes());

@@ -58,6 +58,7 @@ pub(crate) fn manifest() -> Manifest {
         evidence_key: Account::from(evidence_key().verifying_key()),
         evidence_deadline: EVIDENCE_DEADLINE,
         submission_window: Span::from_seconds(30),
+        dispute: None,
     };
     let leg = |ledger: &str, class, terms| Leg {
         ledger: ledger.parse().unwrap(),

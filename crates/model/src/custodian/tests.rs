@@ -3,7 +3,7 @@
 use k256::ecdsa::SigningKey;
 
 use super::*;
-use crate::manifest::{DecisionSite, Participant, TransferTerms};
+use crate::manifest::{DecisionSite, Dispute, Participant, TransferTerms};
 use crate::proof::quorum::QuorumProof;
 use crate::proof::statement::Statements;
 use crate::quorum::Kind;
@@ -37,6 +37,7 @@ fn manifest() -> Manifest {
         evidence_key: Account::from(evidence_key().verifying_key()),
         evidence_deadline: NOW + Span::from_seconds(200),
         submission_window: Span::from_seconds(10),
+        dispute: None,
     });
     let legs = [(Class::Escrow, transfer), (Class::Escrow, escrow), (Class::Record, Terms::Record(key()))];
     let leg = |(class, terms)| Leg {
@@ -94,7 +95,13 @@ fn only_the_payer_has_his_value_held() {
     if let Terms::Transfer(terms) = &mut more.manifest.legs[0].terms {
         terms.amount = 6;
     }
+    let mut disputable = manifest();
+    if let Terms::Escrow(terms) = &mut disputable.legs[1].terms {
+        let window = Span::from_seconds(5);
+        terms.dispute = Some(Dispute { arbiter: Account([6; 20]), window });
+    }
     let cases = [
+        (hold(disputable, 1, &payer()), "leg 1 names an arbiter"),
         (hold(manifest(), 0, &evidence_key()), "signed by"),
         (other_leg, "signed by"),
         (more, "signed by"),

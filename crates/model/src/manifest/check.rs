@@ -1,12 +1,14 @@
 //! What is wrong with a manifest, found before anything is prepared. Each fault carries the path of the field.
 
-use crate::manifest::{EscrowTerms, HashlockTerms, Leg, TransferTerms};
+use crate::manifest::{Dispute, EscrowTerms, HashlockTerms, Leg, TransferTerms};
 use crate::{Account, Class, Manifest, Rule, Span, Terms, Timestamp};
 
 /// More legs than this are refused.
 pub const MAX_LEGS: usize = 64;
 /// More participants than this are refused: D checks every preimage in one call.
 pub const MAX_PARTICIPANTS: usize = 16;
+/// A longer dispute window is refused: the escrow contract counts its seconds in 32 bits.
+pub const MAX_DISPUTE_WINDOW: Span = Span::from_seconds(u32::MAX as u64);
 
 /// A refused manifest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +87,8 @@ impl Manifest {
         ensure(terms.evidence_deadline > self.grace_end(), path("evidence_deadline"), || {
             "lies before the end of the decision's time".into()
         })?;
-        ensure(terms.submission_window.as_millis().is_multiple_of(1000), path("submission_window"), whole)
+        ensure(terms.submission_window.as_millis().is_multiple_of(1000), path("submission_window"), whole)?;
+        terms.dispute.map_or(Ok(()), |dispute| check_dispute(terms, &dispute, &path("dispute")))
     }
 
     fn check_hashlock(&self, terms: &HashlockTerms, path: &str) -> Result<(), Fault> {
@@ -136,6 +139,25 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+fn check_dispute(terms: &EscrowTerms, dispute: &Dispute, path: &str) -> Result<(), Fault> {
+    let (arbiter, window) = (format!("{path}.arbiter"), format!("{path}.window"));
+    let interested = [terms.payer, terms.payee, terms.evidence_key, Account::ZERO];
+    ensure(!interested.contains(&dispute.arbiter), arbiter, || {
+        "neither the payer, the payee, the evidence's own key nor nobody may overrule it".into()
+    })?;
+    ensure(dispute.window.as_millis().is_multiple_of(1000), &window, whole)?;
+    ensure(dispute.window > Span::ZERO, &window, || "no time in which a ruling could come".into())?;
+    ensure(dispute.window <= MAX_DISPUTE_WINDOW, &window, || {
+        format!("longer than {} seconds", MAX_DISPUTE_WINDOW.as_seconds())
+    })?;
+    ensure(terms.submission_window > dispute.window, &window, || {
+        let seconds = terms.submission_window.as_seconds();
+        format!(
+            "does not end within the submission window of {seconds} s: the last evidence could not be disputed in time"
+        )
+    })
 }
 
 fn check_transfer(terms: &TransferTerms, path: &str) -> Result<(), Fault> {

@@ -154,6 +154,9 @@ fn stage(fact: &Fact, manifest: &Manifest) -> Result<Option<(LegId, u8)>, String
     let (txid, leg, stage) = match fact {
         Fact::Noted(..) => return Ok(None),
         Fact::Decided(..) => return Err("an operator's word is no decision".into()),
+        Fact::Presented(..) | Fact::Overruled(..) => {
+            return Err("a custodian holds no escrow with a dispute window".into());
+        }
         Fact::Prepared(txid, leg) => (txid, leg, 0),
         Fact::Applied(txid, leg) | Fact::Reverted(txid, leg) => (txid, leg, 1),
         Fact::Settled(txid, leg) | Fact::Refunded(txid, leg) => (txid, leg, 2),

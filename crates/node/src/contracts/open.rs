@@ -99,6 +99,7 @@ impl Contracts {
             evidence_key: sensors.key,
             evidence_deadline: start + Span::from_seconds(asked.evidence_within_s),
             submission_window: Span::from_seconds(asked.submission_window_s),
+            dispute: None,
         };
         let manifest = Manifest {
             version: 1,

@@ -102,6 +102,7 @@ impl World {
             evidence_key: self.party("sensor-co").account(),
             evidence_deadline: second(6),
             submission_window: Span::ZERO,
+            dispute: None,
         };
         let nonce = Digest([9; 32]);
         let participant = |keys: &PartyKeys| Participant {

@@ -93,6 +93,7 @@ impl Desk {
             evidence_key: self.evidence_key(evidence, guests, [payer, payee], path)?,
             evidence_deadline: times::instant(evidence.until, start),
             submission_window: evidence.window.0,
+            dispute: None,
         })
     }
 

@@ -281,6 +281,7 @@ pub(crate) fn plan(seconds: u64) -> Plan {
         evidence_key: Account([3; 20]),
         evidence_deadline: deadline + Span::from_seconds(60),
         submission_window: Span::from_seconds(10),
+        dispute: None,
     };
     let participant =
         |account, who| Participant { account, hashlock: Digest::sha256(secret(who).as_bytes()) };

@@ -131,6 +131,7 @@ fn print(report: &Report) {
     let story = match report.story {
         Some(Story::Settled) => "settled: the payee is paid",
         Some(Story::Refunded) => "refunded: the payer has the money back",
+        Some(Story::Overruled) => "overruled by the arbiter: the payer has the money back",
         Some(Story::Committed) => "committed",
         Some(Story::Aborted) => "aborted: nothing took effect",
         None => "no decision is proven",

@@ -386,5 +386,6 @@ fn value(dice: &mut Dice, deadline: sofie_model::Timestamp, payer: u8, payee: u8
         evidence_key: Account([0x99; 20]),
         evidence_deadline: deadline + Span::from_seconds(600),
         submission_window: Span::from_seconds(60),
+        dispute: None,
     })
 }

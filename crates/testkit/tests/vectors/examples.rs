@@ -1,7 +1,7 @@
 //! The transactions that the vectors are about.
 
 use k256::ecdsa::SigningKey;
-use sofie_model::manifest::{DecisionSite, EscrowTerms, HashlockTerms, Participant, TransferTerms};
+use sofie_model::manifest::{DecisionSite, Dispute, EscrowTerms, HashlockTerms, Participant, TransferTerms};
 use sofie_model::{
     Account, Class, Digest, Finality, Leg, Manifest, PublicKey, Rule, Salt, Span, Terms, Timestamp,
     commitment,
@@ -110,7 +110,17 @@ pub(crate) fn rental(amount: u128) -> Manifest {
         evidence_key: account(3),
         evidence_deadline: Timestamp::from_seconds(DEADLINE + 3_600),
         submission_window: Span::from_seconds(600),
+        dispute: None,
     };
     let legs = vec![leg("evm", Class::Verifying, Terms::Escrow(escrow)), record("calendar", b"rental")];
     manifest(legs, site("evm", 1_337, Account([0xd0; 20]), Finality::Instant))
+}
+
+/// The same, whose evidence key 4 may overrule for five minutes.
+pub(crate) fn disputable() -> Manifest {
+    let mut rental = rental(1_000);
+    if let Terms::Escrow(terms) = &mut rental.legs[0].terms {
+        terms.dispute = Some(Dispute { arbiter: account(4), window: Span::from_seconds(300) });
+    }
+    rental
 }

@@ -1,13 +1,13 @@
 //! Manifests with their txids, decisions with what is signed, and evidence with its root.
 
-use sofie_model::contract::{abort_digest, commit_digest};
+use sofie_model::contract::{abort_digest, commit_digest, evidence_account};
 use sofie_model::{
-    Account, Attestation, Decision, Digest, Evidence, Fact, LegId, Manifest, Position, Signature, Timestamp,
-    Txid, attestation::Panel, evidence,
+    Account, Attestation, Decision, Digest, Evidence, Fact, LegId, Manifest, Position, Ruling, Signature,
+    Terms, Timestamp, Txid, attestation::Panel, evidence,
 };
 
 use crate::Vector;
-use crate::examples::{DEADLINE, account, key, records, rental, secret, swap};
+use crate::examples::{DEADLINE, account, disputable, key, records, rental, secret, swap};
 
 /// What the guard and the participants of [`swap`] sign.
 const INCLUDED: u64 = 0b011;
@@ -21,7 +21,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
     ];
     all.extend(decisions());
     all.extend(facts());
-    all.extend([attested(), attested_by_panel()]);
+    all.extend([attested(), attested_by_panel(), disputed(), overruled()]);
     all
 }
 
@@ -78,6 +78,8 @@ fn facts() -> Vec<Vector> {
         ("evidence: settled", Fact::Settled(txid, LegId(0))),
         ("evidence: refunded", Fact::Refunded(txid, LegId(0))),
         ("evidence: decided", Fact::Decided(txid, commit)),
+        ("evidence: presented", Fact::Presented(txid, LegId(0))),
+        ("evidence: overruled", Fact::Overruled(txid, LegId(0))),
         ("evidence: noted", Fact::Noted(Digest([1; 32]), Digest([2; 32]))),
     ] {
         all.push(Vector::new(name, "evidence", &at(7, fact)));
@@ -102,6 +104,20 @@ fn attested_by_panel() -> Vector {
     };
     let said = panel.attest(&[word(5), word(3)]).unwrap();
     Vector::new("a panel's signed attestation", "signed-attestation", &said).expect("signer", panel.account())
+}
+
+/// `evidence_account` stands where a lock has its evidence key.
+fn disputed() -> Vector {
+    let rental = disputable();
+    let Terms::Escrow(terms) = &rental.legs[0].terms else { unreachable!("its first leg is an escrow") };
+    manifest("a rental with an arbiter", &rental).expect("evidence_account", evidence_account(terms))
+}
+
+fn overruled() -> Vector {
+    let ruling = Ruling::on(&attestation());
+    Vector::new("a signed ruling", "signed-ruling", &ruling.sign(&key(4)))
+        .expect("digest", ruling.digest())
+        .expect("signer", account(4))
 }
 
 fn attestation() -> Attestation {

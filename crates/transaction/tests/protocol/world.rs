@@ -25,6 +25,7 @@ pub(crate) fn escrow() -> Leg {
         evidence_key: account(3),
         evidence_deadline: Timestamp::from_seconds(2000),
         submission_window: Span::from_seconds(10),
+        dispute: None,
     };
     Leg {
         ledger: "evm".parse().unwrap(),

@@ -3,7 +3,8 @@
 use k256::ecdsa::SigningKey;
 
 use crate::manifest::{
-    DecisionSite, EscrowTerms, HashlockTerms, Leg, MAX_LEGS, Manifest, Participant, TransferTerms,
+    DecisionSite, Dispute, EscrowTerms, HashlockTerms, Leg, MAX_DISPUTE_WINDOW, MAX_LEGS, Manifest,
+    Participant, TransferTerms,
 };
 use crate::{Account, Class, Digest, Finality, PublicKey, Rule, Span, Terms, Timestamp};
 
@@ -32,6 +33,7 @@ fn good() -> Manifest {
         evidence_key: account(3),
         evidence_deadline: Timestamp::from_seconds(3000),
         submission_window: Span::from_seconds(10),
+        dispute: None,
     };
     let transfer = TransferTerms { contract: account(9), payer: account(2), payee: account(1), amount: 7 };
     let hashlock = HashlockTerms {
@@ -110,6 +112,53 @@ fn each_fault_is_told_with_its_place() {
         let mut manifest = good();
         change(&mut manifest);
         assert_eq!(manifest.check(NOW).unwrap_err().path, path);
+    }
+}
+
+#[test]
+fn a_dispute_window_has_an_arbiter_of_its_own_and_an_end() {
+    let with = |arbiter, window, submission_window| {
+        let mut manifest = good();
+        let Terms::Escrow(terms) = &mut manifest.legs[0].terms else { unreachable!() };
+        terms.submission_window = submission_window;
+        terms.dispute = Some(Dispute { arbiter, window });
+        manifest.check(NOW).map_err(|fault| fault.path)
+    };
+    let seconds = Span::from_seconds;
+    assert_eq!(with(account(4), seconds(9), seconds(10)), Ok(()));
+    let longest = MAX_DISPUTE_WINDOW + seconds(1);
+    assert_eq!(with(account(4), MAX_DISPUTE_WINDOW, longest), Ok(()));
+    for interested in [account(1), account(2), account(3), Account::ZERO] {
+        let path = "legs[0].terms.dispute.arbiter";
+        assert_eq!(with(interested, seconds(9), seconds(10)), Err(path.into()), "{interested}");
+    }
+    let windows = [
+        (Span::ZERO, seconds(10)),
+        (Span::from_millis(1_500), seconds(10)),
+        (seconds(10), seconds(10)),
+        (seconds(11), seconds(10)),
+        (longest, longest + seconds(1)),
+    ];
+    for (window, submission) in windows {
+        let path = "legs[0].terms.dispute.window";
+        assert_eq!(with(account(4), window, submission), Err(path.into()), "{window:?} of {submission:?}");
+    }
+}
+
+/// What was agreed before there were disputes keeps its bytes, and so its txid.
+#[test]
+fn terms_without_a_dispute_are_encoded_as_ever() {
+    let Terms::Escrow(terms) = &good().legs[0].terms else { unreachable!() };
+    let mut with = terms.clone();
+    with.dispute = Some(Dispute { arbiter: account(4), window: Span::from_seconds(9) });
+    let [bytes, longer] = [terms, &with].map(crate::canonical::encode);
+    // An array of seven fields, and of eight.
+    assert_eq!((bytes[0], longer[0]), (0x87, 0x88));
+    assert_eq!(longer[1..bytes.len()], bytes[1..]);
+    let padded = [&[0x88], &bytes[1..], &[0xf6]].concat();
+    assert!(crate::canonical::decode::<crate::manifest::EscrowTerms>(&padded, 1024).is_err(), "a null more");
+    for (terms, bytes) in [(terms, bytes), (&with, longer)] {
+        assert_eq!(crate::canonical::decode(&bytes, 1024).as_ref(), Ok(terms));
     }
 }
 

@@ -46,7 +46,9 @@ fn escrow(ledger: &LedgerId, manifest: &Manifest, by: Account, data: &LogData) -
         Escrow::EscrowEvents::Reverted(e) => (e.txid, e.leg, e.lockId, Fact::Reverted),
         Escrow::EscrowEvents::Refunded(e) => (e.txid, e.leg, e.lockId, Fact::Refunded),
         Escrow::EscrowEvents::Settled(e) => (e.txid, e.leg, e.lockId, Fact::Settled),
-        // Between the contract and a payee: the leg is applied either way.
+        Escrow::EscrowEvents::Presented(e) => (e.txid, e.leg, e.lockId, Fact::Presented),
+        Escrow::EscrowEvents::Overruled(e) => (e.txid, e.leg, e.lockId, Fact::Overruled),
+        // Between the contract and a payee: the leg is applied, or settled, either way.
         Escrow::EscrowEvents::Owed(_) | Escrow::EscrowEvents::Collected(_) => {
             return Err("tells of a payee's debt, not of the transaction".into());
         }

@@ -1,8 +1,8 @@
-//! What a settlement says beyond the fact that it happened: which observation paid.
+//! What a settlement, or a ruling, says beyond the fact that it happened: which observation paid, or was overruled.
 
 use alloy_consensus::ReceiptEnvelope;
 use alloy_eips::eip2718::Decodable2718;
-use alloy_primitives::Log;
+use alloy_primitives::{B256, Log};
 use alloy_sol_types::SolEvent;
 use minicbor::{Decode, Encode};
 
@@ -10,11 +10,11 @@ use super::ChainProof;
 use crate::contract::Escrow;
 use crate::{Digest, LegId, Timestamp};
 
-/// The content of one `Settled` event, or of an operator's statement of the same.
+/// The content of one `Settled` or `Overruled` event, or of an operator's statement of the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Settlement {
-    /// Which escrow leg was paid.
+    /// Which escrow leg was paid, or paid back.
     #[n(0)]
     pub leg: LegId,
     /// By which observation: [`crate::Observation::digest`].
@@ -30,18 +30,32 @@ impl ChainProof {
     /// refuses every log that is by another contract, or of another transaction, than the manifest's.
     #[must_use]
     pub fn settlements(&self) -> Vec<Settlement> {
+        self.events(|log| {
+            let event = Escrow::Settled::decode_log(log).ok()?;
+            Some((event.leg, event.observation, event.observedAt))
+        })
+    }
+
+    /// The arbiters' rulings among the proof's logs: what each overruled. As good as the proof, too.
+    #[must_use]
+    pub fn rulings(&self) -> Vec<Settlement> {
+        self.events(|log| {
+            let event = Escrow::Overruled::decode_log(log).ok()?;
+            Some((event.leg, event.observation, event.observedAt))
+        })
+    }
+
+    fn events(&self, read: fn(&Log) -> Option<(u16, B256, u64)>) -> Vec<Settlement> {
         let mut found = Vec::new();
         for inclusion in &self.inclusions {
             let Ok(receipt) = ReceiptEnvelope::<Log>::decode_2718_exact(&inclusion.receipt) else {
                 continue;
             };
             let logs = inclusion.logs.iter().filter_map(|&log| receipt.logs().get(log as usize));
-            found.extend(logs.filter_map(|log| Escrow::Settled::decode_log(log).ok()).map(|event| {
-                Settlement {
-                    leg: LegId(event.leg),
-                    observation: Digest(event.observation.0),
-                    observed_at: Timestamp::from_seconds(event.observedAt),
-                }
+            found.extend(logs.filter_map(read).map(|(leg, observation, observed_at)| Settlement {
+                leg: LegId(leg),
+                observation: Digest(observation.0),
+                observed_at: Timestamp::from_seconds(observed_at),
             }));
         }
         found

@@ -32,6 +32,7 @@ fn terms() -> EscrowTerms {
         evidence_key: Account([3; 20]),
         evidence_deadline: Timestamp::from_seconds(2_000),
         submission_window: Span::from_seconds(10),
+        dispute: None,
     }
 }
 

@@ -36,6 +36,7 @@ fn manifest() -> Manifest {
         evidence_key: Account([3; 20]),
         evidence_deadline: Timestamp::from_seconds(200),
         submission_window: Span::from_seconds(10),
+        dispute: None,
     });
     Manifest {
         version: 1,

@@ -217,6 +217,7 @@ impl World {
             evidence_key: *evidence_key,
             evidence_deadline: deadline + EVIDENCE_WITHIN,
             submission_window: EVIDENCE_WITHIN,
+            dispute: None,
         };
         let leg = |ledger: &dyn Ledger, class, terms| {
             let profile = ledger.profile();
