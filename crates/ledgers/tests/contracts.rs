@@ -11,6 +11,8 @@ mod chain;
 mod decision;
 #[path = "contracts/dispute.rs"]
 mod dispute;
+#[path = "contracts/disputes.rs"]
+mod disputes;
 #[path = "contracts/escrow.rs"]
 mod escrow;
 #[path = "contracts/gas.rs"]

@@ -91,7 +91,7 @@ fn each<T>(case: &Case<'_>, check: fn(&Case<'_>, &Seen) -> Result<T, String>) ->
     case.body.all_seen().map(|seen| check(case, seen)).collect()
 }
 
-/// The word that the escrow took: the one key's, or the certificate of those of the panel whose readings it paid for.
+/// The word that the escrow took: the one key's, or the certificate of those of the panel whose readings it paid for, or were overruled.
 fn testimony(case: &Case<'_>) -> Option<Result<SignedAttestation, String>> {
     let words: Vec<_> = case.body.all_seen().map(|seen| seen.attestation.clone()).collect();
     let first = words.first()?.clone();
@@ -100,8 +100,9 @@ fn testimony(case: &Case<'_>) -> Option<Result<SignedAttestation, String>> {
         let alone = words.len() == 1;
         return Some(alone.then_some(first).ok_or_else(|| "one sensor is agreed on, several speak".into()));
     };
-    let paid =
-        case.facts.settlement(first.attestation.leg).map(|event| (event.observation, event.observed_at));
+    let leg = first.attestation.leg;
+    let ended = case.facts.settlement(leg).or_else(|| case.facts.ruling(leg));
+    let paid = ended.map(|event| (event.observation, event.observed_at));
     let certificate = witnesses.panel().and_then(|panel| match paid {
         Some((observation, at)) => panel.attest_as(&words, observation, at),
         None => panel.attest(&words),
@@ -250,9 +251,8 @@ fn overruled(case: &Case<'_>) -> Result<String, String> {
             return Err(format!("{id} was overruled after the dispute window"));
         }
         let event = case.facts.ruling(id).ok_or("the proof does not show what was overruled")?;
-        let said = case.body.evidence.as_ref().map(|seen| seen.attestation.attestation);
-        let ours = said.is_none_or(|said| said.leg != id || said.observation == event.observation);
-        if !ours {
+        let said = testimony(case).and_then(Result::ok).map(|signed| signed.attestation);
+        if said.is_some_and(|said| said.leg == id && said.observation != event.observation) {
             return Err(format!("the arbiter of {id} overruled another observation"));
         }
         let (amount, payer) = (terms.amount, terms.payer);

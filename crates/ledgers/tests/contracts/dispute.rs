@@ -21,16 +21,16 @@ use crate::{
 };
 
 /// In seconds; the submission window has 60.
-const WINDOW: u64 = 40;
+pub(crate) const WINDOW: u64 = 40;
 /// The last second at which evidence may be presented.
-const LAST_PRESENTATION: u64 = LAST_SUBMISSION - WINDOW;
+pub(crate) const LAST_PRESENTATION: u64 = LAST_SUBMISSION - WINDOW;
 /// When the tests present it, and the last second of a ruling then.
 const PRESENTED_AT: u64 = DECIDED_AT + 20;
 const UNTIL: u64 = PRESENTED_AT + WINDOW;
 
-const PAID: [u128; 3] = [WEALTH - AMOUNT, WEALTH + AMOUNT, 0];
-const HELD: [u128; 3] = [WEALTH - AMOUNT, WEALTH, AMOUNT];
-const BACK: [u128; 3] = [WEALTH, WEALTH, 0];
+pub(crate) const PAID: [u128; 3] = [WEALTH - AMOUNT, WEALTH + AMOUNT, 0];
+pub(crate) const HELD: [u128; 3] = [WEALTH - AMOUNT, WEALTH, AMOUNT];
+pub(crate) const BACK: [u128; 3] = [WEALTH, WEALTH, 0];
 
 pub(crate) fn arbiter() -> Party {
     Party::new("arbiter")
@@ -45,7 +45,7 @@ fn disputable(evidence_key: Option<Account>, arbiter: Account, window: u64) -> W
     })
 }
 
-fn armed() -> World {
+pub(crate) fn armed() -> World {
     let mut world = disputable(None, arbiter().account, WINDOW);
     world.arm();
     world
@@ -60,7 +60,7 @@ fn word_said(world: &World) -> Attestation {
     world.attestation(DECIDED_AT + 10)
 }
 
-fn presenting(world: &World, said: Attestation, signature: Vec<u8>) -> Escrow::presentCall {
+pub(crate) fn presenting(world: &World, said: Attestation, signature: Vec<u8>) -> Escrow::presentCall {
     Escrow::presentCall {
         lock: world.lock(),
         dispute: dispute(world),
@@ -86,7 +86,7 @@ fn paying(world: &World) -> Escrow::payCall {
     }
 }
 
-fn overruling(world: &World, signature: Bytes) -> Escrow::overruleCall {
+pub(crate) fn overruling(world: &World, signature: Bytes) -> Escrow::overruleCall {
     let Escrow::payCall { lock, observation, observedAt } = paying(world);
     Escrow::overruleCall { lock, dispute: dispute(world), observation, observedAt, ruling: signature }
 }
@@ -96,7 +96,7 @@ fn ruling(world: &World) -> Escrow::overruleCall {
     overruling(world, arbiter().sign(Ruling::on(&word_said(world)).digest()))
 }
 
-fn send(world: &mut World, call: &impl alloy_sol_types::SolCall) -> Moved {
+pub(crate) fn send(world: &mut World, call: &impl alloy_sol_types::SolCall) -> Moved {
     world.chain.send(world.stranger.account, world.escrow, 0, call)
 }
 
@@ -116,7 +116,7 @@ fn stored(world: &mut World) -> (u8, u64) {
 }
 
 fn refused(world: &mut World, call: &impl alloy_sol_types::SolCall) -> EscrowErrors {
-    send(world, call).map(drop).unwrap_err()
+    send(world, call).map(drop).expect_err("the escrow refuses")
 }
 
 fn is_in(world: &World, expected: u8, got: u8) -> EscrowErrors {

@@ -16,12 +16,11 @@ use proptest::{
 };
 use sofie_model::{
     Account,
-    contract::{self, ABSENT, ARMED, Decision, Escrow, LOCKED, OWED, PRESENTED, address, word},
+    contract::{self, ABSENT, ARMED, Decision, Escrow, LOCKED, OWED, address, word},
 };
 
 use crate::{
     chain::WEALTH,
-    dispute::arbiter,
     rogue::{BURNS, CALLS_BACK, REFUSES, Rogue, TAKES},
     world::{
         AMOUNT, DEADLINE, EVIDENCE_DEADLINE, GRACE_END, LAST_SUBMISSION, Party, START, World, creation,
@@ -38,12 +37,6 @@ enum Move {
     Refund(usize),
     /// The attestation is of this second after the start, fulfilled or not, by the sensor or by the payee.
     Settle(usize, u64, bool, bool),
-    /// The same, of the lock with an arbiter.
-    Present(u64, bool),
-    /// For what was observed at this second.
-    Pay(u64),
-    /// On what was observed at this second, by the arbiter or by the payer.
-    Overrule(u64, bool),
     Collect(usize),
     /// With these legs, all secrets or one too few, the guard's signature or none.
     Commit(u64, bool, bool),
@@ -56,8 +49,6 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Move> {
     let lock = || 0..LOCKS;
-    // Few of them, so that the one that was presented is named again.
-    let seconds = || (0..4_u64).prop_map(|at| 40 * at);
     prop_oneof![
         5 => lock().prop_map(Move::Prepare),
         5 => lock().prop_map(Move::Apply),
@@ -65,11 +56,8 @@ fn moves() -> impl Strategy<Value = Move> {
         3 => lock().prop_map(Move::Refund),
         5 => (lock(), 0..800_u64, prop::bool::weighted(0.8), prop::bool::weighted(0.8))
             .prop_map(|(lock, at, fulfilled, honest)| Move::Settle(lock, at, fulfilled, honest)),
-        5 => (seconds(), prop::bool::weighted(0.8)).prop_map(|(at, honest)| Move::Present(at, honest)),
-        4 => seconds().prop_map(Move::Pay),
-        2 => (seconds(), prop::bool::weighted(0.8)).prop_map(|(at, honest)| Move::Overrule(at, honest)),
         3 => lock().prop_map(Move::Collect),
-        3 => (0..32_u64, prop::bool::weighted(0.8), any::<bool>()).prop_map(|(legs, all, guard)| Move::Commit(legs, all, guard)),
+        3 => (0..16_u64, prop::bool::weighted(0.8), any::<bool>()).prop_map(|(legs, all, guard)| Move::Commit(legs, all, guard)),
         1 => (0..4_usize, any::<bool>()).prop_map(|(by, signed)| Move::Abort(by, signed)),
         2 => (0..5_u8, lock(), 0..4_u8).prop_map(|(mode, lock, call)| Move::Behave(mode, lock, call)),
         3 => prop_oneof![1..40_u64, 40..400_u64].prop_map(Move::Wait),
@@ -82,24 +70,13 @@ enum State {
     Absent,
     Locked,
     Armed,
-    /// What was observed when, and until when a ruling counts.
-    Presented(u64, u64),
     Owed,
     ToPayee,
     ToPayer,
 }
 
-/// Legs 0, 1 and 4 are escrows, 2 and 3 transfers; 1 is paid by a rogue, 2 and 3 are paid to one, 4 has an arbiter.
-const LOCKS: usize = 5;
-/// The lock with an arbiter.
-const DISPUTABLE: usize = 4;
-/// Its dispute window, in seconds.
-const WINDOW: u64 = 45;
-
-/// The others are transfers.
-const fn is_escrow(lock: usize) -> bool {
-    lock < 2 || lock == DISPUTABLE
-}
+/// Legs 0 and 1 are escrows, 2 and 3 transfers; 1 is paid by a rogue, 2 and 3 are paid to one.
+const LOCKS: usize = 4;
 
 /// What should stand.
 struct Book {
@@ -114,9 +91,7 @@ impl Book {
     }
 
     fn open(&self) -> u128 {
-        let is_open = |state: &&State| {
-            matches!(state, State::Locked | State::Armed | State::Presented(..) | State::Owed)
-        };
+        let is_open = |state: &&State| matches!(state, State::Locked | State::Armed | State::Owed);
         self.states.iter().filter(is_open).count() as u128 * AMOUNT
     }
 }
@@ -124,7 +99,6 @@ impl Book {
 struct Game {
     world: World,
     locks: [contract::Lock; LOCKS],
-    dispute: contract::Dispute,
     rogue: Account,
     book: Book,
     /// How the rogue behaves, and by which lock and function it calls back.
@@ -143,21 +117,14 @@ impl Game {
         let rogue = world.chain.deploy(&creation("Rogue"));
         world.chain.endow(rogue, WEALTH);
         let (escrow, transfer) = (world.lock(), world.transfer());
-        let dispute = contract::Dispute {
-            evidenceKey: escrow.evidenceKey,
-            arbiter: address(arbiter().account),
-            window: WINDOW as u32,
-        };
-        let named = address(contract::dispute_account(&dispute));
         let locks = [
             contract::Lock { leg: 0, ..escrow.clone() },
-            contract::Lock { leg: 1, payer: address(rogue), ..escrow.clone() },
+            contract::Lock { leg: 1, payer: address(rogue), ..escrow },
             contract::Lock { leg: 2, payee: address(rogue), ..transfer.clone() },
             contract::Lock { leg: 3, payee: address(rogue), ..transfer },
-            contract::Lock { leg: 4, evidenceKey: named, ..escrow },
         ];
         let book = Book { states: [State::Absent; LOCKS], decided: None };
-        Self { world, locks, dispute, rogue, book, mode: TAKES, call_back: (0, 0) }
+        Self { world, locks, rogue, book, mode: TAKES, call_back: (0, 0) }
     }
 
     /// Anything else than the named party's call comes from a stranger.
@@ -211,9 +178,6 @@ impl Game {
                 self.end(lock, done, allowed, State::ToPayer)
             }
             Move::Settle(lock, at, fulfilled, honest) => self.settle(lock, (at, fulfilled, honest), now),
-            Move::Present(at, honest) => self.present(at, honest, now),
-            Move::Pay(at) => self.pay(at, now),
-            Move::Overrule(at, honest) => self.overrule(at, honest, now),
             Move::Collect(lock) => {
                 let allowed = self.book.states[lock] == State::Owed && self.rogue_takes();
                 let to = address(self.rogue);
@@ -266,7 +230,7 @@ impl Game {
     fn apply(&mut self, lock: usize) -> (bool, bool) {
         let allowed = self.book.states[lock] == State::Locked && self.book.includes(lock) == Some(true);
         let state = match lock {
-            0 | 1 | DISPUTABLE => State::Armed,
+            0 | 1 => State::Armed,
             _ if self.rogue_takes() => State::ToPayee,
             _ => State::Owed,
         };
@@ -279,10 +243,13 @@ impl Game {
         let in_time = self.book.decided.is_some_and(|(_, since)| since <= observed_at)
             && observed_at <= EVIDENCE_DEADLINE
             && now <= LAST_SUBMISSION;
-        // With an arbiter evidence pays only after it was presented.
-        let direct = self.book.states[lock] == State::Armed && lock != DISPUTABLE;
-        let allowed = direct && fulfilled && honest && in_time;
-        let said = self.said(lock, at, fulfilled);
+        let allowed = self.book.states[lock] == State::Armed && fulfilled && honest && in_time;
+        let said = sofie_model::Attestation {
+            leg: sofie_model::LegId(self.locks[lock].leg),
+            fulfilled,
+            txid: self.world.manifest.txid(),
+            ..self.world.attestation(observed_at)
+        };
         let signer = if honest { &self.world.sensor } else { &self.world.locker };
         let call = Escrow::settleCall {
             lock: self.locks[lock].clone(),
@@ -293,65 +260,6 @@ impl Game {
         };
         let done = self.ask(call.abi_encode());
         self.end(lock, done, allowed, State::ToPayee)
-    }
-
-    fn said(&self, lock: usize, at: u64, fulfilled: bool) -> sofie_model::Attestation {
-        sofie_model::Attestation {
-            leg: sofie_model::LegId(self.locks[lock].leg),
-            fulfilled,
-            ..self.world.attestation(START + at)
-        }
-    }
-
-    fn present(&mut self, at: u64, honest: bool, now: u64) -> (bool, bool) {
-        let observed_at = START + at;
-        let since = self.book.decided.is_some_and(|(_, since)| since <= observed_at);
-        let in_time = since && observed_at <= EVIDENCE_DEADLINE && now + WINDOW <= LAST_SUBMISSION;
-        let allowed = self.book.states[DISPUTABLE] == State::Armed && honest && in_time;
-        let said = self.said(DISPUTABLE, at, true);
-        let signer = if honest { &self.world.sensor } else { &self.world.locker };
-        let call = Escrow::presentCall {
-            lock: self.locks[DISPUTABLE].clone(),
-            dispute: self.dispute.clone(),
-            observation: word(said.observation),
-            fulfilled: true,
-            observedAt: observed_at,
-            signature: signer.sign(said.digest()),
-        };
-        let done = self.ask(call.abi_encode());
-        self.end(DISPUTABLE, done, allowed, State::Presented(at, now + WINDOW))
-    }
-
-    /// Whether what was observed then was presented, and until when a ruling counts.
-    fn presented(&self, at: u64) -> Option<u64> {
-        match self.book.states[DISPUTABLE] {
-            State::Presented(seen, until) if seen == at => Some(until),
-            _ => None,
-        }
-    }
-
-    fn pay(&mut self, at: u64, now: u64) -> (bool, bool) {
-        let allowed = self.presented(at).is_some_and(|until| now > until);
-        let said = self.said(DISPUTABLE, at, true);
-        let lock = self.locks[DISPUTABLE].clone();
-        let call = Escrow::payCall { lock, observation: word(said.observation), observedAt: START + at };
-        let done = self.ask(call.abi_encode());
-        self.end(DISPUTABLE, done, allowed, State::ToPayee)
-    }
-
-    fn overrule(&mut self, at: u64, honest: bool, now: u64) -> (bool, bool) {
-        let allowed = honest && self.presented(at).is_some_and(|until| now <= until);
-        let said = self.said(DISPUTABLE, at, true);
-        let digest = sofie_model::Ruling::on(&said).digest();
-        let call = Escrow::overruleCall {
-            lock: self.locks[DISPUTABLE].clone(),
-            dispute: self.dispute.clone(),
-            observation: word(said.observation),
-            observedAt: START + at,
-            ruling: if honest { arbiter().sign(digest) } else { self.world.renter.sign(digest) },
-        };
-        let done = self.ask(call.abi_encode());
-        self.end(DISPUTABLE, done, allowed, State::ToPayer)
     }
 
     fn commit(&mut self, legs: u64, all: bool, guard: bool, now: u64) -> (bool, bool) {
@@ -407,9 +315,9 @@ impl Game {
         let includes = self.book.includes(lock);
         let late = self.world.chain.time > LAST_SUBMISSION;
         let next = match (call, self.book.states[lock], self.stored(lock)) {
-            (0, State::Locked, ARMED) if includes == Some(true) && is_escrow(lock) => State::Armed,
-            (0, State::Locked, OWED) if includes == Some(true) && !is_escrow(lock) => State::Owed,
-            (0, State::Locked, ABSENT) if includes == Some(true) && !is_escrow(lock) => State::ToPayee,
+            (0, State::Locked, ARMED) if includes == Some(true) && lock < 2 => State::Armed,
+            (0, State::Locked, OWED) if includes == Some(true) && lock >= 2 => State::Owed,
+            (0, State::Locked, ABSENT) if includes == Some(true) && lock >= 2 => State::ToPayee,
             (1, State::Locked, ABSENT) if includes == Some(false) => State::ToPayer,
             (2, State::Owed, ABSENT) => State::ToPayee,
             (3, State::Armed, ABSENT) if late => State::ToPayer,
@@ -431,7 +339,6 @@ impl Game {
                 State::Absent | State::ToPayee | State::ToPayer => ABSENT,
                 State::Locked => LOCKED,
                 State::Armed => ARMED,
-                State::Presented(..) => PRESENTED,
                 State::Owed => OWED,
             };
             assert_eq!(got, expected, "lock {lock}, which is {state:?}");
@@ -464,7 +371,7 @@ impl Game {
         for (lock, state) in self.book.states.into_iter().enumerate() {
             // What the rogue locks, a stranger gives it in the same call.
             let (from, payer) = if lock == 1 { (stranger, self.rogue) } else { (renter, renter) };
-            let payee = if is_escrow(lock) { locker } else { self.rogue };
+            let payee = if lock < 2 { locker } else { self.rogue };
             if state != State::Absent {
                 *expected.entry(from).or_default() -= amount;
             }
@@ -486,15 +393,13 @@ fn digest<T: alloy_sol_types::SolStruct>(world: &World, message: &T) -> sofie_mo
 }
 
 /// What a run must have seen for its books not to be empty: both decisions, and every end of every lock that has it.
-const REACHED: [(usize, State, Option<bool>); 8] = [
+const REACHED: [(usize, State, Option<bool>); 6] = [
     (0, State::ToPayee, Some(true)),
     (0, State::ToPayer, Some(false)),
     (1, State::Armed, Some(true)),
     (2, State::Owed, Some(true)),
     (2, State::ToPayee, Some(true)),
     (3, State::ToPayer, Some(false)),
-    (DISPUTABLE, State::ToPayee, Some(true)),
-    (DISPUTABLE, State::ToPayer, Some(true)),
 ];
 /// Chance may leave one of them out of a round, but not of so many.
 const ROUNDS: usize = 20;
