@@ -177,6 +177,7 @@ impl Notaries {
             evidence_key: site.evidence_key,
             evidence_deadline: after(1200),
             submission_window: Span::from_seconds(60),
+            dispute: None,
         });
         let (ledger, class, finality) = ("bank".parse().unwrap(), Class::Escrow, Finality::Instant);
         let ledger_d = "notaries".parse().unwrap();
