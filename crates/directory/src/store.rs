@@ -133,6 +133,15 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// The directory as it was kept: its records, and its newest events. `latest` is the number of the newest event when none was
+    /// kept.
+    #[must_use]
+    pub fn kept(records: impl IntoIterator<Item = Record>, events: Vec<Event>, latest: u64) -> Self {
+        let mut directory = Self { events: Events::kept(events, latest), ..Self::default() };
+        records.into_iter().for_each(|record| drop(directory.put_record(record)));
+        directory
+    }
+
     /// Plans the registration of a thing under its own `id`, or, if it has none, under `urn:uuid:` of the caller's 16
     /// random bytes. A thing that is there is replaced.
     ///
@@ -212,29 +221,42 @@ impl Directory {
         self.expiries.first().map(|(expires, _)| *expires)
     }
 
-    /// Makes a persisted change so, and says what event it is; `None` for the removal of a thing that is not there.
-    pub fn apply(&mut self, change: Change) -> Option<Event> {
-        match change {
-            Change::Put { record } => {
-                let (id, at) = (record.id.clone(), record.modified);
-                if let Some(expires) = record.expires {
-                    self.expiries.insert((expires, id.clone()));
-                }
-                let (new, old) = (record.expires, self.records.insert(id.clone(), *record));
-                let kind = if old.is_some() { EventKind::Updated } else { EventKind::Created };
-                if let Some(expires) = old.and_then(|old| old.expires).filter(|old| Some(*old) != new) {
-                    self.expiries.remove(&(expires, id.clone()));
-                }
-                Some(self.events.push(kind, id, at))
+    /// What event a planned change will be: a caller persists both. `None` for the removal of a thing that is not there.
+    #[must_use]
+    pub fn event_of(&self, change: &Change) -> Option<Event> {
+        let (kind, id, at) = match change {
+            Change::Put { record } if self.records.contains_key(&record.id) => {
+                (EventKind::Updated, &record.id, record.modified)
             }
+            Change::Put { record } => (EventKind::Created, &record.id, record.modified),
             Change::Removed { id, at, .. } => {
-                let record = self.records.remove(&id)?;
-                if let Some(expires) = record.expires {
-                    self.expiries.remove(&(expires, id.clone()));
-                }
-                Some(self.events.push(EventKind::Deleted, id, at))
+                (EventKind::Deleted, self.records.contains_key(id).then_some(id)?, *at)
             }
+        };
+        Some(self.events.next(kind, id.clone(), at))
+    }
+
+    /// Makes a persisted change so, and says what event it is: [`Directory::event_of`].
+    pub fn apply(&mut self, change: Change) -> Option<Event> {
+        let event = self.event_of(&change)?;
+        let (id, old) = match change {
+            Change::Put { record } => (event.id.clone(), self.put_record(*record)),
+            Change::Removed { id, .. } => (id.clone(), self.records.remove(&id)),
+        };
+        let now = self.records.get(&id).and_then(|record| record.expires);
+        if let Some(expires) = old.and_then(|old| old.expires).filter(|old| Some(*old) != now) {
+            self.expiries.remove(&(expires, id));
         }
+        self.events.push(event.clone());
+        Some(event)
+    }
+
+    /// The record of before.
+    fn put_record(&mut self, record: Record) -> Option<Record> {
+        if let Some(expires) = record.expires {
+            self.expiries.insert((expires, record.id.clone()));
+        }
+        self.records.insert(record.id.clone(), record)
     }
 
     /// One thing.

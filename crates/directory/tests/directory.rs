@@ -38,12 +38,18 @@ fn named(name: &str) -> ThingDescription {
 struct Node {
     directory: Directory,
     journal: Vec<String>,
+    events: Vec<String>,
 }
 
 impl Node {
     fn commit(&mut self, change: Change) -> Option<EventKind> {
         self.journal.push(serde_json::to_string(&change).expect("a change is written"));
-        self.directory.apply(change).map(|event| event.kind)
+        let told = self.directory.event_of(&change);
+        self.events
+            .extend(told.iter().map(|event| serde_json::to_string(event).expect("an event is written")));
+        let event = self.directory.apply(change);
+        assert_eq!(event, told, "it is told as what it was planned to be");
+        event.map(|event| event.kind)
     }
 
     fn register(&mut self, thing: ThingDescription, owner: &str, now: Timestamp) -> Option<EventKind> {
@@ -59,12 +65,24 @@ impl Node {
         directory
     }
 
+    /// From its records and events, without the changes that led to them.
+    fn kept(&self) -> Directory {
+        let newest = self.events.iter().rev().take(MAX_EVENTS);
+        let events = newest.map(|line| serde_json::from_str(line).expect("an event is read")).collect();
+        Directory::kept(self.directory.records().cloned(), events, 0)
+    }
+
     /// What a restart finds is what is here.
     fn survives_a_restart(&self) {
-        let again = self.replayed();
-        assert!(again.records().eq(self.directory.records()));
-        assert_eq!(again.latest_event(), self.directory.latest_event());
-        assert_eq!(again.next_expiry(), self.directory.next_expiry());
+        for again in [self.replayed(), self.kept()] {
+            assert!(again.records().eq(self.directory.records()));
+            assert_eq!(again.latest_event(), self.directory.latest_event());
+            assert_eq!(again.next_expiry(), self.directory.next_expiry());
+            let told = |directory: &Directory| {
+                directory.events_after(0).map(|events| events.cloned().collect::<Vec<_>>())
+            };
+            assert_eq!(told(&again), told(&self.directory));
+        }
     }
 }
 
@@ -393,4 +411,15 @@ proptest! {
         }
         node.survives_a_restart();
     }
+}
+
+#[test]
+fn a_directory_whose_events_were_not_kept_goes_on_after_a_number() {
+    let mut node = Node::default();
+    node.register(named("lamp"), "lamp-co", at(1));
+    let mut again = Directory::kept(node.directory.records().cloned(), Vec::new(), 7);
+    assert!(again.events_after(3).is_err(), "what is gone is said to be gone");
+    assert_eq!(again.events_after(7).expect("nothing has happened since").count(), 0);
+    let change = again.delete(&id("urn:lamp"), at(2)).expect("it is there");
+    assert_eq!(again.apply(change).map(|event| event.seq), Some(8));
 }

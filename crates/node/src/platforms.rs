@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sofie_adapters::binding::Kind;
 use sofie_adapters::port::{Adapter, AdapterError, Counters, Description};
-use sofie_directory::store::{Change, Directory, DirectoryError};
+use sofie_directory::store::{Change, Directory, DirectoryError, Event, MAX_EVENTS, Record};
 use sofie_model::{LedgerId, ThingId, Timestamp};
 
 use crate::api;
@@ -32,6 +33,8 @@ use listen::Wait;
 const PLATFORMS: &str = "platform";
 /// Facts of this group hold the directory's records.
 const THINGS: &str = "thing";
+/// Facts of this group hold the newest of the directory's events, by their numbers.
+const THING_EVENTS: &str = "thing-event";
 /// At most so many platforms.
 pub const MAX_PLATFORMS: usize = 256;
 
@@ -156,12 +159,12 @@ impl Platforms {
         parties: Parties,
         anchor: Option<LedgerId>,
     ) -> Result<Self, JournalError> {
-        let mut directory = Directory::default();
         let readings = ReadingLog::load(executor.journal())?;
-        for (key, bytes) in executor.journal().reader()?.facts(THINGS)? {
-            let record = serde_json::from_slice(&bytes).map_err(|e| corrupt(executor.journal(), &key, &e))?;
-            directory.apply(Change::Put { record });
-        }
+        let records: Vec<Record> = facts(executor.journal(), THINGS)?;
+        let events = facts(executor.journal(), THING_EVENTS)?;
+        // Events were not kept once, and were numbered anew at each run: never above the length of the audit log, which
+        // tells of each.
+        let directory = Directory::kept(records, events, keeper.auditor.len());
         Ok(Self(Arc::new(Inner {
             executor,
             keeper,
@@ -192,11 +195,7 @@ impl Platforms {
     }
 
     fn kept(&self) -> Result<Vec<Kept>, JournalError> {
-        let facts = self.0.executor.journal().reader()?.facts(PLATFORMS)?;
-        facts
-            .iter()
-            .map(|(key, bytes)| serde_json::from_slice(bytes).map_err(|e| self.corrupt(key, &e)))
-            .collect()
+        facts(self.0.executor.journal(), PLATFORMS)
     }
 
     /// The joined platforms.
@@ -289,7 +288,11 @@ impl Platforms {
     ) -> Result<Change, PlatformError> {
         let _one_at_a_time = self.0.changing.lock().await;
         let now = clock::now();
-        let change = self.directory(|directory| plan(directory, now))?;
+        let (change, event) = self.directory(|directory| {
+            let change = plan(directory, now)?;
+            let event = directory.event_of(&change);
+            Ok::<_, DirectoryError>((change, event))
+        })?;
         let (key, value) = match &change {
             Change::Put { record } => (
                 record.id.to_string(),
@@ -298,7 +301,9 @@ impl Platforms {
             Change::Removed { id, .. } => (id.to_string(), Vec::new()),
         };
         let note = Note::about(join::subject(&key), "directory", true, format!("{key} {}", verb(&change)));
-        self.0.keeper.auditor.keep(vec![Entry::Fact { group: THINGS, key, value }], vec![note], now).await?;
+        let mut entries = vec![Entry::Fact { group: THINGS, key, value }];
+        entries.extend(event.iter().flat_map(event_entries));
+        self.0.keeper.auditor.keep(entries, vec![note], now).await?;
         self.0.directory.lock().expect("no holder of this lock panics").apply(change.clone());
         Ok(change)
     }
@@ -336,6 +341,23 @@ impl Kept {
             }
         }
     }
+}
+
+/// The event, and that the one which it pushes out is forgotten.
+fn event_entries(event: &Event) -> Vec<Entry> {
+    let fact = |seq: u64, value| Entry::Fact { group: THING_EVENTS, key: format!("{seq:020}"), value };
+    let gone = event.seq.checked_sub(MAX_EVENTS as u64);
+    let value = serde_json::to_vec(event).expect("names and numbers are JSON");
+    [fact(event.seq, value)].into_iter().chain(gone.map(|seq| fact(seq, Vec::new()))).collect()
+}
+
+/// The facts of a group, which are JSON, by key.
+fn facts<T: DeserializeOwned>(journal: &Journal, group: &str) -> Result<Vec<T>, JournalError> {
+    let facts = journal.reader()?.facts(group)?;
+    let read = |(key, bytes): &(String, Vec<u8>)| {
+        serde_json::from_slice(bytes).map_err(|e| corrupt(journal, key, &e))
+    };
+    facts.iter().map(read).collect()
 }
 
 fn verb(change: &Change) -> &'static str {

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sofie_model::{ThingId, Timestamp};
 
 /// How many events are kept for those who ask late.
 pub const MAX_EVENTS: usize = 1024;
 
 /// What happened to a thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
     /// Registered.
     #[serde(rename = "thing_created")]
@@ -35,9 +35,9 @@ impl EventKind {
 }
 
 /// One change, as subscribers see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Its number, from 1, without gaps: the same after a replay of the same changes.
+    /// Its number, without gaps: the same after a restart, when the caller keeps events as it keeps records.
     pub seq: u64,
     /// What happened.
     pub kind: EventKind,
@@ -66,14 +66,25 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn push(&mut self, kind: EventKind, id: ThingId, at: Timestamp) -> Event {
-        self.latest += 1;
-        let event = Event { seq: self.latest, kind, id, at };
+    /// Those that were kept, in any order; `latest` is the number of the newest, if none is.
+    pub(super) fn kept(mut events: Vec<Event>, latest: u64) -> Self {
+        events.sort_by_key(|event| event.seq);
+        let latest = events.last().map_or(latest, |event| event.seq);
+        let surplus = events.len().saturating_sub(MAX_EVENTS);
+        Self { kept: events.into_iter().skip(surplus).collect(), latest }
+    }
+
+    /// The next one.
+    pub(super) fn next(&self, kind: EventKind, id: ThingId, at: Timestamp) -> Event {
+        Event { seq: self.latest + 1, kind, id, at }
+    }
+
+    pub(super) fn push(&mut self, event: Event) {
+        self.latest = event.seq;
         if self.kept.len() == MAX_EVENTS {
             self.kept.pop_front();
         }
-        self.kept.push_back(event.clone());
-        event
+        self.kept.push_back(event);
     }
 
     pub(super) fn after(&self, seq: u64) -> Result<impl Iterator<Item = &Event>, Lost> {

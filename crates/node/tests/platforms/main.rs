@@ -7,7 +7,10 @@ mod world;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use sofie_directory::ThingDescription;
+use sofie_directory::store::EventKind;
 use sofie_model::{ThingId, Value};
+use sofie_node::config::Config;
 use sofie_node::runtime::Runtime;
 use sofie_testkit::devices::door::{Door, Mode};
 use world::*;
@@ -118,4 +121,41 @@ fn a_mapping_that_is_none_is_named_and_nothing_starts() {
         assert!(error.starts_with(&format!("{}: not a mapping: ", file.display())), "{error}");
         assert!(error.contains(told) && error.contains("docs/guide/mapping.md shows one"), "{error}");
     }
+}
+
+/// A reader that has seen event n asks for those after n, whatever was restarted meanwhile.
+#[test]
+fn events_of_the_directory_go_on_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[party]]\nname = \"operator\"\n[[ledger]]\nid = \"calendar\"\nkind = \"calendar\"\n";
+    let config = Config::parse(text, &folder.path().join("sofie.toml")).unwrap();
+    let lamp: ThingId = "urn:lamp".parse().unwrap();
+    let thing = || {
+        ThingDescription::from_value(serde_json::json!({
+            "@context": "https://www.w3.org/2022/wot/td/v1.1", "id": "urn:lamp", "title": "Lamp",
+            "securityDefinitions": { "none": { "scheme": "nosec" } }, "security": "none",
+        }))
+        .unwrap()
+    };
+    let told = |runtime: &Runtime| -> Vec<(u64, EventKind)> {
+        runtime.platforms().directory(|directory| {
+            directory.events_after(0).unwrap().map(|event| (event.seq, event.kind)).collect()
+        })
+    };
+    let put = async |runtime: &Runtime| {
+        let put = runtime.platforms().change(|all, now| all.put(&lamp, thing(), "operator", now));
+        put.await.unwrap();
+    };
+    world::life(async {
+        let (runtime, _fatal) = Runtime::open(config.clone(), None).await.unwrap();
+        put(&runtime).await;
+        put(&runtime).await;
+        assert_eq!(told(&runtime), [(1, EventKind::Created), (2, EventKind::Updated)]);
+    });
+    world::life(async {
+        let (runtime, _fatal) = Runtime::open(config.clone(), None).await.unwrap();
+        put(&runtime).await;
+        let all = [(1, EventKind::Created), (2, EventKind::Updated), (3, EventKind::Updated)];
+        assert_eq!(told(&runtime), all, "a restart is no event, and numbers go on");
+    });
 }
