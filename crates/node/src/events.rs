@@ -11,14 +11,16 @@ use crate::auditor;
 use crate::journal::{JournalError, Reader};
 use crate::runtime::Runtime;
 
-/// What a record can be about; a webhook asks for some of them.
-pub const KINDS: [&str; 51] = [
+/// What a record can be about; a webhook asks for some of them. `crates/testkit/tests/tidy/kinds.rs` compares them with the
+/// notes that the node makes.
+pub const KINDS: [&str; 55] = [
     "accepted",
     "actuated",
     "admitted",
     "agreed",
     "alarm",
     "anchored",
+    "answered",
     "applied",
     "armed",
     "asked",
@@ -47,6 +49,7 @@ pub const KINDS: [&str; 51] = [
     "prepared",
     "presigned",
     "proposed",
+    "published",
     "reading-ignored",
     "receipt",
     "refund-refused",
@@ -62,7 +65,9 @@ pub const KINDS: [&str; 51] = [
     "settled",
     "submitted",
     "undone",
+    "vouched",
     "watched",
+    "withdrawn",
     "withheld",
 ];
 /// The media type of one event (CloudEvents 1.0.2, JSON format, section 3).

@@ -5,6 +5,8 @@
 
 #[path = "tidy/graph.rs"]
 mod graph;
+#[path = "tidy/kinds.rs"]
+mod kinds;
 #[path = "tidy/paper.rs"]
 mod paper;
 #[path = "tidy/purity.rs"]
