@@ -21,6 +21,7 @@ use sofie_model::{Digest, Timestamp};
 
 use crate::config::{Config, Name};
 use crate::journal::Reader;
+use crate::migrate;
 use crate::restored;
 use crate::runtime::journal_in;
 
@@ -141,7 +142,9 @@ pub fn restore(from: &Path, config: &Config) -> Result<Index, BackupError> {
             Err(_) => put_key(&from.join(&held), &party.key_file)?,
         }
     }
-    restored::mark(&draft.0.join(JOURNAL))?;
+    let journal = draft.0.join(JOURNAL);
+    migrate::journal(&journal, config)?;
+    restored::mark(&journal)?;
     draft.appear(data)?;
     Ok(index)
 }
@@ -321,5 +324,5 @@ fn passing(name: &str) -> bool {
 }
 
 fn unfinished(journal: &Path) -> Result<usize, BackupError> {
-    Ok(restored::unfinished(&Reader::open(journal)?)?.len())
+    Ok(restored::unfinished(&Reader::of_any_format(journal)?)?.len())
 }

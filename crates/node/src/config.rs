@@ -5,6 +5,7 @@
 //! folder. Nothing is opened or created while reading: key files are [`crate::keys`]'s business.
 
 mod fault;
+mod form;
 mod peer;
 mod scalar;
 mod section;
@@ -24,6 +25,8 @@ use url::Url;
 use crate::api::PlatformKind;
 
 pub use fault::{ConfigError, Fault};
+pub use form::VERSION;
+pub(crate) use form::Versioned;
 pub use peer::Peer;
 pub(crate) use peer::authority;
 pub use scalar::{Name, RpcUrl};
@@ -54,6 +57,8 @@ pub struct Config {
     pub webhooks: Vec<Webhook>,
     /// `[limits]`
     pub limits: Limits,
+    /// What the file calls by the name of an older version, in the order of the file.
+    pub outdated: Vec<Fault>,
 }
 
 /// The node itself.
@@ -272,6 +277,14 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], which names the file and all faults in it.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        Self::parse(&Self::text(file)?, file)
+    }
+
+    /// The file's text, within [`MAX_CONFIG`].
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub(crate) fn text(file: &Path) -> Result<String, ConfigError> {
         let unreadable = |source| ConfigError::Unreadable { file: file.to_owned(), source };
         // A pipe or a device does not tell its size: no more than one byte too many is read.
         let mut opened = std::fs::File::open(file).map_err(unreadable)?.take(MAX_CONFIG as u64 + 1);
@@ -280,7 +293,7 @@ impl Config {
         if text.len() > MAX_CONFIG {
             return Err(ConfigError::TooLarge { file: file.to_owned(), limit: MAX_CONFIG });
         }
-        Self::parse(&text, file)
+        Ok(text)
     }
 
     /// Reads `text`, which `file` is said to hold: `file` is named in faults, and its folder is where relative paths
@@ -306,6 +319,9 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Faults`] with everything that is wrong.
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        tables::read(text, file)
+        let versioned = Versioned::of(text)
+            .map_err(|fault| ConfigError::Faults { file: file.to_owned(), faults: vec![fault] })?;
+        let config = tables::read(&versioned.modern(), file)?;
+        Ok(Self { outdated: versioned.outdated, ..config })
     }
 }

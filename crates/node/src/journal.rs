@@ -6,6 +6,7 @@
 //! what was about to be submitted. Every value carries a checksum; a write that fails closes the journal for good.
 
 mod error;
+mod older;
 mod reader;
 mod schema;
 mod seal;
@@ -21,7 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 
 pub use error::JournalError;
+pub(crate) use older::Older;
 pub use reader::Reader;
+pub use schema::FORMAT;
 pub use store::{List, Sqlite, Store};
 pub use writer::{Pause, PauseAt};
 
@@ -153,7 +156,7 @@ impl Journal {
     /// Opens or creates the journal at `path`, checks it, and starts its thread.
     ///
     /// # Errors
-    /// [`JournalError`] names the file and the next step: corrupt, written by a newer version, held by another
+    /// [`JournalError`] names the file and the next step: corrupt, written by a newer or older version, held by another
     /// process, or not to be written.
     pub fn open(path: &Path, pause: Option<Pause>) -> Result<Self, JournalError> {
         let lock = schema::lock(path)?;
@@ -220,7 +223,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Open`].
     pub fn reader(&self) -> Result<Reader, JournalError> {
-        Reader::open(&self.path)
+        Reader::of_any_format(&self.path)
     }
 }
 

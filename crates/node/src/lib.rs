@@ -18,6 +18,7 @@ pub mod gate;
 pub mod http;
 pub mod journal;
 pub mod keys;
+pub mod migrate;
 pub mod offers;
 pub mod offline;
 pub mod opening;

@@ -42,7 +42,9 @@ use crate::transactions::{Transactions, presigned};
 
 use envelope::{Fields, Refused};
 use message::{Message, Opening, Reply, shortened};
-pub(crate) use proposals::{GROUP as PROPOSALS, Proposal, held as held_proposals};
+pub(crate) use proposals::{
+    GROUP as PROPOSALS, Proposal, form1 as proposals_of_form_1, held as held_proposals,
+};
 use proposals::{Proposals, Stand};
 use seen::{Known, Seen};
 use signature::Head;

@@ -105,7 +105,7 @@ impl Webhooks {
             if kept.is_none() {
                 news.push(cursor(name, next));
             }
-            let signer = webhook.key.as_ref().unwrap_or(&config.node.operator);
+            let signer = webhook.party.as_ref().unwrap_or(&config.node.operator);
             let keys = parties.named(signer.as_str()).expect("the configuration was checked to name a party");
             opened.push(Arc::new(Webhook {
                 config: webhook.clone(),

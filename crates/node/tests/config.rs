@@ -308,7 +308,7 @@ sofie.toml:8:1: [[ledger]] lacks "id"; write for example id = "evm"
 sofie.toml:8:1: [[ledger]] lacks "url"; write for example url = "http://127.0.0.1:8545"
 sofie.toml:10:1: [[ledger]] has no key "chainid"; did you mean "chain_id"?
 sofie.toml:16:1: a second ledger "calendar"; each must be there once
-sofie.toml:20:2: no section or key "extra"; known are ledger, limits, member, node, party, peer, platform, webhook"#
+sofie.toml:20:2: no section or key "extra"; known are ledger, limits, member, node, party, peer, platform, version, webhook"#
     );
 }
 
@@ -493,7 +493,7 @@ kinds = ["decided", "settled"]
         (
             "key = \"renter\"",
             "key = \"rentr\"",
-            "[[webhook]] key: no [[party]] is named \"rentr\"; did you mean",
+            "[[webhook]] party: no [[party]] is named \"rentr\"; did you mean",
         ),
         ("name = \"erp\"", "", "[[webhook]] lacks \"name\""),
     ] {
@@ -539,4 +539,45 @@ fn a_group_is_of_enough_members_and_a_member_is_of_a_group() {
         "{}",
         faults(&nobody)
     );
+}
+
+const WEBHOOK_OF_VERSION_1: &str =
+    "\n[[webhook]]\nname = \"erp\"\nurl = \"http://127.0.0.1:9000/sofie\"\nkey = \"renter\"\n";
+
+#[test]
+fn an_older_version_is_read_and_each_old_name_is_told_with_its_line() {
+    let text = format!("{GOOD}{WEBHOOK_OF_VERSION_1}");
+    let file = Path::new("sofie.toml");
+    let config = Config::parse(&text, file).unwrap();
+    assert_eq!(config.webhooks[0].party.as_ref().unwrap().as_str(), "renter");
+    let told: Vec<_> = config.outdated.iter().map(|fault| fault.shown(file)).collect();
+    let line = text.lines().count();
+    assert_eq!(
+        told,
+        [format!(
+            "sofie.toml:{line}:1: [[webhook]] key: is called party since version 2; `sofie migrate` renames it"
+        )]
+    );
+    assert_eq!(Config::parse(&format!("version = 1\n{text}"), file).unwrap().outdated.len(), 1);
+    assert!(Config::parse(GOOD, file).unwrap().outdated.is_empty(), "nothing in it has another name");
+}
+
+#[test]
+fn a_version_is_one_that_this_program_reads_and_its_names_are_that_version_s() {
+    let text = format!("{GOOD}{WEBHOOK_OF_VERSION_1}");
+    for (version, wanted) in [
+        (
+            "3",
+            "sofie.toml:1:11: version: 3 is newer than 2, the newest that this program reads; start the program that this \
+             file was written for",
+        ),
+        ("0", "sofie.toml:1:11: version: 0 is not between 1 and 18446744073709551615"),
+        ("\"2\"", "sofie.toml:1:11: version: "),
+        ("2", "[[webhook]] has no key \"key\"; known are kinds, name, party, url"),
+    ] {
+        let said = faults(&format!("version = {version}\n{text}"));
+        assert!(said.contains(wanted), "{said}");
+    }
+    let both = faults(&format!("{text}party = \"operator\"\n"));
+    assert!(both.contains("[[webhook]] has no key \"key\""), "{both}");
 }

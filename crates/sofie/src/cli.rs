@@ -7,12 +7,14 @@ use clap_complete::Shell;
 
 mod bench;
 mod market;
+mod tx;
 
 use crate::output::Format;
 pub(crate) use bench::{Bench, BenchAnvil, BenchRecords, BenchRestart, BenchRestartPart, BenchTx};
 pub(crate) use market::{ContractVerb, OfferVerb};
 use sofie_node::config::Name;
 use sofie_testkit::simulation::Mutant;
+pub(crate) use tx::TxVerb;
 
 /// A configuration that is enough, for the help.
 const MINIMAL: &str =
@@ -126,6 +128,11 @@ pub(crate) enum Command {
     /// Example: sofie restore -c sofie.toml backup-2026-11-25
     #[command(verbatim_doc_comment)]
     Restore(Backup),
+    /// Bring a node's data and configuration from an older version to this one's, after a backup; the node must be down
+    ///
+    /// Example: sofie migrate --check -c sofie.toml
+    #[command(verbatim_doc_comment)]
+    Migrate(Migrate),
     /// Join platforms and see them
     ///
     /// Example: sofie platform add --owner locker-co --kind coap coap://127.0.0.1:5683 --allow lock
@@ -337,6 +344,21 @@ pub(crate) struct Backup {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// Say what would change, and change nothing; exit 1 when there is something
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Where the backup goes [default: DATA_DIR.before-FORMAT]
+    #[arg(long, value_name = "DIR", conflicts_with = "check")]
+    pub(crate) backup: Option<PathBuf>,
+    /// The node's configuration
+    #[arg(short, long, value_name = "FILE", default_value = "sofie.toml")]
+    pub(crate) config: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Up {
     /// The configuration
     #[arg(short, long, value_name = "FILE", default_value = "sofie.toml")]
@@ -405,81 +427,6 @@ pub(crate) enum ThingVerb {
         /// The files
         #[arg(required = true)]
         files: Vec<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TxVerb {
-    /// List the proposals that have not begun, then the transactions, the newest first
-    ///
-    /// Example: sofie tx ls --data-dir sofie-data
-    #[command(verbatim_doc_comment)]
-    Ls {
-        #[command(flatten)]
-        offline: Offline,
-    },
-    /// Show one transaction: its legs, its steps, the time left until its deadline
-    ///
-    /// Example: sofie tx show 5f0c71
-    #[command(verbatim_doc_comment)]
-    Show {
-        /// Its id, or how it begins
-        id: Id,
-        #[command(flatten)]
-        offline: Offline,
-    },
-    /// Begin a transaction from a draft in TOML or JSON; its fields are in docs/guide/inter-ledger.md. One with a party of
-    /// another company's node is proposed to it (docs/guide/two-nodes.md)
-    ///
-    /// Example: sofie tx submit swap.toml --wait
-    #[command(verbatim_doc_comment)]
-    Submit {
-        /// The draft
-        file: PathBuf,
-        /// Your own name for this request: sent again, it begins nothing new
-        #[arg(long, value_name = "KEY")]
-        key: Option<String>,
-        /// Wait until it has ended; exit 1 when it was aborted, was declined or has halted
-        #[arg(long)]
-        wait: bool,
-    },
-    /// Agree to what another company's node proposes; `sofie tx show` tells what that is
-    ///
-    /// Example: sofie tx agree 5f0c71
-    #[command(verbatim_doc_comment)]
-    Agree {
-        /// Its id, or how it begins
-        id: Id,
-    },
-    /// Decline what another company's node proposes
-    ///
-    /// Example: sofie tx decline 5f0c71 --reason "the price has changed"
-    #[command(verbatim_doc_comment)]
-    Decline {
-        /// Its id, or how it begins
-        id: Id,
-        /// What the other node is told
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        reason: String,
-    },
-    /// Take back what this node has proposed, before it has begun
-    ///
-    /// Example: sofie tx withdraw 5f0c71 --reason "sold elsewhere"
-    #[command(verbatim_doc_comment)]
-    Withdraw {
-        /// Its id, or how it begins
-        id: Id,
-        /// What the other nodes are told
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        reason: String,
-    },
-    /// Ask the decision ledger again and drive every leg that is not done
-    ///
-    /// Example: sofie tx resume 5f0c71
-    #[command(verbatim_doc_comment)]
-    Resume {
-        /// Its id, or how it begins
-        id: Id,
     },
 }
 

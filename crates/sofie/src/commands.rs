@@ -6,6 +6,7 @@ mod device;
 pub(crate) mod doctor;
 mod draft;
 mod init;
+mod migrate;
 mod nouns;
 mod offer;
 mod simulate;
@@ -39,6 +40,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Init(args) => init::run(&args),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Up(args) => up::run(args).await,
         Command::Platform { verb, node } => nouns::platform(verb, &node).await,
         Command::Thing { verb, node } => thing::run(verb, &node).await,

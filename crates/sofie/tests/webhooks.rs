@@ -77,7 +77,7 @@ fn whole(taken: &[Request], records: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_fails_in_every_way_is_told_everything_and_nobody_waits_for_it() {
     let (bad, good) = (free_port(), free_port());
-    let steady = webhook("steady", good, "kinds = [\"decided\", \"applied\"]\nkey = \"renter\"");
+    let steady = webhook("steady", good, "kinds = [\"decided\", \"applied\"]\nparty = \"renter\"");
     let node = Node::with(&(webhook("erp", bad, "") + &steady));
     let fails = [Answer::Crash, Answer::Status(500), Answer::Status(307), Answer::Silence];
     // Each of the first four events at its first time.

@@ -1,6 +1,9 @@
 //! What is wrong with a configuration, for a person to mend.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,12 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// With the file's name, for a person.
+    #[must_use]
+    pub fn shown(&self, file: &Path) -> String {
+        format!("{}:{}:{}: {}", file.display(), self.line, self.column, self.message)
+    }
+
     /// At a byte of `source`.
     pub(super) fn at(source: &str, offset: usize, message: String) -> Self {
         let before = source.get(..offset).unwrap_or(source);
@@ -64,7 +73,7 @@ impl fmt::Display for Lines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, fault) in self.faults.iter().enumerate() {
             let end = if i == 0 { "" } else { "\n" };
-            write!(f, "{end}{}:{}:{}: {}", self.file.display(), fault.line, fault.column, fault.message)?;
+            write!(f, "{end}{}", fault.shown(self.file))?;
         }
         Ok(())
     }

@@ -41,6 +41,8 @@ pub(super) fn read(text: &str, file: &Path) -> Result<Config, ConfigError> {
 
 /// An entry that could not be read is left out, after its fault was noted.
 fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
+    // Which one was judged before (form.rs).
+    let _version = root.get("version", |_| Ok(()));
     let node = node(root.table("node", "[node]"), folder);
     let party_tables = root.tables("party");
     let told_parties = party_tables.len();
@@ -85,8 +87,8 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
         for (key, named) in ledgers.iter().flat_map(|ledger| &ledger.value.1) {
             known_party(&root, named, &format!("[[ledger]] {key}"), &names);
         }
-        for key in webhooks.iter().filter_map(|webhook| webhook.value.1.as_ref()) {
-            known_party(&root, key, "[[webhook]] key", &names);
+        for party in webhooks.iter().filter_map(|webhook| webhook.value.1.as_ref()) {
+            known_party(&root, party, "[[webhook]] party", &names);
         }
         for peer in &peers {
             for name in peer.value.publish.iter().flatten() {
@@ -105,6 +107,7 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
         peers: peers.into_iter().map(|peer| peer.value).collect(),
         webhooks: webhooks.into_iter().map(|webhook| webhook.value.0).collect(),
         limits,
+        outdated: Vec::new(),
     }
 }
 

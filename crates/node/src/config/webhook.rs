@@ -20,7 +20,7 @@ pub struct Webhook {
     /// Where events are posted. Its path may hold a secret.
     pub url: RpcUrl,
     /// The party whose key signs; `None` for the operator.
-    pub key: Option<Name>,
+    pub party: Option<Name>,
     /// What is told; `None` for everything.
     pub kinds: Option<BTreeSet<&'static str>>,
 }
@@ -39,14 +39,14 @@ impl Webhook {
     }
 }
 
-/// A webhook, and where the party of its key is named.
+/// A webhook, and where the party whose key signs is named.
 pub(super) type ReadWebhook = Placed<(Webhook, Option<Placed<Name>>)>;
 
 pub(super) fn read(mut section: Section<'_, '_>) -> Option<ReadWebhook> {
     let place = section.place();
     let name = section.require("name", "\"erp\"", scalar::parsed::<Name>);
     let url = section.require("url", "\"http://127.0.0.1:9000/sofie\"", target);
-    let key = section.get("key", scalar::parsed::<Name>);
+    let party = section.get("party", scalar::parsed::<Name>);
     let words = KINDS.map(|kind| (kind, kind));
     let kinds = section.get("kinds", |value| {
         match scalar::list(value, KINDS.len(), |kind| scalar::word(kind, &words))? {
@@ -60,10 +60,10 @@ pub(super) fn read(mut section: Section<'_, '_>) -> Option<ReadWebhook> {
     let webhook = Webhook {
         name: name?.value,
         url: RpcUrl::new(url?.value),
-        key: key.as_ref().map(|key| key.value.clone()),
+        party: party.as_ref().map(|party| party.value.clone()),
         kinds: kinds.map(|kinds| kinds.value),
     };
-    Some(Placed { place, value: (webhook, key) })
+    Some(Placed { place, value: (webhook, party) })
 }
 
 /// What is signed has no query, and a user's password would go over the wire in the clear.

@@ -63,6 +63,30 @@ pub enum JournalError {
         /// The newest format that this program knows.
         known: i64,
     },
+    /// It was written by an earlier version of this program.
+    #[error(
+        "journal {path}: format {found}, this program writes {known}; run `sofie migrate -c FILE` with the node's \
+         configuration: it makes a backup first"
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The format that this program writes.
+        known: i64,
+    },
+    /// What it holds is of an earlier version than any that this program brings to its own.
+    #[error(
+        "journal {path}: this program cannot read what is in it ({what}); nothing was changed: go on with the program \
+         that wrote it, and begin with this one in another data_dir"
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What cannot be read.
+        what: String,
+    },
     /// Nothing was confirmed.
     #[error(
         "journal {path}: could not be written ({reason}); free some disk space or mend the disk, then start again: \

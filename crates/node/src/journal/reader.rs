@@ -21,10 +21,31 @@ impl Reader {
     /// Opens the journal at `path` to read it.
     ///
     /// # Errors
-    /// [`JournalError::Open`] when there is none.
+    /// [`JournalError::Open`] when there is none; [`JournalError::Older`], [`JournalError::Newer`].
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let connection = schema::open_to_read(path)?;
-        Ok(Self { connection, path: path.to_owned() })
+        let reader = Self::of_any_format(path)?;
+        match schema::format(&reader.connection, path)? {
+            // One that a node is just making.
+            0 | schema::FORMAT => Ok(reader),
+            found => Err(schema::other_format(path, found)),
+        }
+    }
+
+    /// Opens the journal at `path`, whichever format it has: the tables are the same in all, what is in them may not be.
+    ///
+    /// # Errors
+    /// [`JournalError::Open`] when there is none.
+    pub(crate) fn of_any_format(path: &Path) -> Result<Self, JournalError> {
+        Ok(Self::over(schema::open_to_read(path)?, path))
+    }
+
+    /// Reads by a connection that is open already.
+    pub(super) fn over(connection: Connection, path: &Path) -> Self {
+        Self { connection, path: path.to_owned() }
+    }
+
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Every machine of a kind, the oldest first; only the unfinished ones when `ended` is false.

@@ -7,8 +7,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::JournalError;
 
-/// The format that this program writes (`PRAGMA user_version`).
-const FORMAT: i64 = 1;
+/// The format that this program writes (`PRAGMA user_version`). An older one is brought to it by [`crate::migrate`].
+pub const FORMAT: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE machines (kind INTEGER NOT NULL, id BLOB NOT NULL, plan BLOB NOT NULL, ended INTEGER NOT NULL DEFAULT 0,
@@ -44,10 +44,7 @@ pub(super) fn lock(path: &Path) -> Result<Lock, JournalError> {
 pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     let connection = Connection::open(path).map_err(|source| failure(path, source))?;
     prepare(&connection).map_err(|source| failure(path, source))?;
-    let found: i64 = connection
-        .query_row("PRAGMA user_version", [], |r| r.get(0))
-        .map_err(|source| failure(path, source))?;
-    match found {
+    match format(&connection, path)? {
         0 if is_empty(&connection).map_err(|source| failure(path, source))? => {
             create(&connection).map_err(|source| failure(path, source))?;
         }
@@ -56,8 +53,47 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
             return Err(JournalError::Corrupt { path: path.to_owned(), what });
         }
         FORMAT => {}
-        found => return Err(JournalError::Newer { path: path.to_owned(), found, known: FORMAT }),
+        found => return Err(other_format(path, found)),
     }
+    sound(&connection, path)?;
+    Ok(connection)
+}
+
+/// Opens a journal of an older format to change it, and tells which; the file must be there. Of this program's format, `None`.
+pub(super) fn open_older(path: &Path) -> Result<Option<(Connection, i64)>, JournalError> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(|source| failure(path, source))?;
+    prepare(&connection).map_err(|source| failure(path, source))?;
+    match format(&connection, path)? {
+        FORMAT => Ok(None),
+        found if (1..FORMAT).contains(&found) => {
+            sound(&connection, path)?;
+            Ok(Some((connection, found)))
+        }
+        found => Err(other_format(path, found)),
+    }
+}
+
+/// The format that a journal says it has; 0 for one that was not made yet.
+pub(super) fn format(connection: &Connection, path: &Path) -> Result<i64, JournalError> {
+    let found = connection.query_row("PRAGMA user_version", [], |r| r.get(0));
+    found.map_err(|source| failure(path, source))
+}
+
+/// Why a journal of another format is not opened.
+pub(super) fn other_format(path: &Path, found: i64) -> JournalError {
+    let path = path.to_owned();
+    if found > FORMAT {
+        JournalError::Newer { path, found, known: FORMAT }
+    } else {
+        JournalError::Older { path, found, known: FORMAT }
+    }
+}
+
+fn sound(connection: &Connection, path: &Path) -> Result<(), JournalError> {
     // The indexes too: whether a machine has ended stands in a column that no checksum covers, and in an index.
     let verdict: String = connection
         .query_row("PRAGMA integrity_check(1)", [], |r| r.get(0))
@@ -65,7 +101,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     if verdict != "ok" {
         return Err(JournalError::Corrupt { path: path.to_owned(), what: verdict });
     }
-    Ok(connection)
+    Ok(())
 }
 
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {

@@ -59,7 +59,8 @@ fn write(connection: &mut Connection, group: &[List]) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-fn put(db: &Connection, entry: &Entry, now: Timestamp) -> rusqlite::Result<()> {
+/// Writes one entry.
+pub(super) fn put(db: &Connection, entry: &Entry, now: Timestamp) -> rusqlite::Result<()> {
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     match entry {
         Entry::Begun { machine, id, plan } => {

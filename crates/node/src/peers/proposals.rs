@@ -2,6 +2,8 @@
 //! bounded for each proposer, so that one peer's flood leaves the others their place. One that was declined or is past its
 //! deadline stays for a while, to be shown.
 
+pub(crate) mod form1;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -93,7 +93,7 @@ async fn a_file_that_is_cut_or_no_journal_is_damaged() {
 }
 
 #[tokio::test]
-async fn a_newer_format_is_left_alone() {
+async fn another_format_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = written(folder.path()).await;
     let mut bytes = fs::read(&path).unwrap();
@@ -101,9 +101,12 @@ async fn a_newer_format_is_left_alone() {
     bytes[60..64].copy_from_slice(&7_u32.to_be_bytes());
     let text = judged(folder.path(), "newer", &bytes).unwrap_err();
     assert!(
-        text.ends_with("format 7, this program knows 1; start the newer program that wrote it"),
+        text.ends_with("format 7, this program knows 2; start the newer program that wrote it"),
         "{text}"
     );
+    bytes[60..64].copy_from_slice(&1_u32.to_be_bytes());
+    let text = judged(folder.path(), "older", &bytes).unwrap_err();
+    assert!(text.contains("format 1, this program writes 2; run `sofie migrate -c FILE`"), "{text}");
     bytes[60..64].copy_from_slice(&0_u32.to_be_bytes());
     let text = judged(folder.path(), "none", &bytes).unwrap_err();
     assert!(text.contains("says no format"), "{text}");

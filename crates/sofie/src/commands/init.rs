@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use sofie_model::{Account, Digest};
-use sofie_node::config::{Config, Name, Party};
+use sofie_node::config::{Config, Name, Party, VERSION};
 use sofie_node::parties::Parties;
 
 use crate::cli::Init;
@@ -61,7 +61,7 @@ fn text(args: &Init) -> String {
     let tables: Vec<String> = parties.iter().map(|name| format!("[[party]]\nname = \"{name}\"\n")).collect();
     let genesis: Vec<String> = parties.iter().map(|name| format!("{name} = \"{FIRST_BALANCE}\"")).collect();
     format!(
-        "# A SOFIE node: `sofie up` starts it. docs/guide/configuration.md lists every key.\n\n\
+        "# A SOFIE node: `sofie up` starts it. docs/guide/configuration.md lists every key.\nversion = {VERSION}\n\n\
          [node]\nname = \"{}\"\noperator = \"{operator}\"\nlisten = \"{}\"\n\n\
          {}\n\
          # An EVM in the process. Another ledger is another `kind` here and nothing else.\n\

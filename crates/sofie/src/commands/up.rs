@@ -31,6 +31,7 @@ pub(crate) enum Told {
 
 pub(crate) async fn run(args: Up) -> Result<ExitCode, Failure> {
     let config = load(&args.config)?;
+    config.outdated.iter().for_each(|fault| output::say(&fault.shown(&args.config)));
     telemetry::start(&config.node.log).map_err(|e| Failure::usage("log", e, "correct [node] log"))?;
     let json = args.output.output == Format::Json;
     // Handled, the signal no longer ends the process: the write that is too large fails, and is told.
