@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use futures::StreamExt;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sofie_model::{Digest, Txid};
@@ -65,6 +65,17 @@ impl Client {
         self.read(self.send(Method::POST, path, Some(body)).await?).await
     }
 
+    /// Sends what is no JSON.
+    pub(crate) async fn post_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        media_type: &str,
+        body: Vec<u8>,
+    ) -> Result<T, Failure> {
+        let request = self.request(Method::POST, path).header("content-type", media_type).body(body);
+        self.read(request.send().await.map_err(|e| self.away(path, e))?).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
         let response = self.send(Method::DELETE, path, None::<&()>).await?;
         self.checked(response).await.map(drop)
@@ -83,14 +94,14 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<Response, Failure> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).timeout(TIMEOUT);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+        let request = self.request(method, path);
+        let request = body.into_iter().fold(request, |request, body| request.json(body));
         request.send().await.map_err(|e| self.away(path, e))
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base)).timeout(TIMEOUT);
+        self.token.iter().fold(request, |request, token| request.bearer_auth(token))
     }
 
     async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {

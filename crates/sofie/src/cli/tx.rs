@@ -71,6 +71,24 @@ pub(crate) enum TxVerb {
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
+    /// Write a transaction's manifest to a file, with which a node elsewhere can watch it
+    ///
+    /// Example: sofie tx manifest 5f0c71 swap.manifest
+    #[command(verbatim_doc_comment)]
+    Manifest {
+        /// Its id, or how it begins
+        id: Id,
+        /// Where to write it
+        file: PathBuf,
+    },
+    /// Have a node that holds none of its keys watch a transaction: it tells when time runs out, and finishes what anyone may
+    ///
+    /// Example: sofie tx watch swap.manifest --node http://127.0.0.1:8433
+    #[command(verbatim_doc_comment)]
+    Watch {
+        /// Its manifest, as `sofie tx manifest` of a participant's node writes it
+        file: PathBuf,
+    },
     /// Ask the decision ledger again and drive every leg that is not done
     ///
     /// Example: sofie tx resume 5f0c71

@@ -1,5 +1,6 @@
 //! The nouns that a node answers for: platforms, contracts, ledgers.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -73,10 +74,7 @@ pub(crate) async fn contract(verb: ContractVerb, node: &Node) -> Result<ExitCode
         }
         ContractVerb::Receipt { id, file } => {
             let id = client.whole("contract", "/api/v1/contracts", &id).await?;
-            let receipt = client.bytes(&format!("/api/v1/contracts/{id}/receipt")).await?;
-            std::fs::write(&file, receipt).map_err(|e| {
-                Failure::lacking(&format!("write {}", file.display()), e, "name a file that can be written")
-            })?;
+            keep(&file, &client.bytes(&format!("/api/v1/contracts/{id}/receipt")).await?)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -122,6 +120,13 @@ pub(crate) async fn ledger(verb: LedgerVerb, node: &Node) -> Result<ExitCode, Fa
     });
     let checked = matches!(verb, LedgerVerb::Check) && all.iter().any(|ledger| !ledger.ok);
     Ok(if checked { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Writes what the user asked for.
+pub(crate) fn keep(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(file, bytes).map_err(|e| {
+        Failure::lacking(&format!("write {}", file.display()), e, "name a file that can be written")
+    })
 }
 
 /// A step on one line.

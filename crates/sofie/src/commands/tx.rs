@@ -12,14 +12,18 @@ use sofie_node::journal::JournalError;
 use sofie_node::offline;
 
 use super::draft;
-use super::nouns::{show, step_line};
+use super::nouns::{self, show, step_line};
 use super::up;
 use crate::cli::{Id, Node, Offline, TxVerb};
 use crate::client::{Client, one_of};
 use crate::failure::Failure;
-use crate::output;
+use crate::{input, output};
 
 const TRANSACTIONS: &str = "/api/v1/transactions";
+/// The media type of a manifest.
+const MANIFEST: &str = "application/vnd.sofie.manifest";
+/// The longest manifest that is sent, in bytes: no node reads a longer one.
+const MAX_MANIFEST: usize = 64 * 1024;
 /// How often a transaction that is waited for is asked for.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -58,6 +62,18 @@ pub(crate) async fn run(verb: TxVerb, node: &Node) -> Result<ExitCode, Failure> 
         TxVerb::Agree { id } => change(node, &id, "agree", &json!({})).await?,
         TxVerb::Decline { id, reason } => change(node, &id, "decline", &Decline { reason }).await?,
         TxVerb::Withdraw { id, reason } => change(node, &id, "withdraw", &Decline { reason }).await?,
+        TxVerb::Manifest { id, file } => {
+            let client = Client::of(node)?;
+            let id = client.whole("transaction", TRANSACTIONS, &id).await?;
+            nouns::keep(&file, &client.bytes(&format!("{TRANSACTIONS}/{id}/manifest")).await?)?;
+        }
+        TxVerb::Watch { file } => {
+            let manifest = input::read(&file, MAX_MANIFEST, "name a file that `sofie tx manifest` wrote")?;
+            let client = Client::of(node)?;
+            let one: Transaction =
+                client.post_bytes(&format!("{TRANSACTIONS}/watch"), MANIFEST, manifest).await?;
+            show(node, &one, || print(&one));
+        }
         TxVerb::Resume { id } => change(node, &id, "resume", &json!({})).await?,
     }
     Ok(ExitCode::SUCCESS)

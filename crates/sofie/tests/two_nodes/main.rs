@@ -398,29 +398,20 @@ async fn a_watcher_elsewhere_finishes_what_dead_nodes_have_decided() {
     for company in [&mut alice, &mut bob] {
         company.process.as_mut().expect("it runs").paused();
     }
-    let http = &chain.http;
-    let manifest = http
-        .get(format!("{}/api/v1/transactions/{id}/manifest", alice.url))
-        .send()
-        .await
-        .expect("it answers");
-    let manifest = manifest.bytes().await.expect("a manifest");
+    let file = watcher.folder.path().join("story.manifest").display().to_string();
+    assert_eq!(alice.tx(&["manifest", &id, &file]).0, 0);
     alice.kill();
     bob.kill();
-    let watch = |node: &Company, manifest: &[u8]| {
-        http.post(format!("{}/api/v1/transactions/watch", node.url))
-            .header("content-type", "application/vnd.sofie.manifest")
-            .body(manifest.to_vec())
-            .send()
-    };
-    let refused = watch(&watcher, &manifest[1..]).await.expect("it answers");
-    assert_eq!(refused.status(), 400);
+    let cut = format!("{file}.cut");
+    let manifest = std::fs::read(&file).expect("a manifest");
+    std::fs::write(&cut, &manifest[1..]).expect("a file");
+    let (code, _, said) = watcher.tx(&["watch", &cut]);
+    assert!(code == 1 && said.contains("the manifest cannot be watched"), "{said}");
     // Neither has sent what pays Bob.
     changed(before[1], held(&chain, [&alice, &bob]).await[1], -2);
 
     for _ in 0..2 {
-        let watched = watch(&watcher, &manifest).await.expect("it answers");
-        assert_eq!(watched.status(), 202);
+        assert_eq!(watcher.one(&["watch", &file])["id"], id.as_str());
     }
     assert_eq!(watcher.ends(&id), "commit");
     let after = held(&chain, [&alice, &bob]).await;
