@@ -15,11 +15,11 @@ use std::collections::BTreeMap;
 use sofie_audit::receipt::Sealed;
 use sofie_ledgers::Profile;
 use sofie_model::manifest::{DecisionSite, MAX_LEGS};
-use sofie_model::{Account, Digest, LedgerId, LegId, Manifest, Rule, Span, Timestamp};
+use sofie_model::{Account, Digest, LedgerId, LegId, Manifest, Rule, Span, Timestamp, custodian};
 use sofie_transaction::Plan;
 
 use crate::api::{Draft, DraftRule, LegKind};
-use crate::config::{Name, nearest};
+use crate::config::{LedgerKind, Name, nearest};
 use crate::contracts::Deployment;
 use crate::parties::Parties;
 
@@ -46,6 +46,9 @@ pub(crate) struct Desk {
 pub(crate) struct Site {
     pub(crate) profile: Profile,
     pub(crate) deployment: Option<Deployment>,
+    /// What manifests name as the holder of value here: an escrow contract, or a custodian by its key; zero where nothing
+    /// holds any.
+    pub(crate) holder: Account,
     /// The most that one ledger transaction may cost in fees, unless the draft says otherwise.
     pub(crate) fee_limit: u128,
     /// How far its clock may be from the true time.
@@ -53,6 +56,14 @@ pub(crate) struct Site {
 }
 
 impl Site {
+    /// What holds value on a ledger of this kind, by its name in manifests.
+    pub(crate) fn holder_of(kind: &LedgerKind, deployment: Option<Deployment>) -> Account {
+        match kind {
+            LedgerKind::Custodian { key, .. } => custodian::account(key),
+            _ => deployment.map_or(Account::ZERO, |contracts| contracts.escrow),
+        }
+    }
+
     /// Whether its decisions are a group's certificates (docs/specs/inter-ledger.md, "A quorum that decides").
     fn is_group(&self) -> bool {
         self.profile.classes.is_empty() && self.deployment.is_some_and(|one| one.chain_id == 0)

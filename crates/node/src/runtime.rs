@@ -316,9 +316,11 @@ fn desk(
     budget: Budget,
 ) -> Desk {
     let site = |ledger: &config::Ledger| {
+        let deployment = deployments.get(&ledger.id).copied();
         Some(Site {
             profile: ledgers.get(&ledger.id)?.profile().clone(),
-            deployment: deployments.get(&ledger.id).copied(),
+            deployment,
+            holder: Site::holder_of(&ledger.kind, deployment),
             fee_limit: ledger.fee_limit,
             skew: ledger.skew,
         })

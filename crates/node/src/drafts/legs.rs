@@ -41,7 +41,7 @@ impl Desk {
             LegKind::Transfer => {
                 let Payment { from, to, amount } = self.payment(asked, guests, &path)?;
                 let (payer, payee) = (from.account(), to.account());
-                Terms::Transfer(TransferTerms { contract: holder(site), payer, payee, amount })
+                Terms::Transfer(TransferTerms { contract: site.holder, payer, payee, amount })
             }
             LegKind::Escrow => Terms::Escrow(self.escrow(asked, guests, site, start, &path)?),
             LegKind::Hashlock => {
@@ -86,7 +86,7 @@ impl Desk {
             asked.evidence.as_ref().ok_or_else(|| missing(path("evidence"), "whose word it pays for"))?;
         let (payer, payee) = (from.account(), to.account());
         Ok(EscrowTerms {
-            contract: holder(site),
+            contract: site.holder,
             payer,
             payee,
             amount,
@@ -191,11 +191,6 @@ fn seal(asked: &DraftLeg, field: &str, chance: Chance<'_>) -> Result<Sealed, Ref
         format!("has {} bytes; at most {MAX_PAYLOAD} are taken: record a digest of it", payload.len())
     })?;
     Ok(Sealed { payload, salt: Salt::new(random(chance, field)?) })
-}
-
-/// The contract that holds the value.
-fn holder(site: &Site) -> Account {
-    site.deployment.as_ref().map_or(Account::ZERO, |contract| contract.escrow)
 }
 
 fn finality(asked: &DraftLeg, site: &Site, field: &str) -> Result<Finality, Refused> {

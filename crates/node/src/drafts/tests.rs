@@ -1,11 +1,14 @@
 //! What a draft becomes, and what each bad one is told.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use sofie_ledgers::Profile;
 use sofie_model::manifest::Participant;
-use sofie_model::{Account, Class, Digest, Finality, PublicKey, Rule, Span, Terms, Timestamp, commitment};
+use sofie_model::{
+    Account, Class, Digest, Finality, LegId, PublicKey, Rule, Span, Terms, Timestamp, commitment, custodian,
+};
 use sofie_transaction::Plan;
 
 use super::{Desk, Guest, Refused, Resolved, Site};
@@ -32,7 +35,8 @@ fn site(id: &str, classes: &[Class], decides: bool, finality: Finality, seconds:
     };
     let contracts = Deployment { chain_id: 7, decision: Account([0xdd; 20]), escrow: Account([0xe5; 20]) };
     let deployment = decides.then_some(contracts);
-    Site { profile, deployment, fee_limit: u128::from(decides) * 1000, skew }
+    let holder = deployment.map_or(Account::ZERO, |contracts| contracts.escrow);
+    Site { profile, deployment, holder, fee_limit: u128::from(decides) * 1000, skew }
 }
 
 fn desk() -> Desk {
@@ -112,6 +116,26 @@ fn records_alone_are_the_operators() {
     assert_eq!(manifest.participants[0].account, operator);
     assert_eq!((manifest.decision.ledger.as_str(), manifest.rule), ("evm", Rule::AtLeast(1)));
     assert_ne!(manifest.legs[0].terms, manifest.legs[1].terms, "each with its own salt");
+}
+
+#[test]
+fn a_custodian_is_named_by_its_key_as_it_demands() {
+    let key = "3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29";
+    let text = format!(
+        "[[party]]\nname = \"operator\"\n[[ledger]]\nid = \"bank\"\nkind = \"custodian\"\nurl = \"http://127.0.0.1:1\"\n\
+         key = \"{key}\"\n"
+    );
+    let config = Config::parse(&text, Path::new("sofie.toml")).unwrap();
+    let holder = Site::holder_of(&config.ledgers[0].kind, None);
+    let bank = Site { holder, ..site("bank", &[Class::Escrow], false, Finality::Instant, [1, 1, 0]) };
+    let mut desk = desk();
+    desk.sites.push(bank);
+    let draft = json!({ "deadline": "30s", "legs": [
+        { "ledger": "bank", "kind": "transfer", "from": "alice", "to": "bob", "amount": "5" },
+    ] });
+    let manifest = resolve(&desk, &draft).unwrap().plan.manifest;
+    let (_, named) = custodian::value(&manifest, LegId(0)).unwrap();
+    assert_eq!(named, custodian::account(&key.parse().unwrap()));
 }
 
 /// What another node's party puts into a manifest.
