@@ -202,7 +202,7 @@ fn last_release(world: &World, plan: &TransactionPlan) -> sofie_model::Span {
 }
 
 /// Whether the pivot's guard is hostile: who refuses its word for a claim of what it has locked itself robs nobody else.
-fn unguarded(world: &World, id: Txid) -> bool {
+pub(super) fn unguarded(world: &World, id: Txid) -> bool {
     plan(world, id).is_some_and(|plan| world.scenario.is_outside(plan.manifest.guard))
 }
 

@@ -12,7 +12,7 @@ use sofie_model::{
 use sofie_node::clock::Time;
 use sofie_node::journal::{Entry, Machine};
 use sofie_node::transactions::Transactions;
-use sofie_transaction::{Input, Phase};
+use sofie_transaction::{Input, Phase, State};
 
 use super::check::{self, Check, Violation};
 use super::dice::Dice;
@@ -253,11 +253,9 @@ impl World {
     pub(super) fn is_over(&self) -> bool {
         let inner = self.inner();
         // One that has halted waits for an operator: that is an end where the label's assumption does not hold.
-        let ended = |all: &Transactions| {
-            all.running() == 0
-                || (self.scenario.asleep
-                    && all.states().iter().all(|state| matches!(state.phase(), Phase::Halted { .. })))
-        };
+        let excused = |id| self.scenario.asleep || check::unguarded(self, id);
+        let halted = |state: &State| matches!(state.phase(), Phase::Halted { .. }) && excused(state.txid());
+        let ended = |all: &Transactions| all.waiting() == 0 && all.states().iter().all(|state| halted(state));
         let idle = |node: &Node| node.pending.is_empty() && node.transactions.as_ref().is_some_and(ended);
         inner.violation.is_some() || (inner.busy == 0 && inner.nodes.iter().all(idle))
     }
