@@ -367,7 +367,9 @@ impl Transactions {
         ended: Ended,
     ) -> Ended {
         let alone = state.acts_for().len() == state.manifest().participants.len();
-        if alone || matches!(task, Task::Prepare(_)) {
+        // P5 leaves no time for that before the claim, which agrees with another's COMMIT, too.
+        let claims = task == Task::Decide(true) && state.must_claim();
+        if alone || claims || matches!(task, Task::Prepare(_)) {
             return ended;
         }
         let profile = ledger.profile();

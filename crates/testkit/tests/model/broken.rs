@@ -33,9 +33,11 @@ pub(crate) enum Broken {
     RefundsLate,
     /// Only the claimant can claim: there is no pre-signed spend.
     NobodyElseClaims,
+    /// A claimant whose COMMIT is lost waits for ABORT.
+    LostCommitIsLeft,
 }
 
-pub(crate) const ALL: [Broken; 15] = [
+pub(crate) const ALL: [Broken; 16] = [
     Broken::NoGuard,
     Broken::GuardSignsEarly,
     Broken::AbortBeforeGrace,
@@ -51,4 +53,5 @@ pub(crate) const ALL: [Broken; 15] = [
     Broken::EscrowRefundsByTime,
     Broken::RefundsLate,
     Broken::NobodyElseClaims,
+    Broken::LostCommitIsLeft,
 ];

@@ -52,8 +52,11 @@ fn record(state: &State) -> Outcome {
     }
 }
 
+/// A guard that signs no COMMIT for a claim of what it has locked itself parts its own leg, and takes nothing from anybody.
 fn agrees(_: &Protocol, state: &State) -> bool {
-    let legs = [verifying(state), pivot(state), record(state)];
+    let own = state.lost && state.hostile.has(Who::Alice) && pivot(state) == Outcome::Applied;
+    let pivot = if own { Outcome::Open } else { pivot(state) };
+    let legs = [verifying(state), pivot, record(state)];
     !(legs.contains(&Outcome::Applied) && legs.contains(&Outcome::Reverted))
 }
 
@@ -110,6 +113,9 @@ pub(crate) fn properties() -> Vec<Property<Protocol>> {
         }),
         Property::sometimes("who committed dies, and others finish", |_, state: &State| {
             !state.is_up(Who::Bob) && done(state, Outcome::Applied)
+        }),
+        Property::sometimes("a COMMIT is lost, and the claim brings it back", |_, state: &State| {
+            state.lost && state.guard_signed && done(state, Outcome::Applied)
         }),
         Property::sometimes("a preimage of 33 bytes was given, and nothing applies", |_, state: &State| {
             state.odd.is_some_and(|who| state.released.has(who)) && done(state, Outcome::Reverted)

@@ -36,6 +36,8 @@ pub(crate) enum Action {
     Strike(Tx),
     Crash(Who),
     Restart(Who),
+    /// The claimant has crashed, and the COMMIT that it published does not arrive.
+    Lose,
     /// Only with [`Broken::PresumesAbort`] and [`Broken::ReadsBeforeFinal`].
     Misread(bool),
     /// Only with [`Broken::EscrowRefundsByTime`].
@@ -116,7 +118,10 @@ impl Protocol {
 
     /// What honest participants owe, with the last tick for it.
     pub(crate) fn duties(&self, state: &State) -> Vec<(Tx, u8)> {
-        let duty = |tx| self.owed_since(state, tx).map(|since| (tx, since + self.patience(tx)));
+        let duty = |tx| match tx {
+            Tx::Claim if state.lost => self.exposed_until(state).map(|until| (tx, until)),
+            _ => self.owed_since(state, tx).map(|since| (tx, since + self.patience(tx))),
+        };
         [Tx::Commit, Tx::Abort, Tx::Claim, Tx::Refund].into_iter().filter_map(duty).collect()
     }
 
@@ -154,6 +159,16 @@ impl Protocol {
         }
     }
 
+    /// Secrets: everybody has the secret of a COMMIT that did not arrive. Once T_D has passed and its claimant runs again, it
+    /// claims at once, or as soon as a COMMIT that stands by then is final.
+    fn exposed_until(&self, state: &State) -> Option<u8> {
+        let late = state.now > self.times.deadline && !state.is_recorded(Tx::Abort);
+        let free = state.is_absent(Tx::Claim) && self.takes(state, Tx::Claim);
+        let left = self.breaks(Broken::LostCommitIsLeft) && !state.is_final(Tx::Commit);
+        let back = self.times.deadline + 1 + self.times.detection;
+        (late && free && !left).then(|| state.final_at(Tx::Commit).map_or(back, |at| at.max(back)))
+    }
+
     fn claim_that_guard_accepts(&self, state: &State) -> Option<u8> {
         if self.breaks(Broken::GuardSignsEarly) && state.is_recorded(Tx::Claim) {
             return state.seen(Tx::Claim);
@@ -177,7 +192,9 @@ impl Protocol {
     fn can_do(&self, state: &State, tx: Tx) -> bool {
         match tx {
             Tx::Commit if state.now > self.times.deadline => state.able(Who::Alice),
-            Tx::Claim if self.breaks(Broken::NobodyElseClaims) => state.able(Who::Bob),
+            Tx::Claim if self.breaks(Broken::NobodyElseClaims) || !state.is_final(Tx::Commit) => {
+                state.able(Who::Bob)
+            }
             _ => ALL.into_iter().any(|who| state.able(who)),
         }
     }
@@ -269,7 +286,13 @@ impl Protocol {
             Crash::NotYet => {
                 actions.extend(ALL.into_iter().filter(|who| state.is_honest(*who)).map(Action::Crash));
             }
-            Crash::Down(who) => actions.push(Action::Restart(who)),
+            Crash::Down(who) => {
+                actions.push(Action::Restart(who));
+                let seen = matches!(state.at(Tx::Commit), Place::Waiting { was_final_at: None, .. });
+                if who == Who::Bob && seen && state.is_absent(Tx::Claim) {
+                    actions.push(Action::Lose);
+                }
+            }
             Crash::Back => {
                 let own =
                     PREPARES.into_iter().filter(|tx| tx.owner().is_some_and(|who| state.is_honest(who)));
@@ -361,6 +384,7 @@ impl Model for Protocol {
                     released: Set::default(),
                     abort_signed: false,
                     guard_signed: false,
+                    lost: false,
                     released_well: false,
                     crash: Crash::NotYet,
                     reorgs: self.reorgs,
@@ -426,6 +450,10 @@ impl Model for Protocol {
             }
             Action::Crash(who) => state.crash = Crash::Down(who),
             Action::Restart(_) => state.crash = Crash::Back,
+            Action::Lose => {
+                state.set(Tx::Commit, Place::Absent);
+                state.lost = true;
+            }
             Action::Misread(commit) => state.misread = Some(commit),
             Action::GoBackByTime => state.back_by_time = true,
         }

@@ -138,6 +138,8 @@ pub(crate) struct State {
     pub(crate) abort_signed: bool,
     /// The honest guard has signed COMMIT.
     pub(crate) guard_signed: bool,
+    /// The claimant's COMMIT was seen, and did not arrive.
+    pub(crate) lost: bool,
     /// P2: the last honest release came after every prepare was final, and before T_D.
     pub(crate) released_well: bool,
     pub(crate) crash: Crash,

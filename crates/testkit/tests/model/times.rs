@@ -44,7 +44,8 @@ impl Times {
         Self { grace_end: times.decided_by(), ..times }
     }
 
-    /// The earliest safe T_p: T_D + finality(D) + detection + inclusion(p) + finality(p) + 2·skew.
+    /// The earliest safe T_p: T_D + finality(D) + detection + inclusion(p) + finality(p) + 2·skew, counted from the first
+    /// tick after T_D: until then D may still take a COMMIT.
     ///
     /// finality(p) is what the model added: the claim must be final, not only recorded, before a refund is valid, or
     /// a reorganisation of p within its depth lets the refund in.
@@ -54,7 +55,7 @@ impl Times {
 
     /// The same without finality(p).
     pub(crate) fn claim_recorded_by(&self) -> u8 {
-        self.deadline + self.finality_d + self.detection + self.inclusion_p + 2 * self.skew
+        self.deadline + TICK + self.finality_d + self.detection + self.inclusion_p + 2 * self.skew
     }
 
     /// The earliest safe G:

@@ -128,9 +128,10 @@ impl State {
         }
     }
 
-    /// Whether the claimant's secret went out from here in a COMMIT that D did not take, and the guard's key is elsewhere:
-    /// whoever holds that could take the pivot back at T_p and then permit COMMIT. The claim forestalls it.
-    fn must_claim(&self) -> bool {
+    /// Whether a COMMIT that D refuses must be followed by the claim: the claimant's secret goes out from here in COMMIT, and
+    /// the guard's key is elsewhere. Whoever holds that could take the pivot back at T_p and permit COMMIT after that.
+    #[must_use]
+    pub fn must_claim(&self) -> bool {
         let account = |who: u16| self.manifest.participants.get(usize::from(who)).map(|one| one.account);
         let guards = self.held().any(|who| account(who) == Some(self.manifest.guard));
         let claims = self.claimant().is_some_and(|claimant| self.held().any(|who| who == claimant));
