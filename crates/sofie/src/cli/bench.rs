@@ -48,7 +48,7 @@ pub(crate) struct BenchRecords {
 #[derive(Debug, Args)]
 pub(crate) struct BenchAnvil {
     /// How many transactions: an escrow on anvil and a record on a calendar
-    #[arg(long, default_value_t = 16_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub(crate) count: u64,
     /// How many at once; a transaction takes six blocks and more, from its beginning until it is applied
     #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u64).range(1..=16_384))]
