@@ -15,6 +15,6 @@ pub mod quorum;
 mod sqlite;
 
 pub use port::{
-    Clock, Hashlocks, Head, Intent, Ledger, LedgerError, Presigned, Profile, Revealed, Spend, Status,
+    Clock, Coins, Hashlocks, Head, Intent, Ledger, LedgerError, Presigned, Profile, Revealed, Spend, Status,
     Treasury,
 };

@@ -235,6 +235,15 @@ pub trait Hashlocks: Send + Sync {
     -> Result<(), LedgerError>;
 }
 
+/// What of an account's money can be spent, on a ledger whose money is coins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Coins {
+    /// How many; a payment takes at least one for itself until it is recorded.
+    pub count: u64,
+    /// What they are worth together, in the ledger's smallest unit.
+    pub worth: u128,
+}
+
 /// Money on a ledger, in its smallest unit. Only shown, never decided upon.
 #[async_trait]
 pub trait Treasury: Send + Sync {
@@ -243,6 +252,21 @@ pub trait Treasury: Send + Sync {
     /// # Errors
     /// [`LedgerError::Transient`], [`LedgerError::Nonsense`].
     async fn balance(&self, account: Account) -> Result<u128, LedgerError>;
+
+    /// Where `account` is paid, as this ledger's own tools write it; `None` when its key is not known here.
+    fn address(&self, account: Account) -> Option<String> {
+        Some(account.to_string())
+    }
+
+    /// The coins that a next payment of `account` can use: confirmed, mature, of no payment under way. `None` on a ledger
+    /// that keeps accounts.
+    ///
+    /// # Errors
+    /// [`LedgerError::Transient`], [`LedgerError::Refused`], [`LedgerError::Nonsense`].
+    async fn coins(&self, account: Account) -> Result<Option<Coins>, LedgerError> {
+        let _ = account;
+        Ok(None)
+    }
 
     /// What `payers` paid in fees in the blocks `from..=to`.
     ///

@@ -37,7 +37,7 @@ pub use event::{CloudEvent, EventData};
 pub use ledger::{Balances, Fees, LedgerStatus, Status, WebhookStatus};
 pub use offer::{AgreeToOffer, Offer, Offers, PublishOffer};
 pub use peer::{Decline, Neighbour, Neighbours, Own};
-pub use platform::{JoinPlatform, Party, Platform, PlatformKind};
+pub use platform::{FreeCoins, Holder, Holding, JoinPlatform, Party, Platform, PlatformKind};
 pub use scalar::{Amount, At};
 pub use thing::{Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent};
 pub use transaction::{LegSlack, LegStatus, Opening, Payment, Proposal, Transaction, Verdict};
@@ -95,6 +95,12 @@ pub trait Federation: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Unavailable`].
     async fn parties(&self) -> Result<Vec<Party>, ApiError>;
+
+    /// One of them, with its address and money on each ledger. A ledger that does not answer is shown with its error.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`].
+    async fn party(&self, name: &str) -> Result<Holder, ApiError>;
 
     /// Joins a platform by introspection: its things are described, registered and anchored.
     ///

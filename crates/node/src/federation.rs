@@ -2,6 +2,7 @@
 
 mod measures;
 mod offers;
+mod parties;
 mod peers;
 mod submit;
 mod things;
@@ -19,8 +20,8 @@ use sofie_model::{Account, Digest, LedgerId, ThingId, Txid};
 
 use crate::api::{
     AgreeToOffer, Amount, ApiError, At, Balances, BringEvidence, Contract, Description, Draft, ErrorKind,
-    Events, Federation, Fees, JoinPlatform, LedgerStatus, Neighbours, Offer, Offers, OpenContract, Page,
-    PageRequest, Party, Platform, PublishOffer, Put, Status, Steps, ThingEvents, Transaction,
+    Events, Federation, Fees, Holder, JoinPlatform, LedgerStatus, Neighbours, Offer, Offers, OpenContract,
+    Page, PageRequest, Party, Platform, PublishOffer, Put, Status, Steps, ThingEvents, Transaction,
 };
 use crate::clock;
 use crate::contracts::Refused;
@@ -88,6 +89,10 @@ impl Federation for Runtime {
         let party =
             |keys: &crate::keys::PartyKeys| Party { name: keys.name().to_string(), account: keys.account() };
         Ok(self.parties().iter().map(party).collect())
+    }
+
+    async fn party(&self, name: &str) -> Result<Holder, ApiError> {
+        parties::holder(self, name).await
     }
 
     async fn join_platform(&self, request: JoinPlatform) -> Result<Platform, ApiError> {

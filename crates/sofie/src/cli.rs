@@ -199,6 +199,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         node: Node,
     },
+    /// See the parties whose keys the node holds, where each is paid on every ledger, and what it lacks to pay
+    ///
+    /// Example: sofie party ls
+    #[command(verbatim_doc_comment)]
+    Party {
+        #[command(subcommand)]
+        verb: PartyVerb,
+        #[command(flatten)]
+        node: Node,
+    },
     /// See the node's ledgers
     ///
     /// Example: sofie ledger check
@@ -427,6 +437,23 @@ pub(crate) enum ThingVerb {
         /// The files
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PartyVerb {
+    /// List each party's address and money on every ledger
+    ///
+    /// Example: sofie party ls
+    #[command(verbatim_doc_comment)]
+    Ls,
+    /// Show one party
+    ///
+    /// Example: sofie party show alice
+    #[command(verbatim_doc_comment)]
+    Show {
+        /// Its name in the configuration
+        party: String,
     },
 }
 

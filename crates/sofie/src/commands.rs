@@ -9,6 +9,7 @@ mod init;
 mod migrate;
 mod nouns;
 mod offer;
+mod party;
 mod simulate;
 mod thing;
 mod tx;
@@ -48,6 +49,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Offer { verb, node } => offer::run(verb, &node).await,
         Command::Agree { offer, payer, key, node } => offer::agree(&offer, payer, key, &node).await,
         Command::Contract { verb, node } => nouns::contract(verb, &node).await,
+        Command::Party { verb, node } => party::run(verb, &node).await,
         Command::Ledger { verb, node } => nouns::ledger(verb, &node).await,
         Command::Verify(args) => verify::run(&args),
         Command::Simulate(args) => simulate::run(&args),

@@ -453,7 +453,7 @@ impl State {
     }
 
     /// The script's coins that no open payment uses, and what all of its coins are worth.
-    fn free_coins(&self, script: &ScriptBuf) -> (Vec<(OutPoint, Coin)>, u64) {
+    pub(super) fn free_coins(&self, script: &ScriptBuf) -> (Vec<(OutPoint, Coin)>, u64) {
         let used: BTreeSet<OutPoint> = self.open.values().flat_map(Ladder::inputs).collect();
         let held = self.index.coins(script).map(|(_, coin)| coin.value).sum();
         let free = |(at, coin): &(OutPoint, &Coin)| !used.contains(at) && self.index.is_mature(coin);

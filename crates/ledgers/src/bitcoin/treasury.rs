@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use bitcoin::key::CompressedPublicKey;
-use bitcoin::{ScriptBuf, Transaction};
+use bitcoin::{Address, Network, ScriptBuf, Transaction};
 use sofie_model::Account;
 
 use super::ledger::BitcoinLedger;
 use super::pay::coins_of;
-use crate::{LedgerError, Treasury};
+use crate::{Coins, LedgerError, Treasury};
 
 /// The most blocks that [`Treasury::fees`] looks through.
 pub const MAX_FEE_BLOCKS: u64 = 10_000;
@@ -17,11 +17,23 @@ pub const MAX_FEE_BLOCKS: u64 = 10_000;
 #[async_trait]
 impl Treasury for BitcoinLedger {
     async fn balance(&self, account: Account) -> Result<u128, LedgerError> {
-        let key = self.wallet.key(account);
-        let key =
-            key.ok_or_else(|| self.profile.refused(format!("the key of {account} is not known here")))?;
+        let key = self.known(account)?;
         let (state, _) = self.synced().await?;
         Ok(state.index.coins(&coins_of(&key)).map(|(_, coin)| u128::from(coin.value)).sum())
+    }
+
+    /// The segwit address (BIP 173) of the script whose coins are counted.
+    fn address(&self, account: Account) -> Option<String> {
+        let network = Network::from_core_arg(&self.config.network).ok()?;
+        Some(Address::p2wpkh(&self.wallet.key(account)?, network).to_string())
+    }
+
+    async fn coins(&self, account: Account) -> Result<Option<Coins>, LedgerError> {
+        let key = self.known(account)?;
+        let (state, _) = self.synced().await?;
+        let (free, _) = state.free_coins(&coins_of(&key));
+        let worth = free.iter().map(|(_, coin)| u128::from(coin.value)).sum();
+        Ok(Some(Coins { count: free.len() as u64, worth }))
     }
 
     async fn fees(&self, payers: &[Account], from: u64, to: u64) -> Result<u128, LedgerError> {
@@ -39,6 +51,11 @@ impl Treasury for BitcoinLedger {
 }
 
 impl BitcoinLedger {
+    fn known(&self, account: Account) -> Result<CompressedPublicKey, LedgerError> {
+        let unknown = || self.profile.refused(format!("the key of {account} is not known here"));
+        self.wallet.key(account).ok_or_else(unknown)
+    }
+
     async fn fees_at(
         &self,
         height: u64,

@@ -124,8 +124,18 @@ async fn a_lock_is_claimed_with_every_preimage_and_the_money_adds_up() {
     let treasury = ledger.treasury().unwrap();
     let before = [PAYER, CLAIMANT].map(|party| party.account());
     let held = [treasury.balance(before[0]).await.unwrap(), treasury.balance(before[1]).await.unwrap()];
+    let coins = async || treasury.coins(before[0]).await.unwrap().unwrap();
+    assert_eq!((coins().await.count, coins().await.worth), (2, held[0]));
+    let address = treasury.address(before[0]).unwrap();
+    let found = node.ask("scantxoutset", serde_json::json!(["start", [format!("addr({address})")]])).await;
+    let found = found["total_amount"].as_f64().unwrap() * 1e8;
+    assert_eq!(found.round() as u128, held[0], "{address}");
+    assert_eq!(treasury.address(sofie_model::Account([9; 20])), None);
     let from = ledger.head().await.unwrap().height + 1;
     let scenario = Scenario::new(&ledger, 1).await;
+    // A payment that is on its way has its coin for itself.
+    ledger.intend(&scenario.prepare()).await.unwrap();
+    assert_eq!(coins().await.count, 1);
     let prepared = carry_out(&node, &ledger, &scenario.prepare()).await;
     assert_eq!(prepared.fact, Fact::Prepared(scenario.manifest.txid(), LEG));
 

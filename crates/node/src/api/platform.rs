@@ -1,8 +1,10 @@
 //! Parties, and the platforms that they own.
 
 use serde::{Deserialize, Serialize};
-use sofie_model::{Account, ThingId};
+use sofie_model::{Account, LedgerId, ThingId};
 use utoipa::ToSchema;
+
+use super::Amount;
 
 /// Joins a platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,6 +46,43 @@ pub struct Platform {
     /// The things that were found there.
     #[schema(value_type = Vec<String>)]
     pub things: Vec<ThingId>,
+}
+
+/// A party whose keys this node holds, and what it has on each of the node's ledgers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Holder {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its account on value ledgers.
+    #[schema(value_type = String, example = "0x00000000000000000000000000000000000000ff")]
+    pub account: Account,
+    /// On each ledger, in the order of their names.
+    pub ledgers: Vec<Holding>,
+}
+
+/// What a party has on one ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Holding {
+    /// Which ledger.
+    #[schema(value_type = String)]
+    pub ledger: LedgerId,
+    /// Where the party is paid, as the ledger's own tools write it; `null` where nobody is paid.
+    pub address: Option<String>,
+    /// What it holds; `null` when the ledger does not say.
+    pub amount: Option<Amount>,
+    /// What of that is coins which a next payment can use; `null` on a ledger that keeps accounts.
+    pub coins: Option<FreeCoins>,
+    /// What the party lacks to pay here, or why that cannot be said; `null` when nothing is missing.
+    pub missing: Option<String>,
+}
+
+/// Confirmed coins that no payment under way uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FreeCoins {
+    /// How many; each payment under way takes at least one.
+    pub count: u64,
+    /// What they are worth together.
+    pub worth: Amount,
 }
 
 /// A party whose keys this node holds.

@@ -45,6 +45,7 @@ use crate::api::{CloudEvent, Problem, Step, ThingEvent};
         node::status,
         events::all,
         platforms::parties,
+        platforms::party,
         platforms::platforms,
         platforms::join,
         platforms::platform,

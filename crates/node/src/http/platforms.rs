@@ -12,7 +12,7 @@ use super::{
     body::{Json, Place, Segment},
     state::{Shared, to_the_end},
 };
-use crate::api::{ApiError, JoinPlatform, Party, Platform};
+use crate::api::{ApiError, Holder, JoinPlatform, Party, Platform};
 
 /// `GET /api/v1/parties`
 #[utoipa::path(
@@ -22,6 +22,20 @@ use crate::api::{ApiError, JoinPlatform, Party, Platform};
 )]
 pub(super) async fn parties(State(door): State<Shared>) -> Result<axum::Json<Vec<Party>>, ApiError> {
     door.federation.parties().await.map(axum::Json)
+}
+
+/// `GET /api/v1/parties/{name}`
+#[utoipa::path(
+    get, path = "/api/v1/parties/{name}", tag = "platforms", operation_id = "party",
+    summary = "One of them: where it is paid on each ledger, what it has there, and what it lacks to pay",
+    params(("name" = String, Path, description = "The party's name in the configuration")),
+    responses((status = 200, description = "The party", body = Holder))
+)]
+pub(super) async fn party(
+    State(door): State<Shared>,
+    Segment(name): Segment<String>,
+) -> Result<axum::Json<Holder>, ApiError> {
+    door.federation.party(&name).await.map(axum::Json)
 }
 
 /// `POST /api/v1/platforms`

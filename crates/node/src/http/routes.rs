@@ -64,6 +64,7 @@ pub(super) fn table() -> Vec<Route> {
         read("/api/v1/status", node::status),
         read("/api/v1/events", events::all),
         read("/api/v1/parties", platforms::parties),
+        read("/api/v1/parties/{name}", platforms::party),
         read("/api/v1/platforms", platforms::platforms),
         change(MethodFilter::POST, "/api/v1/platforms", platforms::join),
         read("/api/v1/platforms/{id}", platforms::platform),

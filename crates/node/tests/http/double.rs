@@ -160,6 +160,18 @@ impl Federation for Double {
         Ok(vec![Party { name: "renter".to_owned(), account: Account([1; 20]) }])
     }
 
+    async fn party(&self, name: &str) -> Result<Holder, ApiError> {
+        let held = Holding {
+            ledger: "bitcoin".parse().unwrap(),
+            address: Some("bcrt1q".to_owned()),
+            amount: Some(Amount(1 << 70)),
+            coins: Some(FreeCoins { count: 2, worth: Amount(7) }),
+            missing: None,
+        };
+        let renter = Holder { name: name.to_owned(), account: Account([1; 20]), ledgers: vec![held] };
+        if name == "renter" { Ok(renter) } else { Err(missing("party")) }
+    }
+
     async fn join_platform(&self, request: JoinPlatform) -> Result<Platform, ApiError> {
         self.begun.send_modify(|begun| *begun += 1);
         self.gate.acquire().await.expect("never closed").forget();

@@ -79,6 +79,7 @@ async fn answers_and_bodies_match_their_schemas() {
     check("Balances", &server.json("/api/v1/ledgers/evm/balances").await);
     check("Fees", &server.json("/api/v1/ledgers/evm/fees?from=0&to=1").await);
     check("Party", &server.json("/api/v1/parties").await[0]);
+    check("Holder", &server.json("/api/v1/parties/renter").await);
     check("Problem", &server.get("/nowhere").await.json().await.unwrap());
     check("OpenContract", &offer());
     for equals in [Value::from(true), Value::from(3), Value::from("open")] {

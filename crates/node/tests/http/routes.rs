@@ -17,6 +17,7 @@ async fn what_is_there_is_answered() {
         ("/api/v1/ledgers/evm/balances", "/balances/renter", json!("1180591620717411303424")),
         ("/api/v1/ledgers/evm/fees?from=2&to=9", "/fees", json!("7")),
         ("/api/v1/parties", "/0/account", json!("0x0101010101010101010101010101010101010101")),
+        ("/api/v1/parties/renter", "/ledgers/0/coins/worth", json!("7")),
         ("/api/v1/platforms", "", json!([])),
         ("/api/v1/platforms/a%20b", "/id", json!("a b")),
         ("/api/v1/contracts", "/0/price", json!("340282366920938463463374607431768211455")),
@@ -40,6 +41,7 @@ async fn what_is_not_there_is_a_problem() {
     let other = ID.replace('7', "8");
     for (method, path, status, detail) in [
         ("GET", "/nowhere", 404, "/nowhere is nothing that this node serves"),
+        ("GET", "/api/v1/parties/x", 404, "the double has no such party"),
         ("GET", "/api/v1/platforms/x", 404, "the double has no such platform"),
         ("GET", "/api/v1/ledgers/gold/balances", 404, "the double has no such ledger"),
         ("GET", "/api/v1/ledgers/Gold/balances", 400, "the path: \"Gold\" is not a ledger name"),
