@@ -1,5 +1,6 @@
 //! One transaction's state and its transitions. Clauses in the arms are those of design "The inter-ledger protocol".
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sofie_model::{
@@ -110,6 +111,7 @@ pub struct State {
     /// What COMMIT says, fixed when it is first asked for.
     proposal: Option<Proposal>,
     late: Late,
+    balks: Balks,
     decided: Option<Evidence>,
     /// D changed a final decision: no driving on can mend that.
     broken: bool,
@@ -147,6 +149,15 @@ struct Late {
     refund: bool,
 }
 
+/// What legs came to, after the decision, that their ledgers refuse to follow.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Balks {
+    /// Nothing is done for these until an operator looks, and why.
+    stuck: BTreeMap<LegId, String>,
+    /// How often a record that COMMIT includes was found missing and is entered again.
+    missing: BTreeMap<LegId, u8>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Permit {
     #[default]
@@ -174,6 +185,7 @@ impl State {
             pivot_asked: false,
             proposal: None,
             late: Late::default(),
+            balks: Balks::default(),
             decided: None,
             broken: false,
             manifest,
@@ -266,6 +278,8 @@ impl State {
     /// [`Rejected`] for an input that no honest caller gives.
     pub fn next(mut self, input: &Input, now: Timestamp) -> Result<Self, Rejected> {
         match (&self.phase, input) {
+            // A version before drove nothing on while one leg refused.
+            (Phase::Closing(_), Input::Resumed) => self.balks = Balks::default(),
             // Nothing moves a halted transaction but an operator.
             (Phase::Halted { .. }, Input::Resumed) => self.resume()?,
             (Phase::Halted { .. }, _) => {}
@@ -348,7 +362,7 @@ impl State {
                 self.when_closed();
             }
             (Phase::Closing(_), Input::CloseRefused(leg, reason) | Input::RevertRefused(leg, reason)) => {
-                self.phase = Phase::Halted { reason: format!("{leg} refuses what was decided: {reason}") };
+                self.balk(*leg, reason);
             }
             (Phase::Done(_), _) => {}
             (_, Input::Closed(..)) => return Err(self.rejected(input, "nothing is decided yet")),

@@ -28,6 +28,9 @@ pub struct PivotClock {
     pub skew: Span,
 }
 
+/// A contract, a log and a group count whole seconds.
+const D_COUNTS: Span = Span::from_seconds(1);
+
 /// How much time is left over at each of the two edges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slack {
@@ -72,12 +75,12 @@ pub fn slack(manifest: &Manifest, clock: PivotClock) -> Result<Option<Slack>, To
 }
 
 impl PivotClock {
-    /// The earliest T_p that is safe: T_D + finality(D) + detection + inclusion(p) + finality(p) + 2·skew. A claim that
-    /// is only recorded when a refund becomes valid may still be undone for it (docs/specs/inter-ledger.md, "What the
-    /// model found").
+    /// The earliest T_p that is safe: T_D + 1 s + finality(D) + detection + inclusion(p) + finality(p) + 2·skew. D counts
+    /// whole seconds, and takes COMMIT until the end of that of T_D. A claim that is only recorded when a refund becomes
+    /// valid may still be undone for it (docs/specs/inter-ledger.md, "What the model found").
     #[must_use]
     pub fn claim_by(&self, deadline: Timestamp) -> Timestamp {
-        let recorded = deadline + self.finality_d + self.detection + self.inclusion_p;
+        let recorded = deadline + D_COUNTS + self.finality_d + self.detection + self.inclusion_p;
         recorded + self.finality_p + self.skew * 2
     }
 

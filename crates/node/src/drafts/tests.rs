@@ -89,10 +89,10 @@ fn a_swap_is_filled_in_as_p5_asks() {
     assert_eq!((participants, plan.acts_for), (vec![account("alice"), account("bob")], vec![0, 1]));
     assert_eq!(manifest.guard, account("bob"), "the pivot's payer");
     let Terms::Hashlock(pivot) = &manifest.legs[1].terms else { panic!("{:?}", manifest.legs[1]) };
-    // T_D + 2 + 2.5 + 3 + 6 + 2·3, and once more 2.5
-    assert_eq!(pivot.timelock, at(31 + 22));
+    // T_D + 1 + 2 + 2.5 + 3 + 6 + 2·3, and once more 2.5
+    assert_eq!(pivot.timelock, at(31 + 23));
     // T_p + 2.5 + 3 + 6 + 2.5 + 2 + 2 + 2·3, and once more 2.5: to a whole second
-    assert_eq!(manifest.grace, Span::from_seconds(22 + 27));
+    assert_eq!(manifest.grace, Span::from_seconds(23 + 27));
     assert_eq!(
         (manifest.legs[0].fee_limit, manifest.decision.fee_limit, manifest.legs[2].fee_limit),
         (1000, 1000, 0)
@@ -274,8 +274,8 @@ fn a_bad_draft_is_told_its_field() {
             json!("10s"),
             "deadline: the ledgers may need 17 s to prepare and decide: 6250 ms more is needed",
         ),
-        ("/legs/1/timelock", json!("40s"), "legs[1].timelock: is not safe (P5): 9500 ms more is needed"),
-        ("/grace", json!("30s"), "grace: is not safe (P5): 16 s more is needed"),
+        ("/legs/1/timelock", json!("40s"), "legs[1].timelock: is not safe (P5): 10500 ms more is needed"),
+        ("/grace", json!("30s"), "grace: is not safe (P5): 17 s more is needed"),
         (
             "/participants",
             json!(["alice", "zoe"]),

@@ -1,9 +1,12 @@
-//! Apply: every leg follows D, and what has halted is driven on (design "Phases", P1, P3, P4).
+//! Apply: every leg follows D, and what has halted is driven on (design "Phases", P1, P3, P4, P6).
 
 use sofie_model::{Class, Decision, Evidence, Fact, LegId};
 
-use super::{Leg, Phase, Rejected, State};
+use super::{Balks, Leg, Phase, Rejected, State};
 use crate::{Effect, Input, Look, Task};
+
+/// A record that a reorganisation undoes again and again is entered so often, then an operator looks.
+const MAX_REENTRIES: u8 = 16;
 
 impl State {
     pub(super) fn close(&mut self, id: LegId, evidence: &Evidence) -> Result<(), Rejected> {
@@ -17,6 +20,7 @@ impl State {
             );
         }
         self.legs[usize::from(id.0)] = Leg::Closed { applied, evidence: Some(evidence.clone()) };
+        self.balks.stuck.remove(&id);
         self.when_closed();
         Ok(())
     }
@@ -24,6 +28,7 @@ impl State {
     pub(super) fn when_closed(&mut self) {
         let Phase::Closing(decision) = &self.phase else { return };
         let follows = |(id, leg): (LegId, &Leg)| match leg {
+            _ if self.balks.stuck.contains_key(&id) => true,
             Leg::Closed { .. } => true,
             Leg::Refused(_) => !decision.includes(id),
             Leg::Open => !decision.includes(id) && self.spared(id),
@@ -37,16 +42,47 @@ impl State {
             _ => false,
         };
         self.broken |= (0..).map(LegId).zip(&self.legs).any(parted);
-        self.phase = match self.broken {
-            true => Phase::Halted { reason: "the pivot is claimed, and D says ABORT (P1)".into() },
-            false => Phase::Done(decision.clone()),
+        self.phase = match (self.broken, self.balks.stuck.first_key_value()) {
+            (true, _) => Phase::Halted { reason: "the pivot is claimed, and D says ABORT (P1)".into() },
+            (false, Some((leg, reason))) => {
+                Phase::Halted { reason: format!("{leg} refuses what was decided: {reason}") }
+            }
+            (false, None) => Phase::Done(decision.clone()),
         };
+    }
+
+    /// The leg's ledger refuses for good to follow D. It waits for an operator, and the rest follows all the same.
+    pub(super) fn balk(&mut self, id: LegId, reason: &str) {
+        if matches!(self.legs.get(usize::from(id.0)), None | Some(Leg::Closed { .. })) {
+            return;
+        }
+        if self.reenters(id) {
+            self.legs[usize::from(id.0)] = Leg::Open;
+        } else {
+            self.balks.stuck.insert(id, reason.to_owned());
+            self.when_closed();
+        }
+    }
+
+    /// A record that COMMIT includes is entered again: whoever committed may have included what a reorganisation then undid.
+    fn reenters(&mut self, id: LegId) -> bool {
+        let included = matches!(&self.phase, Phase::Closing(decision) if decision.includes(id));
+        if !included || self.manifest.leg(id).is_none_or(|leg| leg.class != Class::Record) {
+            return false;
+        }
+        let entered = self.balks.missing.entry(id).or_default();
+        *entered = entered.saturating_add(1);
+        *entered <= MAX_REENTRIES
     }
 
     pub(super) fn closing_effects(&self, decision: &Decision) -> Vec<Effect> {
         let legs = (0..).map(LegId).zip(&self.legs);
         let driven = legs.filter_map(|(id, leg)| match leg {
             Leg::Closed { .. } => None,
+            _ if self.balks.stuck.contains_key(&id) => None,
+            Leg::Open if decision.includes(id) && self.balks.missing.contains_key(&id) => {
+                Some(self.operate(id, Task::Prepare(id)))
+            }
             // Included, whatever our own prepare was told: another's may have locked it, and D has seen all prepares.
             _ if decision.includes(id) => Some(self.operate(id, Task::Apply(id))),
             Leg::Refused(_) => None,
@@ -78,6 +114,7 @@ impl State {
         if self.broken {
             return Err(self.rejected(&Input::Resumed, reason));
         }
+        self.balks = Balks::default();
         match self.decided.as_ref().map(|evidence| &evidence.fact) {
             Some(Fact::Decided(_, decision)) => {
                 self.phase = Phase::Closing(decision.clone());

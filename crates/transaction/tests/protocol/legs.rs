@@ -155,10 +155,16 @@ fn an_operator_drives_a_halted_transaction_on_but_not_past_a_broken_promise() {
     let start = two_legs();
     let abort = Decision::Abort { by: account(1) };
     let refused = Input::CloseRefused(LegId(0), "this node has no ledger evm".into());
-    let halted = run(start.clone(), [decided(&start, commit(0b11)), refused]);
+    let stuck = run(start.clone(), [decided(&start, commit(0b11)), refused]);
+    assert_eq!(tasks(&stuck), [Task::Apply(LegId(1))], "the others follow all the same");
+    let resumed = run(stuck.clone(), [Input::Resumed]);
+    assert_eq!(tasks(&resumed), [Task::Apply(LegId(0)), Task::Apply(LegId(1))]);
+    let halted = run(stuck, [closed(&start, 1, true)]);
+    assert!(matches!(halted.phase(), Phase::Halted { reason } if reason.contains("no ledger evm")));
     assert_eq!(tasks(&halted), []);
     let resumed = run(halted, [Input::Resumed]);
-    assert_eq!(tasks(&resumed), [Task::Apply(LegId(0)), Task::Apply(LegId(1))]);
+    assert_eq!(tasks(&resumed), [Task::Apply(LegId(0))]);
+    assert_eq!(run(resumed, [closed(&start, 0, true)]).phase(), &Phase::Done(commit(0b11)));
 
     let no = || Input::DecideRefused("no participant's key is here".into());
     let waiting = run(start.clone(), [Input::Withheld(0, "no".into()), no(), no()]);

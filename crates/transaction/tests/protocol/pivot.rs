@@ -11,13 +11,13 @@ use crate::world::*;
 fn p5_names_the_edge_that_is_too_tight() {
     let (second, clock) = (Span::from_seconds, clock());
     let manifest = with_pivot();
-    // T_D 1060 + 24 + 5 + 30 + 40 + 20 = 1179 ≤ T_p 1200; 1200 + 5 + 30 + 40 + 5 + 12 + 24 + 20 = 1336 ≤ G 1660
+    // T_D 1060 + 1 + 24 + 5 + 30 + 40 + 20 = 1180 ≤ T_p 1200; 1200 + 5 + 30 + 40 + 5 + 12 + 24 + 20 = 1336 ≤ G 1660
     let margins = slack(&manifest, clock).unwrap().unwrap();
-    assert_eq!((margins.claim, margins.settle), (second(21), second(324)));
+    assert_eq!((margins.claim, margins.settle), (second(20), second(324)));
     let slow = PivotClock { inclusion_p: second(60), ..clock };
     assert_eq!(
         slack(&manifest, slow).unwrap_err().to_string(),
-        "the pivot's timelock must be 1209000 or later, it is 9 s too early"
+        "the pivot's timelock must be 1210000 or later, it is 10 s too early"
     );
     assert_eq!(slack(&two_legs().manifest().as_ref().clone(), clock), Ok(None));
 }
