@@ -60,6 +60,21 @@ pub struct Agreement {
     /// That sensor and others, of which so many must attest; none named: that sensor alone.
     #[n(9)]
     pub witnesses: Option<Witnesses>,
+    /// What the owner stakes for the act, if anything.
+    #[n(10)]
+    pub penalty: Option<Penalty>,
+}
+
+/// A stake of the owner: the renter's if the sensors say, once it was due, that what was agreed is not so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct Penalty {
+    /// In the smallest unit of the escrow's ledger.
+    #[n(0)]
+    pub amount: u128,
+    /// The last instant at which a sensor may show it.
+    #[n(1)]
+    pub until: Timestamp,
 }
 
 /// k of n sensors. The agreement's own rule is the first sensor's.
@@ -118,6 +133,18 @@ impl Witnesses {
 }
 
 impl EvidenceRule {
+    /// Why `observation` does not show that what was agreed is not so, if it does not.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check_missed(&self, observation: &Observation) -> Result<(), String> {
+        Self { equals: observation.quantity.value.clone(), ..self.clone() }.check(observation)?;
+        if observation.quantity.value == self.equals {
+            return Err(format!("its value is {}, as agreed", self.equals));
+        }
+        Ok(())
+    }
+
     /// Why `observation` does not fulfil the rule, if it does not.
     ///
     /// # Errors

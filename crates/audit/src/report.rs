@@ -40,10 +40,20 @@ pub enum Story {
     Refunded,
     /// Committed, and the arbiter overruled the evidence: the payer has the money back.
     Overruled,
+    /// Committed, shown not to be fulfilled, and the payer has the money back and the owner's stake besides.
+    Penalised,
     /// Committed; what became of the escrow is not shown, or there is none.
     Committed,
     /// Aborted: nothing took effect.
     Aborted,
+}
+
+impl Story {
+    /// Whether an escrow has paid for evidence.
+    #[must_use]
+    pub const fn rests_on_evidence(self) -> bool {
+        matches!(self, Self::Settled | Self::Penalised)
+    }
 }
 
 /// What follows from all checks.
@@ -144,6 +154,7 @@ impl fmt::Display for Story {
             Self::Settled => "settled",
             Self::Refunded => "refunded",
             Self::Overruled => "overruled",
+            Self::Penalised => "penalised",
             Self::Committed => "committed",
             Self::Aborted => "aborted",
         })

@@ -53,9 +53,9 @@ pub fn verify(bytes: &[u8], anchors: Option<&Anchors>) -> Report {
     let facts = ledgers::proofs(body, anchors, &mut report);
     let contracts = ledgers::contracts(body, anchors, &mut report);
     let decided = legs::decision(body, &facts, contracts, &mut report);
-    report.story = decided.as_ref().map(|decided| story(decided, &facts));
+    report.story = decided.as_ref().map(|decided| story(body, decided, &facts));
     if let Some(decided) = &decided {
-        let case = Case { body, facts: &facts, decided, story: story(decided, &facts) };
+        let case = Case { body, facts: &facts, decided, story: story(body, decided, &facts) };
         legs::legs(&case, &mut report);
         actuation::agreement(&case, &mut report);
         actuation::evidence(&case, &mut report);
@@ -81,7 +81,7 @@ impl Case<'_> {
     /// by the agreed key, does not contradict a refund.
     fn judge(&self, report: &mut Report, name: &str, result: Result<String, String>) {
         match result {
-            Err(why) if self.story != Story::Settled => {
+            Err(why) if !self.story.rests_on_evidence() => {
                 report.add(name, Outcome::Absent, format!("it did not count: {why}"));
             }
             result => report.found(name, result),
@@ -111,9 +111,12 @@ fn transaction(body: &Body) -> Result<String, String> {
     }
 }
 
-fn story(decided: &Decided, facts: &Facts) -> Story {
+fn story(body: &Body, decided: &Decided, facts: &Facts) -> Story {
+    let stake = actuation::stake(body);
     if !decided.commits() {
         Story::Aborted
+    } else if facts.settled().any(|(leg, _)| Some(leg) == stake) {
+        Story::Penalised
     } else if facts.settled().next().is_some() {
         Story::Settled
     } else if facts.overruled().next().is_some() {

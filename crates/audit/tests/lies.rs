@@ -100,6 +100,54 @@ fn words_of_too_few_of_strangers_or_of_other_properties_are_refused() {
     }
 }
 
+#[test]
+fn a_penalty_that_was_not_due_or_not_agreed_is_refused() {
+    let lies: [Lie; 9] = [
+        ("the door was open", |t| t.value = Value::Text("open".into()), "observation", "as agreed"),
+        (
+            "seen before it was due",
+            |t| t.observed_at = EVIDENCE_DEADLINE - 1,
+            "evidence time",
+            "before it was due",
+        ),
+        (
+            "seen too late",
+            |t| (t.observed_at, t.settled_at, t.refunded_at) = (181, 182, 183),
+            "evidence time",
+            "after the evidence deadline",
+        ),
+        ("a retained reading", |t| t.retained = true, "observation", "retained"),
+        ("the renter's own word", |t| t.attestor = renter(), "attestation", "has authority"),
+        ("for the price", |t| t.attest = |a| a.leg = LegId(0), "observation", "its value is shut"),
+        (
+            "another stake",
+            |t| t.of_stake = |terms| terms.amount += 1,
+            "agreement",
+            "does not hold the agreed penalty",
+        ),
+        (
+            "to somebody else",
+            |t| t.of_stake = |terms| terms.payee = account(&operator()),
+            "agreement",
+            "does not hold",
+        ),
+        (
+            "the price back too early",
+            |t| (t.settled_at, t.refunded_at) = (131, 140),
+            "settlement",
+            "before the submission window",
+        ),
+    ];
+    for (name, change, check, why) in lies {
+        let mut tale = Tale::missed();
+        change(&mut tale);
+        let reasons = refusal(&tale.receipt());
+        assert!(is_told(&reasons, check, why), "{name}: {reasons:#?}");
+    }
+    let early = Tale { returned_at: STAKE_UNTIL, ..Tale::kept() };
+    assert!(is_told(&refusal(&early.receipt()), "settlement", "before the submission window"));
+}
+
 type Lie = (&'static str, fn(&mut Tale), &'static str, &'static str);
 
 /// What an operator could tell whose ledgers and signatures are all real, or who runs a ledger alone.

@@ -41,6 +41,22 @@ pub struct Agreement {
     /// That sensor and others, of which so many must attest; none named: that sensor alone.
     #[n(9)]
     pub witnesses: Option<Witnesses>,
+    /// What the owner stakes for the act, if anything.
+    #[n(10)]
+    pub penalty: Option<Penalty>,
+}
+
+/// A stake of the owner: the renter's if the sensors say, once it was due, that what was agreed is not so. It is due at the
+/// price's last instant of evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Penalty {
+    /// In the smallest unit of the escrow's ledger.
+    #[n(0)]
+    pub amount: u128,
+    /// The last instant at which a sensor may show it.
+    #[n(1)]
+    pub until: Timestamp,
 }
 
 /// Why an observation does not fulfil a contract.
@@ -65,8 +81,14 @@ pub enum Unfit {
         /// What fulfils.
         expected: Value,
     },
-    /// Before the actuation.
-    #[error("it was observed before the device was told")]
+    /// For a penalty: it is as agreed.
+    #[error("the value is {value}, as agreed")]
+    Fulfils {
+        /// What was observed.
+        value: Value,
+    },
+    /// Before the actuation; for a penalty, before the act was due.
+    #[error("it was observed before the device was told, or before it was due")]
     TooEarly,
     /// After T_E.
     #[error("it was observed after the evidence deadline")]
@@ -99,9 +121,28 @@ impl Agreement {
     }
 }
 
-/// The transaction's escrow leg: the first one with escrow terms.
-pub(crate) fn escrow(manifest: &Manifest) -> Option<(LegId, &EscrowTerms)> {
-    manifest.legs().find_map(|(id, leg)| match &leg.terms {
+impl Agreement {
+    /// Whether `bond` is the stake that is agreed on, beside the price of `terms`.
+    pub(crate) fn stakes(&self, terms: &EscrowTerms, bond: Option<&EscrowTerms>) -> bool {
+        let Some(penalty) = self.penalty else { return bond.is_none() };
+        bond.is_some_and(|bond| {
+            let (payer, payee) = (self.owner, self.renter);
+            let due = terms.evidence_deadline;
+            let agreed = EscrowTerms {
+                payer,
+                payee,
+                amount: penalty.amount,
+                evidence_deadline: penalty.until,
+                ..terms.clone()
+            };
+            *bond == agreed && penalty.until > due
+        })
+    }
+}
+
+/// The transaction's escrow legs: the price's, then that of the owner's stake.
+pub(crate) fn escrows(manifest: &Manifest) -> impl Iterator<Item = (LegId, &EscrowTerms)> {
+    manifest.legs().filter_map(|(id, leg)| match &leg.terms {
         Terms::Escrow(terms) => Some((id, terms)),
         Terms::Hashlock(_) | Terms::Record(_) | Terms::Transfer(_) => None,
     })

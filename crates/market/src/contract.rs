@@ -7,13 +7,15 @@ use sofie_model::{
     Timestamp, Txid, canonical,
 };
 
-use crate::agreement::{attestation_topic, escrow};
+use crate::agreement::{attestation_topic, escrows};
 use crate::{Agreement, Effect, Input, Part, Report, Witnesses};
 use words::Heard;
 
+mod bond;
 mod parts;
 mod words;
 
+pub use bond::{Bond, BondPhase};
 pub use parts::COURTESY;
 
 /// Where the contract is.
@@ -109,6 +111,8 @@ pub struct Contract {
     panel: Option<Panel>,
     /// What is known of each sensor, in the agreement's order.
     heard: Vec<Heard>,
+    /// The owner's stake, if one is agreed on.
+    bond: Option<Bond>,
 }
 
 /// A second more than the contract's clock needs, because it counts whole seconds.
@@ -116,15 +120,20 @@ const ONE_SECOND: Span = Span::from_seconds(1);
 
 impl Contract {
     /// A contract whose transaction begins; `None` when the manifest has no escrow leg, or the agreement's sensors are not
-    /// those that it believes.
+    /// those that it believes, or its penalty not what a second one holds.
     #[must_use]
     pub fn begin(agreement: Agreement, manifest: &Manifest) -> Option<Self> {
-        let (leg, terms) = escrow(manifest)?;
+        let mut escrows = escrows(manifest);
+        let ((leg, terms), bond) = (escrows.next()?, escrows.next());
+        if !agreement.stakes(terms, bond.map(|(_, terms)| terms)) {
+            return None;
+        }
         let panel = agreement.witnesses.as_ref().map(Witnesses::panel).transpose().ok()?;
         if panel.as_ref().is_some_and(|panel| panel.account() != terms.evidence_key) {
             return None;
         }
-        let heard = agreement.rules().map(|_| Heard::default()).collect();
+        let heard: Vec<_> = agreement.rules().map(|_| Heard::default()).collect();
+        let bond = bond.map(|(leg, terms)| Bond::new(leg, terms.clone(), heard.len()));
         Some(Self {
             txid: manifest.txid(),
             leg,
@@ -140,6 +149,7 @@ impl Contract {
             report: Report::default(),
             panel,
             heard,
+            bond,
         })
     }
 
@@ -175,12 +185,18 @@ impl Contract {
 
     /// Whether nothing will ever happen to it any more: the money is where it belongs, and the receipt is kept.
     #[must_use]
-    pub const fn ended(&self) -> bool {
+    pub fn ended(&self) -> bool {
         self.closed() && self.receipt.is_some()
     }
 
-    /// Whether the money is where it belongs.
-    const fn closed(&self) -> bool {
+    /// Whether the money is where it belongs, the owner's stake included.
+    fn closed(&self) -> bool {
+        let aborted = matches!(self.phase, Phase::Aborted { .. });
+        self.paid() && (aborted || self.bond.as_ref().is_none_or(Bond::closed))
+    }
+
+    /// Whether the price is where it belongs.
+    const fn paid(&self) -> bool {
         matches!(self.phase, Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. })
     }
 
@@ -248,6 +264,9 @@ impl Contract {
     /// # Errors
     /// [`Rejected`] for evidence that is not what it claims to be.
     pub fn next(mut self, input: &Input, now: Timestamp) -> Result<Self, Rejected> {
+        if self.about_bond(input, now)? {
+            return Ok(self);
+        }
         self.phase = match (self.phase.clone(), input) {
             (Phase::Recording, Input::Committed(at)) => {
                 self.decided_at = Some(*at);
@@ -276,11 +295,11 @@ impl Contract {
             }
             (Phase::Settling { .. }, Input::SettleRefused(reason)) => self.waiting(reason),
             // Whoever brought it: what the escrow says stands.
-            (_, Input::Settled(evidence)) if !self.closed() => {
+            (_, Input::Settled(evidence)) if !self.paid() => {
                 self.check(evidence, &Fact::Settled(self.txid, self.leg))?;
                 Phase::Settled
             }
-            (phase, Input::Refunded(evidence)) if !self.closed() => {
+            (phase, Input::Refunded(evidence)) if !self.paid() => {
                 self.check(evidence, &Fact::Refunded(self.txid, self.leg))?;
                 let reason = self.reason(&phase);
                 Phase::Refunded { reason }
@@ -301,6 +320,16 @@ impl Contract {
     /// What is outstanding.
     #[must_use]
     pub fn effects(&self) -> Vec<Effect> {
+        let mut wanted = self.price_effects();
+        for effect in self.bond_effects() {
+            if !wanted.contains(&effect) {
+                wanted.push(effect);
+            }
+        }
+        wanted
+    }
+
+    fn price_effects(&self) -> Vec<Effect> {
         let wake = Effect::Wake(self.wake_at());
         match &self.phase {
             phase if self.part == Part::Payer && looks(phase) => vec![Effect::Look, wake],
@@ -324,7 +353,9 @@ impl Contract {
             }
             Phase::Awaiting | Phase::Waiting { .. } => vec![wake],
             Phase::Refunding { .. } => vec![Effect::Refund { leg: self.leg }],
-            Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. } if self.receipt.is_some() => {
+            Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. }
+                if self.receipt.is_some() || !self.closed() =>
+            {
                 Vec::new()
             }
             Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. } => vec![Effect::Receipt],

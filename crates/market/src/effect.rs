@@ -36,6 +36,20 @@ pub enum Effect {
         /// Its salt.
         salt: Salt,
     },
+    /// Once it is due, look whether the sensor shows that it is not as agreed. Answered by `Missed`.
+    Notice {
+        /// The place of the sensor's rule in the agreement.
+        sensor: usize,
+    },
+    /// Have the sensor's owner sign that it is not as agreed. Answered by `Attested`, about the stake's leg.
+    AttestMissed {
+        /// The place of the sensor's rule in the agreement.
+        sensor: usize,
+        /// What was seen.
+        observation: Observation,
+        /// Its salt.
+        salt: Salt,
+    },
     /// Note the attestation on the record ledger. Answered by `Noted` or `NoteRefused`; not waited for without end.
     Note {
         /// What it is about.
@@ -43,14 +57,15 @@ pub enum Effect {
         /// Digest of the signed attestation.
         commitment: Digest,
     },
-    /// Bring the attestation to the escrow. Answered by `Settled` or `SettleRefused`.
+    /// Bring the attestation to the escrow. Answered by `Settled` or `SettleRefused`, of the stake
+    /// by `BondRefused`.
     Settle {
         /// The escrow leg.
         leg: LegId,
         /// What settles it.
         attestation: SignedAttestation,
     },
-    /// Have the escrow pay back. Answered by `Refunded` or `RefundRefused`.
+    /// Have the escrow pay back. Answered by `Refunded` or `RefundRefused`, of the stake by `BondRefused`.
     Refund {
         /// The escrow leg.
         leg: LegId,
@@ -128,4 +143,10 @@ pub enum Input {
     /// Somebody brought the word of a sensor's owner, and the reading that it is about.
     #[n(19)]
     Brought(#[n(0)] Seen),
+    /// A sensor shows, once it was due, that it is not as agreed. The salt is for its digest.
+    #[n(20)]
+    Missed(#[n(0)] Observation, #[n(1)] Salt),
+    /// The stake's escrow refused the attestation for good, or to pay back.
+    #[n(21)]
+    BondRefused(#[n(0)] String),
 }

@@ -6,7 +6,7 @@
 //!
 //! The sides of a contract may be on two nodes: see [`Part`]. What is for sale is an [`Offer`].
 //!
-//! Left out yet: penalties, disputes.
+//! Left out yet: disputes.
 
 mod agreement;
 mod contract;
@@ -15,9 +15,9 @@ mod offer;
 mod part;
 mod witness;
 
-pub use agreement::{Agreement, Unfit};
-pub use contract::{COURTESY, Contract, Phase, Rejected};
+pub use agreement::{Agreement, Penalty, Unfit};
+pub use contract::{Bond, BondPhase, COURTESY, Contract, Phase, Rejected};
 pub use effect::{Effect, Input};
-pub use offer::{CLOCK_SKEW, ContractTerms, Offer, Unmet};
+pub use offer::{CLOCK_SKEW, ContractTerms, Offer, Stake, Unmet};
 pub use part::{Part, Report, Seen};
 pub use witness::{BadWitnesses, EvidenceRule, Voice, Witness, Witnesses};

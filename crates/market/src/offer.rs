@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use sofie_model::manifest::EscrowTerms;
 use sofie_model::{Account, Digest, LedgerId, Salt, Span, ThingId, Timestamp, canonical};
 
-use crate::{Agreement, BadWitnesses, EvidenceRule, Witnesses};
+use crate::{Agreement, BadWitnesses, EvidenceRule, Penalty, Witnesses};
 
 /// An actuation that is for sale.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -50,6 +50,21 @@ pub struct Offer {
     /// The sensors, of which so many must attest; none named: that of `evidence` alone.
     #[n(12)]
     pub witnesses: Option<Witnesses>,
+    /// What the owner stakes, if anything.
+    #[n(13)]
+    pub penalty: Option<Stake>,
+}
+
+/// What an owner stakes for an act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Stake {
+    /// In the smallest unit of the offer's ledger.
+    #[n(0)]
+    pub amount: u128,
+    /// From the last instant of evidence, until which a sensor may show that it is still not so.
+    #[n(1)]
+    pub within: Span,
 }
 
 /// What a proposal says of the contract that it makes of an offer.
@@ -117,7 +132,26 @@ impl Offer {
             not_after: deadline + self.evidence_within,
             evidence: self.evidence.clone(),
             witnesses: self.witnesses.clone(),
+            penalty: self.penalty.map(|stake| Penalty {
+                amount: stake.amount,
+                until: deadline + self.evidence_within + stake.within,
+            }),
         }
+    }
+
+    /// The terms of the owner's stake in `contract`, which pays `payer`.
+    #[must_use]
+    pub fn bond(&self, contract: Account, payer: Account, deadline: Timestamp) -> Option<EscrowTerms> {
+        let stake = self.penalty?;
+        let price = self.escrow(contract, payer, deadline);
+        let evidence_deadline = price.evidence_deadline + stake.within;
+        Some(EscrowTerms {
+            payer: self.owner,
+            payee: payer,
+            amount: stake.amount,
+            evidence_deadline,
+            ..price
+        })
     }
 
     /// Whether its sensors can prove anything to `payer`.

@@ -35,6 +35,9 @@ pub struct Report {
     /// What others saw, where several sensors are agreed on.
     #[n(3)]
     pub others: Option<Vec<Seen>>,
+    /// What showed, once it was due, that it was not as agreed.
+    #[n(4)]
+    pub missed: Option<Vec<Seen>>,
 }
 
 /// An observation with its owner's word.
@@ -60,10 +63,14 @@ impl Report {
 
     /// The same, told with what these sensors saw.
     #[must_use]
-    pub(crate) fn with_seen(self, all: impl IntoIterator<Item = Seen>) -> Self {
+    pub(crate) fn with_seen(
+        self,
+        all: impl IntoIterator<Item = Seen>,
+        missed: impl IntoIterator<Item = Seen>,
+    ) -> Self {
+        let some = |all: Vec<_>| (!all.is_empty()).then_some(all);
         let mut all = all.into_iter();
-        let seen = all.next();
-        let others: Vec<_> = all.collect();
-        Self { seen, others: (!others.is_empty()).then_some(others), ..self }
+        let (seen, others) = (all.next(), some(all.collect()));
+        Self { seen, others, missed: some(missed.into_iter().collect()), ..self }
     }
 }

@@ -125,6 +125,26 @@ impl EvidenceRule {
     }
 }
 
+impl EvidenceRule {
+    /// Whether `observation` shows, at `due` or later but not after `until`, that what was agreed is not so.
+    ///
+    /// # Errors
+    /// [`Unfit`] says why it does not.
+    pub fn missed_by(
+        &self,
+        observation: &Observation,
+        due: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), Unfit> {
+        let other = Self { equals: observation.quantity.value.clone(), ..self.clone() };
+        other.fulfilled_by(observation, due, until)?;
+        if observation.quantity.value == self.equals {
+            return Err(Unfit::Fulfils { value: self.equals.clone() });
+        }
+        Ok(())
+    }
+}
+
 impl Witnesses {
     /// Whose signatures count, in the sensors' order.
     pub fn keys(&self) -> impl Iterator<Item = Account> {

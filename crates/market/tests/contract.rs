@@ -20,6 +20,8 @@ fn kinds(contract: &Contract) -> Vec<&'static str> {
         Effect::Inspect => "inspect",
         Effect::Watch { .. } => "watch",
         Effect::Attest { .. } => "attest",
+        Effect::Notice { .. } => "notice",
+        Effect::AttestMissed { .. } => "attest missed",
         Effect::Note { .. } => "note",
         Effect::Settle { .. } => "settle",
         Effect::Refund { .. } => "refund",

@@ -221,7 +221,7 @@ fn one_sensor_alone_keeps_its_bytes() {
     assert_eq!(fields(canonical::encode(&agreement())), 9);
     assert_eq!(fields(canonical::encode(&several())), 10);
     let seen = seen(0);
-    let report = Report { told_at: Some(NOW), outcome: None, seen: Some(seen.clone()), others: None };
+    let report = Report { told_at: Some(NOW), outcome: None, seen: Some(seen.clone()), ..Report::default() };
     assert_eq!(fields(canonical::encode(&report)), 3);
     assert_eq!(fields(canonical::encode(&Report { others: Some(vec![seen]), ..report })), 4);
     let theirs: sofie_audit::Agreement =

@@ -101,12 +101,8 @@ fn a_report_that_lies_changes_nothing() {
         assert!(armed.clone().next(&said, NOW).is_err(), "{what}");
     }
     // That the device was told after it was seen to act is the owner's own harm.
-    let later = Report {
-        told_at: Some(NOW + Span::from_seconds(5)),
-        outcome: None,
-        seen: Some(proof()),
-        others: None,
-    };
+    let later =
+        Report { told_at: Some(NOW + Span::from_seconds(5)), seen: Some(proof()), ..Report::default() };
     assert_eq!(name(reported(payer(), &later).phase()), "watching");
 }
 
@@ -137,6 +133,7 @@ fn offer() -> Offer {
         evidence: agreed.evidence,
         evidence_key: sofie_model::Account::from(evidence_key().verifying_key()),
         witnesses: None,
+        penalty: None,
         decision_within: Span::from_seconds(60),
         evidence_within: Span::from_seconds(540),
         submission_window: Span::from_seconds(30),

@@ -26,8 +26,8 @@ use crate::peers::{Incoming, Outgoing, Word};
 use crate::seats::SeatCall;
 
 pub use contract::{
-    BringEvidence, BroughtReading, Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Sensor,
-    SensorStatus, Step,
+    BringEvidence, BroughtReading, Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Penalty,
+    PenaltyStatus, Sensor, SensorStatus, Step,
 };
 pub use draft::{
     Draft, DraftEvidence, DraftLeg, DraftRule, For, LegKind, MAX_KEY, MAX_PAYLOAD, NotATime, When,

@@ -18,8 +18,8 @@ use minicbor::{Decode, Encode};
 use sofie_access::{Affordance, Grant};
 use sofie_market::{Agreement, Contract, Effect, Input, Part, Phase, Seen};
 use sofie_model::{
-    Account, Decision, Digest, Evidence, Fact, LedgerId, Manifest, Observation, Operation, Salt,
-    SignedAttestation, Step, Timestamp, Txid, canonical,
+    Account, Decision, Digest, Evidence, Fact, LedgerId, LegId, Manifest, Observation, Operation, Salt,
+    SignedAttestation, Timestamp, Txid, canonical,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -425,6 +425,8 @@ pub enum Name {
     One(&'static str),
     /// What is wanted of one of the agreement's sensors.
     Sensor(&'static str, usize),
+    /// What is wanted of one of the escrows.
+    Escrow(&'static str, LegId),
     /// A timer.
     Wake(Timestamp),
 }
@@ -458,8 +460,10 @@ impl Machine for Driven {
             Effect::Watch { sensor } => return Some(Name::Sensor("watch", *sensor)),
             Effect::Attest { sensor, .. } => return Some(Name::Sensor("attest", *sensor)),
             Effect::Note { .. } => "note",
-            Effect::Settle { .. } => "settle",
-            Effect::Refund { .. } => "refund",
+            Effect::Notice { sensor } => return Some(Name::Sensor("notice", *sensor)),
+            Effect::AttestMissed { sensor, .. } => return Some(Name::Sensor("attest missed", *sensor)),
+            Effect::Settle { leg, .. } => return Some(Name::Escrow("settle", *leg)),
+            Effect::Refund { leg } => return Some(Name::Escrow("refund", *leg)),
             Effect::Look => "look",
             Effect::Receipt => "receipt",
             Effect::Wake(at) => return Some(Name::Wake(*at)),
@@ -498,13 +502,12 @@ impl Actor<Driven> for Contracts {
                 self.attest(&driven, sensor, &observation, &salt).await
             }
             Effect::Note { topic, commitment } => self.note(&driven, topic, commitment).await?,
-            Effect::Settle { attestation, .. } => {
-                match self.pay(&driven, Step::Settle(attestation), "settle").await? {
-                    Ended::Final(evidence) => Input::Settled(evidence),
-                    Ended::Refused(reason) => Input::SettleRefused(reason),
-                }
+            Effect::Notice { sensor } => self.notice(&driven, sensor).await,
+            Effect::AttestMissed { sensor, observation, salt } => {
+                self.attest_missed(&driven, sensor, &observation, &salt).await
             }
-            Effect::Refund { .. } => self.refund(&driven).await?,
+            Effect::Settle { leg, attestation } => self.settle(&driven, leg, attestation).await?,
+            Effect::Refund { leg } => self.refund(&driven, leg).await?,
             Effect::Look => self.look(&driven).await,
             Effect::Receipt => self.receipt(&driven).await?,
             Effect::Wake(at) => {

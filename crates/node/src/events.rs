@@ -13,7 +13,7 @@ use crate::runtime::Runtime;
 
 /// What a record can be about; a webhook asks for some of them. `crates/testkit/tests/tidy/kinds.rs` compares them with the
 /// notes that the node makes.
-pub const KINDS: [&str; 55] = [
+pub const KINDS: [&str; 58] = [
     "accepted",
     "actuated",
     "admitted",
@@ -43,6 +43,9 @@ pub const KINDS: [&str; 55] = [
     "observed",
     "offered",
     "peer-refused",
+    "penalty-paid",
+    "penalty-refused",
+    "penalty-returned",
     "permit-refused",
     "permitted",
     "prepare-refused",

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sofie_audit::receipt::{self, Actuation, Capability, LedgerProof, Party, Sealed, Seen, Thing};
 use sofie_audit::{Body, Extract, topic};
 use sofie_ledgers::Status;
-use sofie_market::{Input, Part};
+use sofie_market::{BondPhase, Input, Part};
 use sofie_model::{
     Digest, Evidence, Fact, LedgerId, Manifest, Operation, Terms, ThingId, Timestamp, Txid, canonical,
 };
@@ -63,7 +63,10 @@ pub(crate) async fn make(node: &Contracts, driven: &Driven) -> Result<Vec<u8>, S
     }
     let operator = node.operator().to_string();
     let keys = node.parties().named(&operator).ok_or("the operator's keys are not on this node")?;
-    let mut seen = driven.contract.seen().map(|seen| Seen {
+    let of_bond = driven.contract.bond().filter(|bond| *bond.phase() == BondPhase::Paid);
+    let seen: Vec<_> =
+        of_bond.map_or_else(|| driven.contract.seen().collect(), |_| driven.contract.missed().collect());
+    let mut seen = seen.into_iter().map(|seen: sofie_market::Seen| Seen {
         observation: seen.observation,
         salt: seen.salt,
         attestation: seen.attestation,

@@ -1,12 +1,13 @@
 //! What was agreed, seen, paid and noted.
 
 use sofie_model::{
-    Digest, Evidence, Fact, LegId, SignedAttestation, Terms, ThingId, commitment, manifest::EscrowTerms,
+    Digest, Evidence, Fact, LegId, SignedAttestation, Terms, ThingId, canonical, commitment,
+    manifest::EscrowTerms,
 };
 
 use super::{CLOCK_SKEW, Case, legs::place};
 use crate::{
-    Agreement, Outcome, Report, Story,
+    Agreement, Body, Outcome, Report, Story,
     agreement::{MAX_AGREEMENT, Witnesses},
     receipt::{Seen, Thing},
     topic,
@@ -15,7 +16,7 @@ use crate::{
 /// The agreement opens the record leg's commitment, or the nonce, and says what the escrow says.
 pub(super) fn agreement(case: &Case<'_>, report: &mut Report) {
     match read(case) {
-        None => case.missing(report, "agreement", case.story == Story::Settled, "agreement"),
+        None => case.missing(report, "agreement", case.story.rests_on_evidence(), "agreement"),
         Some(result) => report.found(
             "agreement",
             result.map(|agreed| format!("{} of {} for {}", agreed.action, agreed.thing, agreed.price)),
@@ -31,14 +32,16 @@ fn read(case: &Case<'_>) -> Option<Result<Agreement, String>> {
     if !recorded && case.body.manifest.nonce != commitment {
         return Some(Err("it opens neither the commitment of a record leg nor the manifest's nonce".into()));
     }
-    let agreed: Result<Agreement, _> = sofie_model::canonical::decode(&sealed.payload, MAX_AGREEMENT);
+    let agreed: Result<Agreement, _> = canonical::decode(&sealed.payload, MAX_AGREEMENT);
     Some(agreed.map_err(|error| error.to_string()).and_then(|agreed| matches(case, agreed)))
 }
 
 fn matches(case: &Case<'_>, agreed: Agreement) -> Result<Agreement, String> {
-    let Some((id, terms)) = escrow(case) else {
+    let priced = if agreed.penalty.is_some() { escrows(case.body).next() } else { escrow(case) };
+    let Some((id, terms)) = priced else {
         return Ok(agreed);
     };
+    staked(case, &agreed, terms)?;
     let agrees = [
         ("payer", agreed.renter == terms.payer),
         ("payee", agreed.owner == terms.payee),
@@ -57,13 +60,37 @@ fn believes(agreed: &Agreement, terms: &EscrowTerms) -> bool {
     panel.is_none_or(|panel| panel.is_ok_and(|panel| panel.account() == terms.evidence_key))
 }
 
+/// The second escrow holds the agreed stake, on the terms of the price turned round.
+fn staked(case: &Case<'_>, agreed: &Agreement, price: &EscrowTerms) -> Result<(), String> {
+    let Some(penalty) = agreed.penalty else { return Ok(()) };
+    let (id, bond) = escrows(case.body).nth(1).ok_or("no escrow holds the agreed penalty")?;
+    let expected = EscrowTerms {
+        payer: agreed.owner,
+        payee: agreed.renter,
+        amount: penalty.amount,
+        evidence_deadline: penalty.until,
+        ..price.clone()
+    };
+    if *bond == expected { Ok(()) } else { Err(format!("{id} does not hold the agreed penalty")) }
+}
+
+/// The leg of the owner's stake, if the agreement names one.
+pub(super) fn stake(body: &Body) -> Option<LegId> {
+    let agreed: Agreement = canonical::decode(&body.agreement.as_ref()?.payload, MAX_AGREEMENT).ok()?;
+    agreed.penalty.and_then(|_| Some(escrows(body).nth(1)?.0))
+}
+
+fn escrows(body: &Body) -> impl Iterator<Item = (LegId, &EscrowTerms)> {
+    body.manifest.legs().filter_map(|(id, leg)| match &leg.terms {
+        Terms::Escrow(terms) => Some((id, terms)),
+        Terms::Hashlock(_) | Terms::Record(_) | Terms::Transfer(_) => None,
+    })
+}
+
 /// The escrow leg that the story turns on: the attested one, or else the first.
 fn escrow<'a>(case: &Case<'a>) -> Option<(LegId, &'a EscrowTerms)> {
     let attested = case.body.evidence.as_ref().map(|seen| seen.attestation.attestation.leg);
-    let mut escrows = case.body.manifest.legs().filter_map(|(id, leg)| match &leg.terms {
-        Terms::Escrow(terms) => Some((id, terms)),
-        Terms::Hashlock(_) | Terms::Record(_) | Terms::Transfer(_) => None,
-    });
+    let mut escrows = escrows(case.body);
     match attested {
         Some(leg) => escrows.find(|(id, _)| *id == leg),
         None => escrows.next(),
@@ -73,7 +100,7 @@ fn escrow<'a>(case: &Case<'a>) -> Option<(LegId, &'a EscrowTerms)> {
 /// The attestation is by the agreed key, or k of the panel's, and about this escrow; each observation is the agreed one, at
 /// the right time.
 pub(super) fn evidence(case: &Case<'_>, report: &mut Report) {
-    let needed = case.story == Story::Settled;
+    let needed = case.story.rests_on_evidence();
     let Some(signed) = testimony(case) else {
         for name in ["attestation", "observation", "evidence time"] {
             case.missing(report, name, needed, "evidence");
@@ -139,11 +166,14 @@ fn observed(case: &Case<'_>, seen: &Seen) -> Result<String, String> {
     let agreed = agreed.map_err(|_| "there is no sound agreement to hold it against")?;
     let by = seen.attestation.signer().map_err(|bad| bad.to_string())?;
     let rule = agreed.rule_of(by).ok_or_else(|| format!("{by} signs for none of the agreed sensors"))?;
-    rule.check(observation)?;
-    Ok(format!(
-        "{} of {} was {}, as agreed",
-        observation.property, observation.thing, observation.quantity.value
-    ))
+    let missed = Some(seen.attestation.attestation.leg) == stake(case.body);
+    let how = if missed { "not as agreed" } else { "as agreed" };
+    if missed {
+        rule.check_missed(observation)?
+    } else {
+        rule.check(observation)?
+    }
+    Ok(format!("{} of {} was {}, {how}", observation.property, observation.thing, observation.quantity.value))
 }
 
 /// decided_at ≤ observed_at ≤ T_E, as the escrow contract demands, and not before the device was told.
@@ -159,6 +189,11 @@ fn timely(case: &Case<'_>, seen: &Seen) -> Result<(), String> {
     if observed_at > terms.evidence_deadline {
         return Err("it was observed after the evidence deadline".into());
     }
+    // What was agreed was due at the price's last instant of evidence.
+    if Some(seen.attestation.attestation.leg) == stake(case.body) {
+        let due = escrows(case.body).next().map_or(observed_at, |(_, price)| price.evidence_deadline);
+        return if observed_at < due { Err("it was observed before it was due".into()) } else { Ok(()) };
+    }
     if let Some(actuation) = &case.body.actuation {
         if actuation.told_at + CLOCK_SKEW < case.decided.evidence.at {
             return Err("the device was told before the decision".into());
@@ -173,9 +208,9 @@ fn timely(case: &Case<'_>, seen: &Seen) -> Result<(), String> {
 /// The escrow paid the right party, once, for this evidence or for want of it.
 pub(super) fn settlement(case: &Case<'_>, report: &mut Report) {
     match case.story {
-        Story::Settled => report.found("settlement", settled(case)),
+        Story::Settled | Story::Penalised => report.found("settlement", settled(case)),
         Story::Refunded => report.found("settlement", refunded(case)),
-        Story::Overruled => report.found("settlement", overruled(case)),
+        Story::Overruled => report.found("settlement", all_back(case)),
         Story::Committed => case.missing(report, "settlement", false, "settlement"),
         Story::Aborted => match paid(case) {
             Some(why) => report.add("settlement", Outcome::Failed, why),
@@ -189,10 +224,21 @@ fn paid(case: &Case<'_>) -> Option<String> {
     paid.next().map(|(leg, _)| format!("{leg} was paid out in spite of ABORT"))
 }
 
+/// Whether one escrow has paid more than once.
+fn twice(case: &Case<'_>) -> bool {
+    let ended = case.facts.settled().chain(case.facts.refunded()).chain(case.facts.overruled());
+    let mut legs: Vec<_> = ended.map(|(leg, _)| leg).collect();
+    let all = legs.len();
+    legs.sort_unstable();
+    legs.dedup();
+    legs.len() < all
+}
+
 fn settled(case: &Case<'_>) -> Result<String, String> {
-    if case.facts.refunded().chain(case.facts.overruled()).next().is_some() {
+    if twice(case) {
         return Err("an escrow paid both ways".into());
     }
+    let back = [refunded(case)?, overruled(case)?];
     let (id, terms) = escrow(case).ok_or("there is no escrow that was attested")?;
     let mut settled = case.facts.settled();
     let (leg, evidence) = settled.next().ok_or("no proof shows it")?;
@@ -214,7 +260,8 @@ fn settled(case: &Case<'_>) -> Result<String, String> {
     if (event.observation, event.observed_at) != (said.observation, said.observed_at) {
         return Err("the contract paid for another observation".into());
     }
-    Ok(format!("{} paid to {} for this observation", terms.amount, terms.payee))
+    let paid = format!("{} paid to {} for this observation", terms.amount, terms.payee);
+    Ok([paid].into_iter().chain(back).filter(|one| !one.is_empty()).collect::<Vec<_>>().join(", "))
 }
 
 fn refunded(case: &Case<'_>) -> Result<String, String> {
@@ -235,12 +282,18 @@ fn refunded(case: &Case<'_>) -> Result<String, String> {
     Ok(reasons.join(", "))
 }
 
+/// The evidence of an escrow was overruled; what else there was came back by time.
+fn all_back(case: &Case<'_>) -> Result<String, String> {
+    if twice(case) {
+        return Err("an escrow paid back twice".into());
+    }
+    let back = [overruled(case)?, refunded(case)?];
+    Ok(back.into_iter().filter(|one| !one.is_empty()).collect::<Vec<_>>().join(", "))
+}
+
 /// The contract checked the arbiter's signature; that the ruling came in time, and after what it overrules, shows here.
 fn overruled(case: &Case<'_>) -> Result<String, String> {
     let mut reasons = Vec::new();
-    if case.facts.refunded().next().is_some() {
-        return Err("an escrow paid back twice".into());
-    }
     for (id, evidence) in case.facts.overruled() {
         let Some(Terms::Escrow(terms)) = case.body.manifest.leg(id).map(|leg| &leg.terms) else {
             return Err(format!("{id} is no escrow"));
@@ -297,6 +350,9 @@ pub(super) fn notes(case: &Case<'_>, report: &mut Report) {
             records && case.story == Story::Settled,
             "evidence that could be noted",
         ),
+        Some(_) if case.story == Story::Penalised => {
+            case.missing(report, "note", false, "note of a penalty: none is agreed");
+        }
         Some(_) if !records => case.missing(report, "note", false, "record leg, so that no note is agreed"),
         Some(signed) => {
             case.judge(report, "note", signed.and_then(|signed| attestation_noted(case, &signed)));

@@ -25,23 +25,29 @@ pub enum Event {
     Overruled(Digest, Timestamp),
     Decided(Decision),
     Aborted(Account),
+    /// The same, of the owner's stake: leg 1.
+    Bond(Box<Event>),
 }
 
 impl Event {
     fn log(&self, manifest: &Manifest) -> Log {
-        let Terms::Escrow(terms) = &manifest.legs[0].terms else { unreachable!("leg 0 is the escrow") };
+        let (leg, event) = match self {
+            Self::Bond(event) => (1, &**event),
+            event => (0, event),
+        };
+        let Terms::Escrow(terms) = &manifest.legs[usize::from(leg)].terms else { unreachable!("an escrow") };
         let txid = contract::word(manifest.txid().0);
-        let lock = contract::word(contract::lock_id(&contract::lock(manifest.txid(), LegId(0), terms)));
-        let (by, data): (Account, LogData) = match self {
-            Self::Prepared => (ESCROW, Escrow::Prepared { txid, leg: 0, lockId: lock }.encode_log_data()),
-            Self::Applied => (ESCROW, Escrow::Applied { txid, leg: 0, lockId: lock }.encode_log_data()),
-            Self::Reverted => (ESCROW, Escrow::Reverted { txid, leg: 0, lockId: lock }.encode_log_data()),
-            Self::Refunded => (ESCROW, Escrow::Refunded { txid, leg: 0, lockId: lock }.encode_log_data()),
+        let lock = contract::word(contract::lock_id(&contract::lock(manifest.txid(), LegId(leg), terms)));
+        let (by, data): (Account, LogData) = match event {
+            Self::Prepared => (ESCROW, Escrow::Prepared { txid, leg, lockId: lock }.encode_log_data()),
+            Self::Applied => (ESCROW, Escrow::Applied { txid, leg, lockId: lock }.encode_log_data()),
+            Self::Reverted => (ESCROW, Escrow::Reverted { txid, leg, lockId: lock }.encode_log_data()),
+            Self::Refunded => (ESCROW, Escrow::Refunded { txid, leg, lockId: lock }.encode_log_data()),
             Self::Presented(observation, observed_at) => {
                 let (observation, observed_at) = (contract::word(*observation), observed_at.as_seconds());
                 let event = Escrow::Presented {
                     txid,
-                    leg: 0,
+                    leg,
                     lockId: lock,
                     observation,
                     observedAt: observed_at,
@@ -52,14 +58,13 @@ impl Event {
             Self::Overruled(observation, observed_at) => {
                 let (observation, observed_at) = (contract::word(*observation), observed_at.as_seconds());
                 let event =
-                    Escrow::Overruled { txid, leg: 0, lockId: lock, observation, observedAt: observed_at };
+                    Escrow::Overruled { txid, leg, lockId: lock, observation, observedAt: observed_at };
                 (ESCROW, event.encode_log_data())
             }
             Self::Settled(observation, observed_at) => {
                 let observation = contract::word(*observation);
                 let observed_at = observed_at.as_seconds();
-                let event =
-                    Escrow::Settled { txid, leg: 0, lockId: lock, observation, observedAt: observed_at };
+                let event = Escrow::Settled { txid, leg, lockId: lock, observation, observedAt: observed_at };
                 (ESCROW, event.encode_log_data())
             }
             Self::Decided(Decision::Commit { included, evidence_root, preimages }) => {
@@ -71,6 +76,7 @@ impl Event {
             Self::Decided(Decision::Abort { by }) | Self::Aborted(by) => {
                 (DECISION, D::Aborted { txid, by: contract::address(*by) }.encode_log_data())
             }
+            Self::Bond(_) => unreachable!("one stake"),
         };
         Log { address: contract::address(by), data }
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 
 mod chain;
+mod kinds;
 mod log;
 
 use k256::ecdsa::SigningKey;
@@ -13,7 +14,7 @@ use sofie_audit::{
     receipt::{Actuation, Capability, LedgerProof, Party, Sealed, Seen, Thing},
     topic,
 };
-use sofie_market::{Agreement, EvidenceRule, Witness, Witnesses};
+use sofie_market::{Agreement, EvidenceRule, Penalty, Witness, Witnesses};
 use sofie_model::attestation::Panel;
 use sofie_model::{
     Account, Anchor, Attestation, Class, Decision, Digest, Evidence, Finality, LedgerId, Leg, LegId,
@@ -133,6 +134,12 @@ pub struct Tale {
     pub tell: fn(&Tale, &mut Vec<Seen>),
     /// What is told of the panel.
     pub of_panel: fn(&mut Witnesses),
+    /// The owner stakes something, in leg 1: between two nodes only.
+    pub staked: bool,
+    /// What is told of the stake's terms.
+    pub of_stake: fn(&mut EscrowTerms),
+    /// When the owner has it back.
+    pub returned_at: u64,
 }
 
 /// T_D.
@@ -141,81 +148,11 @@ pub const DEADLINE: u64 = 60;
 pub const EVIDENCE_DEADLINE: u64 = 120;
 /// The submission window.
 pub const WINDOW: u64 = 30;
+/// What the owner stakes, and until when it may be shown that it is the renter's.
+pub const STAKE: u128 = 300;
+pub const STAKE_UNTIL: u64 = 180;
 
 impl Tale {
-    pub fn new(story: Story) -> Self {
-        Self {
-            story,
-            nonce: 0,
-            price: PRICE,
-            prepared_on_chain_at: 2,
-            prepared_in_log_at: 3,
-            decided_at: 5,
-            included: 0b11,
-            preimages: vec![secret(0x51), secret(0x52)],
-            root: None,
-            aborted_by: account(&renter()),
-            second_decision: false,
-            applied_on_chain_at: Some(6),
-            applied_in_log_at: Some(7),
-            told_at: 8,
-            observed_at: 10,
-            retained: false,
-            value: Value::Text("open".into()),
-            observed_thing: sensor(),
-            attestor: sensor_co(),
-            attest: |_| {},
-            noted_at: Some(12),
-            settled_at: 14,
-            settled_for: None,
-            refunded_at: EVIDENCE_DEADLINE + WINDOW + 1,
-            both_ways: false,
-            things_noted_at: Some(1),
-            records: records(story),
-            two_nodes: false,
-            dispute: None,
-            overruled_at: (story == Story::Overruled).then_some(14),
-            bound_to: None,
-            shown: Vec::new(),
-            paid_for: [0, 1],
-            tell: |_, _| {},
-            of_panel: |_| {},
-        }
-    }
-
-    /// A settled one of three sensors, of which two must attest.
-    pub fn of_panel(two_nodes: bool) -> Self {
-        let tale = if two_nodes { Self::between_nodes() } else { Self::settled() };
-        Self { shown: vec![0, 1], ..tale }
-    }
-
-    pub fn settled() -> Self {
-        Self::new(Story::Settled)
-    }
-
-    pub fn refunded() -> Self {
-        Self::new(Story::Refunded)
-    }
-
-    pub fn aborted() -> Self {
-        Self::new(Story::Aborted)
-    }
-
-    /// One with an arbiter, who has ten seconds.
-    pub fn disputable(story: Story) -> Self {
-        let paid = if story == Story::Settled { 23 } else { 14 };
-        let mut tale = Self { dispute: Some((10, Some(12))), settled_at: paid, ..Self::new(story) };
-        if let Some(last) = tale.records.last_mut().filter(|_| story == Story::Settled) {
-            *last = ("settled", paid);
-        }
-        tale
-    }
-
-    /// A settled one between two nodes.
-    pub fn between_nodes() -> Self {
-        Self { two_nodes: true, included: 0b1, noted_at: None, ..Self::settled() }
-    }
-
     pub fn salt(&self) -> Salt {
         Salt::new([0x70 + self.nonce; 32])
     }
@@ -240,7 +177,21 @@ impl Tale {
                 (self.of_panel)(&mut all);
                 all
             }),
+            penalty: self.staked.then_some(Penalty { amount: STAKE, until: at(STAKE_UNTIL) }),
         }
+    }
+
+    fn stake(&self) -> EscrowTerms {
+        let price = self.escrow();
+        let mut stake = EscrowTerms {
+            payer: price.payee,
+            payee: price.payer,
+            amount: STAKE,
+            evidence_deadline: at(STAKE_UNTIL),
+            ..price
+        };
+        (self.of_stake)(&mut stake);
+        stake
     }
 
     pub fn escrow(&self) -> EscrowTerms {
@@ -279,6 +230,9 @@ impl Tale {
         let mut legs = vec![leg(evm(), Class::Verifying, Terms::Escrow(self.escrow()))];
         if !self.two_nodes {
             legs.push(leg(calendar(), Class::Record, Terms::Record(commitment)));
+        }
+        if self.staked {
+            legs.push(leg(evm(), Class::Verifying, Terms::Escrow(self.stake())));
         }
         let nonce = Digest([self.nonce; 32]);
         Manifest {
@@ -353,7 +307,7 @@ impl Tale {
         if self.shown.is_empty() {
             seen = vec![alone];
         }
-        let told = matches!(self.story, Story::Settled | Story::Overruled);
+        let told = self.story.rests_on_evidence() || self.story == Story::Overruled;
         seen.truncate(if told { 16 } else { 0 });
         let mut seen = seen.into_iter();
         let committed = self.story != Story::Aborted;
@@ -395,6 +349,7 @@ impl Tale {
         let early = |at: u64| at < self.decided_at;
         if early(self.prepared_on_chain_at) {
             chain.push(at(self.prepared_on_chain_at), manifest, Event::Prepared);
+            self.of_bond(&mut chain, manifest, self.prepared_on_chain_at, Event::Prepared);
         }
         if self.story != Story::Aborted {
             self.commit(&mut chain, &mut log, manifest);
@@ -438,6 +393,7 @@ impl Tale {
         }
         if let Some(applied) = self.applied_on_chain_at.filter(|applied| *applied >= self.decided_at) {
             chain.push(at(applied), manifest, Event::Applied);
+            self.of_bond(chain, manifest, applied, Event::Applied);
         }
         if let Some(applied) = self.applied_in_log_at.filter(|_| !self.two_nodes) {
             log.push(at(applied), Entry::Closed { txid, leg, applied: true });
@@ -465,8 +421,22 @@ impl Tale {
             let observation = self.settled_for.unwrap_or(said.observation);
             chain.push(at(self.settled_at), manifest, Event::Settled(observation, said.observed_at));
         }
-        if self.story == Story::Refunded || self.both_ways {
+        if self.story == Story::Penalised {
+            let said = self.attestation().attestation;
+            let observation = self.settled_for.unwrap_or(said.observation);
+            self.of_bond(chain, manifest, self.settled_at, Event::Settled(observation, said.observed_at));
+        }
+        if matches!(self.story, Story::Refunded | Story::Penalised) || self.both_ways {
             chain.push(at(self.refunded_at), manifest, Event::Refunded);
+        }
+        if self.story == Story::Settled {
+            self.of_bond(chain, manifest, self.returned_at, Event::Refunded);
+        }
+    }
+
+    fn of_bond(&self, chain: &mut Chain, manifest: &Manifest, when: u64, event: Event) {
+        if self.staked {
+            chain.push(at(when), manifest, Event::Bond(Box::new(event)));
         }
     }
 
@@ -486,28 +456,12 @@ impl Tale {
 fn root(chain: &Chain, log: &Log, manifest: &Manifest) -> Digest {
     let prepared = |evidence: Vec<Evidence>| {
         let is_prepare = |one: &Evidence| matches!(one.fact, sofie_model::Fact::Prepared(..));
-        evidence.into_iter().find(is_prepare)
+        evidence.into_iter().filter(is_prepare).collect::<Vec<_>>()
     };
     let on_chain = Proof::Evm(chain.proof()).verify(&evm(), manifest).unwrap().evidence;
     let in_log = Proof::Calendar(log.proof()).verify(&calendar(), manifest).unwrap().evidence;
     let both: Vec<_> = [prepared(on_chain), prepared(in_log)].into_iter().flatten().collect();
     evidence::root(&both)
-}
-
-fn records(story: Story) -> Vec<(&'static str, u64)> {
-    let mut records = vec![("offered", 1), ("accepted", 1), ("prepared", 2), ("decided", 5)];
-    if story == Story::Aborted {
-        return records;
-    }
-    records.extend([("applied", 6), ("capability-issued", 8), ("actuated", 8)]);
-    match story {
-        Story::Overruled => records.extend([("observed", 10), ("attested", 11), ("overruled", 14)]),
-        Story::Settled => {
-            records.extend([("observed", 10), ("attested", 11), ("noted", 12), ("settled", 14)])
-        }
-        _ => records.push(("refunded", EVIDENCE_DEADLINE + WINDOW + 1)),
-    }
-    records
 }
 
 pub fn parties() -> Vec<Party> {

@@ -19,7 +19,7 @@ impl Contract {
     /// What the owner's node has to tell, or has told.
     #[must_use]
     pub fn report(&self) -> Report {
-        self.report.clone().with_seen(self.seen())
+        self.report.clone().with_seen(self.seen(), self.missed())
     }
 
     /// Whether a report says anything that is not known.
@@ -27,7 +27,8 @@ impl Contract {
     pub fn is_news(&self, report: &Report) -> bool {
         let of_device = self.report.told_at.is_none() && report.told_at.is_some()
             || self.report.outcome.is_none() && report.outcome.is_some();
-        of_device || report.all_seen().any(|seen| self.is_new(seen))
+        let mut said = report.all_seen().chain(report.missed.iter().flatten());
+        of_device || said.any(|seen| self.is_new(seen))
     }
 
     /// When the escrow is asked to pay back.
@@ -75,7 +76,15 @@ impl Contract {
         }
         let said: Vec<_> =
             report.all_seen().map(|seen| Ok((self.check_seen(seen)?, seen))).collect::<Result<_, _>>()?;
+        let missed: Vec<_> = report
+            .missed
+            .iter()
+            .flatten()
+            .map(|seen| Ok((self.check_missed(seen)?, seen)))
+            .collect::<Result<_, _>>()?;
         said.into_iter().for_each(|(sensor, seen)| self.learn(sensor, seen));
+        missed.into_iter().for_each(|(sensor, seen)| self.learn_missed(sensor, seen));
+        self.claim();
         self.report.told_at = self.report.told_at.or(report.told_at);
         self.report.outcome = self.report.outcome.take().or_else(|| report.outcome.clone());
         self.told_at = self.report.told_at;

@@ -17,11 +17,11 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    fn fulfilled(&self) -> Option<&SignedAttestation> {
+    pub(super) fn fulfilled(&self) -> Option<&SignedAttestation> {
         self.word.as_ref().filter(|word| word.attestation.fulfilled)
     }
 
-    fn voice(&self) -> Voice {
+    pub(super) fn voice(&self) -> Voice {
         match (&self.word, &self.reading) {
             (Some(word), _) if word.attestation.fulfilled => Voice::Attests,
             (Some(_), _) => Voice::Contradicts,
@@ -30,7 +30,7 @@ impl Heard {
         }
     }
 
-    fn seen(&self) -> Option<Seen> {
+    pub(super) fn seen(&self) -> Option<Seen> {
         let (word, (observation, salt)) = (self.fulfilled()?, self.reading.as_ref()?);
         let about_it = observation.digest(salt) == word.attestation.observation;
         let seen = || Seen { observation: observation.clone(), salt: *salt, attestation: word.clone() };
@@ -38,11 +38,29 @@ impl Heard {
     }
 
     /// Takes a word, the first one only, and the reading that it is about.
-    fn takes(&mut self, seen: &Seen) {
+    pub(super) fn takes(&mut self, seen: &Seen) {
         let word = self.word.get_or_insert_with(|| seen.attestation.clone());
         if word.attestation.observation == seen.attestation.attestation.observation {
             self.reading = Some((seen.observation.clone(), seen.salt));
         }
+    }
+}
+
+impl Heard {
+    /// What is to be signed, or a reading to be waited for; `None`: its owner has said it.
+    pub(super) const fn outstanding(&self) -> Option<Option<&(Observation, Salt)>> {
+        match self.word {
+            Some(_) => None,
+            None => Some(self.reading.as_ref()),
+        }
+    }
+
+    pub(super) fn sees(&mut self, observation: Observation, salt: Salt) {
+        self.reading = Some((observation, salt));
+    }
+
+    pub(super) fn says(&mut self, signed: &SignedAttestation) {
+        self.word.get_or_insert_with(|| signed.clone());
     }
 }
 
@@ -123,6 +141,9 @@ impl Contract {
         let speaker = self.speaker(signed).map_err(|no| self.rejected(no))?;
         // Its word counts once, while it is waited for: neither before the device was told nor after all is over.
         match phase {
+            Phase::Acting | Phase::Watching | Phase::Awaiting if self.claims() => {
+                Err(self.rejected("the penalty is claimed: the price is not paid any more".into()))
+            }
             Phase::Acting | Phase::Watching | Phase::Awaiting => {
                 self.check_time(signed)?;
                 Ok(match speaker {
@@ -164,9 +185,11 @@ impl Contract {
     /// Whether what it says of a sensor is not known yet, or nothing that anybody can know.
     pub(super) fn is_new(&self, seen: &Seen) -> bool {
         let Ok(Some(sensor)) = self.speaker(&seen.attestation) else { return true };
-        let mut heard = self.heard[sensor].clone();
+        let of_bond = self.bond.as_ref().filter(|_| self.is_of_bond(&seen.attestation.attestation));
+        let known = of_bond.map_or(&self.heard, |bond| &bond.heard);
+        let mut heard = known[sensor].clone();
         heard.takes(seen);
-        heard != self.heard[sensor]
+        heard != known[sensor]
     }
 
     /// Which sensor's owner signed; `None`: enough of them together, in one certificate.
@@ -187,6 +210,9 @@ impl Contract {
 
     /// The word that settles, once enough have attested what was observed in time.
     pub(super) fn testimony(&self) -> Option<SignedAttestation> {
+        if self.claims() {
+            return None;
+        }
         let timely = |word: &&SignedAttestation| self.check_time(word).is_ok();
         let words: Vec<_> = self.heard.iter().filter_map(Heard::fulfilled).filter(timely).cloned().collect();
         together(self.panel.as_ref(), &words)

@@ -46,6 +46,7 @@ pub(crate) fn agreement() -> Agreement {
             equals: Value::Bool(true),
         },
         witnesses: None,
+        penalty: None,
     }
 }
 

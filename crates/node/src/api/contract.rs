@@ -39,6 +39,9 @@ pub struct OpenContract {
     pub evidence_within_s: u64,
     /// How long after T_E evidence may still be brought: seconds.
     pub submission_window_s: u64,
+    /// What the owner stakes for the act, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<Penalty>,
     /// The client's name for this request, 1 to 128 visible ASCII characters: sent again under it, it begins nothing new.
     #[serde(default)]
     pub idempotency_key: Option<String>,
@@ -91,6 +94,34 @@ impl EvidenceRule {
         let Self { thing, property, equals, by, .. } = self.clone();
         Sensor { thing, property, equals, by }
     }
+}
+
+/// What the owner stakes, in a second escrow: it is paid to who pays the price if the sensors attest, at T_E or later, that
+/// what was agreed is not so. Without such a word the owner has it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Penalty {
+    /// How much, on the ledger of the price.
+    pub amount: Amount,
+    /// Until when after T_E a sensor may show it: seconds.
+    pub within_s: u64,
+}
+
+/// A penalty of a contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PenaltyStatus {
+    /// How much.
+    pub amount: Amount,
+    /// `held`, `claimed`, `refused`, `returning`, `paid` (to who pays the price), `returned` (to the owner) or `stuck`.
+    pub state: String,
+    /// From then on what was agreed is missed.
+    pub due: At,
+    /// Nothing that is observed later shows it.
+    pub until: At,
+    /// From then on the owner may take it back.
+    pub refund: At,
+    /// What happens to it if nobody acts: a sentence for people.
+    pub next: String,
 }
 
 /// One of several sensors of a contract, and what its owner has said.
@@ -214,6 +245,9 @@ pub struct Contract {
     /// Its sensors and what their owners have said, where several are agreed on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sensors: Vec<SensorStatus>,
+    /// What the owner stakes, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<PenaltyStatus>,
     /// What has happened.
     pub steps: Vec<Step>,
 }

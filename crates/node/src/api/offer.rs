@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sofie_model::{Digest, LedgerId, ThingId};
 use utoipa::ToSchema;
 
-use super::{Amount, At, EvidenceRule};
+use super::{Amount, At, EvidenceRule, Penalty};
 
 /// Offers an actuation to the owners of other nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -32,6 +32,9 @@ pub struct PublishOffer {
     pub evidence_within_s: u64,
     /// How long after that evidence may still be brought: seconds.
     pub submission_window_s: u64,
+    /// What the owner stakes, if anything: it counts against `automatic` of the peer who takes the offer up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<Penalty>,
     /// How long the offer stands: seconds from now.
     pub valid_for_s: u64,
     /// Which peers may see it; left out: all of them.
@@ -78,6 +81,9 @@ pub struct Offer {
     pub evidence_within_s: u64,
     /// How long after that evidence may still be brought: seconds.
     pub submission_window_s: u64,
+    /// What the owner stakes, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub penalty: Option<Penalty>,
     /// Nobody can agree to it after this.
     pub until: At,
     /// Which peers may see it; none named: all. Told of this node's own only.

@@ -168,6 +168,52 @@ impl Contracts {
         }
     }
 
+    /// Once it is due, the sensor is asked, and heard, whether it is not as agreed.
+    pub(super) async fn notice(&self, driven: &Driven, sensor: usize) -> Input {
+        let rule = driven.contract.agreement().rules().nth(sensor);
+        let (Some(rule), Some(bond)) = (rule, driven.contract.bond()) else {
+            return std::future::pending().await;
+        };
+        let (due, until) = (driven.contract.due(), bond.escrow().1.evidence_deadline);
+        clock::until(due).await;
+        let mut readings = self.platforms.readings(&rule.thing, due);
+        let asked = match self.platforms.adapter_of(&rule.thing) {
+            Some(adapter) => adapter.read(&rule.thing, &rule.property).await.ok(),
+            None => None,
+        };
+        let asked = asked.into_iter().flat_map(|message| message.observations);
+        let mut shows = asked.filter(|seen| rule.missed_by(seen, due, until).is_ok());
+        let observation = match shows.next() {
+            Some(observation) => observation,
+            None => loop {
+                let Reading { observation, .. } = readings.next().await;
+                if rule.missed_by(&observation, due, until).is_ok() {
+                    break observation;
+                }
+            },
+        };
+        match random() {
+            Ok(salt) => Input::Missed(observation, Salt::new(salt)),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The sensor's owner signs that it is not as agreed, if its key is on this node.
+    pub(super) async fn attest_missed(
+        &self,
+        driven: &Driven,
+        sensor: usize,
+        observation: &Observation,
+        salt: &Salt,
+    ) -> Input {
+        let key = driven.contract.keys().get(sensor).copied();
+        let keys = key.and_then(|key| self.parties.with_account(key));
+        match keys.zip(driven.contract.missed_attestation(observation, salt)) {
+            Some((keys, said)) => Input::Attested(said.sign(keys.secp256k1())),
+            None => std::future::pending().await,
+        }
+    }
+
     /// The sensor's owner signs, with the key that the agreement names, if it is on this node.
     pub(super) async fn attest(
         &self,

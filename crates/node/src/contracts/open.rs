@@ -1,14 +1,14 @@
 //! Opens a contract: checks what is asked for against what this node knows, makes the agreement and the manifest, and
 //! begins both machines in one durable write.
 
-use sofie_market::Agreement;
+use sofie_market::{Agreement, Penalty, Stake};
 use sofie_model::manifest::{DecisionSite, EscrowTerms, Participant};
 use sofie_model::{
     Account, Class, Digest, LedgerId, Leg, Manifest, Rule, Salt, Span, Terms, Timestamp, Txid,
 };
 
 use super::{Contracts, MAX_RUNNING, Plan, random};
-use crate::api::OpenContract;
+use crate::api::{self, OpenContract};
 use crate::auditor::Note;
 use crate::clock;
 use crate::drafts::{self, Submitted};
@@ -90,23 +90,39 @@ impl Contracts {
             not_after: start + Span::from_seconds(asked.decision_within_s + asked.open_for_s),
             evidence: sensors.evidence,
             witnesses: sensors.witnesses,
+            penalty: stake_of(asked.penalty.as_ref())?.map(|stake| Penalty {
+                amount: stake.amount,
+                until: start + Span::from_seconds(asked.evidence_within_s) + stake.within,
+            }),
         };
+        let due = start + Span::from_seconds(asked.evidence_within_s);
         let escrow = EscrowTerms {
             contract: sites.escrow,
             payer: renter.account(),
             payee: owner.account(),
             amount: asked.price.0,
             evidence_key: sensors.key,
-            evidence_deadline: start + Span::from_seconds(asked.evidence_within_s),
+            evidence_deadline: due,
             submission_window: Span::from_seconds(asked.submission_window_s),
             dispute: None,
         };
+        let bond = agreement.penalty.map(|penalty| EscrowTerms {
+            payer: owner.account(),
+            payee: renter.account(),
+            amount: penalty.amount,
+            evidence_deadline: penalty.until,
+            ..escrow.clone()
+        });
+        let bond = bond.map(|terms| leg(&sites.ledger, Class::Verifying, Terms::Escrow(terms)));
         let manifest = Manifest {
             version: 1,
-            legs: vec![
+            legs: [
                 leg(&sites.ledger, Class::Verifying, Terms::Escrow(escrow)),
                 leg(&sites.record, Class::Record, Terms::Record(agreement.commitment(&salt))),
-            ],
+            ]
+            .into_iter()
+            .chain(bond)
+            .collect(),
             rule: Rule::All,
             decision: sites.decision,
             deadline: start + Span::from_seconds(asked.decision_within_s),
@@ -247,6 +263,19 @@ fn participant(keys: &PartyKeys, nonce: Digest) -> Participant {
     Participant { account: keys.account(), hashlock: Digest::sha256(preimage(keys, nonce).as_bytes()) }
 }
 
+/// What the owner stakes, as it is asked for.
+///
+/// # Errors
+/// [`Refused`] names the field.
+pub(super) fn stake_of(asked: Option<&api::Penalty>) -> Result<Option<Stake>, Refused> {
+    let Some(asked) = asked else { return Ok(None) };
+    if !(1..=LONGEST).contains(&asked.within_s) {
+        let why = format!("{} s; 1 to {LONGEST} are expected", asked.within_s);
+        return Err(invalid("penalty.within_s", why));
+    }
+    Ok(Some(Stake { amount: asked.amount.0, within: Span::from_seconds(asked.within_s) }))
+}
+
 fn check_spans(asked: &OpenContract) -> Result<(), Refused> {
     let spans = [
         ("open_for_s", asked.open_for_s),
@@ -273,6 +302,8 @@ pub(super) fn field_of(path: &str) -> &str {
         "legs[0].terms.evidence_deadline" => "evidence_within_s",
         "legs[0].terms.submission_window" => "submission_window_s",
         "deadline" => "decision_within_s",
+        other if other.ends_with(".terms.amount") => "penalty.amount",
+        other if other.ends_with(".terms.evidence_deadline") => "penalty.within_s",
         other => other,
     }
 }

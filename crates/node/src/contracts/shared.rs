@@ -63,10 +63,13 @@ impl Contracts {
         let contracts = self.deployments.get(&offer.ledger).ok_or_else(|| {
             open::invalid("ledger", format!("{} runs no contract that could decide", offer.ledger))
         })?;
-        let escrow = offer.escrow(contracts.escrow, participants[0].account, deadline);
+        let payer = participants[0].account;
+        let escrow = offer.escrow(contracts.escrow, payer, deadline);
+        let bond = offer.bond(contracts.escrow, payer, deadline);
+        let escrows = [escrow].into_iter().chain(bond);
         Ok(Manifest {
             version: 1,
-            legs: vec![open::leg(&profile, Class::Verifying, Terms::Escrow(escrow))],
+            legs: escrows.map(|terms| open::leg(&profile, Class::Verifying, Terms::Escrow(terms))).collect(),
             rule: Rule::All,
             decision: DecisionSite {
                 ledger: offer.ledger.clone(),
@@ -121,6 +124,7 @@ impl Contracts {
             evidence: sensors.evidence,
             evidence_key: sensors.key,
             witnesses: sensors.witnesses,
+            penalty: open::stake_of(asked.penalty.as_ref())?,
             decision_within,
             evidence_within: Span::from_seconds(asked.evidence_within_s),
             submission_window: Span::from_seconds(asked.submission_window_s),

@@ -1,7 +1,7 @@
 //! What a contract's inputs leave in the audit log: the timeline that people see.
 
 use sofie_market::{Effect, Input, Phase};
-use sofie_model::{Digest, Evidence, Observation, SignedAttestation};
+use sofie_model::{Digest, Evidence, Fact, Observation, SignedAttestation};
 
 use super::Driven;
 use crate::auditor::Note;
@@ -45,12 +45,17 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
         Input::Attested(signed) => vec![attested(id, signed)],
         Input::Noted(evidence) => on("noted", evidence),
         Input::NoteRefused(reason) => about("note-refused", false, reason.clone()),
+        Input::Missed(observation, _) => vec![observed(id, observation)],
+        Input::BondRefused(reason) => about("penalty-refused", false, reason.clone()),
+        Input::Settled(evidence) if of_bond(after, evidence) => on("penalty-paid", evidence),
+        Input::Refunded(evidence) if of_bond(after, evidence) => on("penalty-returned", evidence),
         Input::Settled(evidence) => on("settled", evidence),
         Input::SettleRefused(reason) => about("settle-refused", false, reason.clone()),
         Input::Refunded(evidence) => on("refunded", evidence),
         Input::RefundRefused(reason) => about("refund-refused", false, reason.clone()),
         Input::Receipted(digest) => about("receipt", true, format!("kept, its digest is {digest}")),
         Input::Reported(_) => reported(before, after),
+        Input::Woken if before.contract.phase() == after.contract.phase() => Vec::new(),
         Input::Woken => match after.contract.phase() {
             Phase::Refunding { reason } => about("deadline", false, reason.clone()),
             Phase::Settling { .. } => {
@@ -75,10 +80,18 @@ fn reported(before: &Driven, after: &Driven) -> Vec<Note> {
         notes.push(Note::about(id, "answered", true, format!("the owner's node says: {outcome}")));
     }
     let before: Vec<_> = known.all_seen().collect();
-    for seen in report.all_seen().filter(|seen| !before.contains(seen)) {
+    let before: Vec<_> = before.into_iter().chain(known.missed.iter().flatten()).collect();
+    let all = report.all_seen().chain(report.missed.iter().flatten());
+    for seen in all.filter(|seen| !before.contains(seen)) {
         notes.extend([observed(id, &seen.observation), attested(id, &seen.attestation)]);
     }
     notes
+}
+
+/// Whether an escrow's evidence is about the owner's stake.
+fn of_bond(driven: &Driven, evidence: &Evidence) -> bool {
+    let bond = driven.contract.bond().map(|bond| bond.escrow().0);
+    matches!(evidence.fact, Fact::Settled(_, leg) | Fact::Refunded(_, leg) if Some(leg) == bond)
 }
 
 fn observed(id: Digest, observation: &Observation) -> Note {

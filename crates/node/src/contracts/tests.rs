@@ -2,13 +2,14 @@
 //! somebody else brings the evidence.
 
 mod panel;
+mod penalty;
 mod shared;
 
 use sofie_ledgers::fake::{Fake, Fault};
 use sofie_ledgers::{Ledger, Profile};
 use sofie_market::{EvidenceRule, Phase};
 use sofie_model::manifest::{DecisionSite, EscrowTerms, Participant};
-use sofie_model::{Attestation, Class, Finality, Leg, LegId, Rule, Span, Terms, Value};
+use sofie_model::{Attestation, Class, Finality, Leg, LegId, Rule, Span, Step, Terms, Value};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -93,6 +94,7 @@ impl World {
                 equals: Value::Bool(true),
             },
             witnesses: None,
+            penalty: None,
         };
         let escrow = EscrowTerms {
             contract: Account([0xe5; 20]),

@@ -8,7 +8,7 @@ use sofie_transaction::Plan;
 use super::submit::{not_won, once};
 use super::{internal, no_such, view};
 use crate::api::{
-    self, AgreeToOffer, Amount, ApiError, At, Contract, ErrorKind, EvidenceRule, Federation, Sensor,
+    self, AgreeToOffer, Amount, ApiError, At, Contract, ErrorKind, EvidenceRule, Federation, Penalty, Sensor,
 };
 use crate::auditor::Note;
 use crate::clock;
@@ -188,6 +188,9 @@ fn shown(node: &Runtime, offer: &Offer, peer: Option<&Peer>) -> api::Offer {
         decision_within_s: offer.decision_within.as_seconds(),
         evidence_within_s: offer.evidence_within.as_seconds(),
         submission_window_s: offer.submission_window.as_seconds(),
+        penalty: offer
+            .penalty
+            .map(|stake| Penalty { amount: Amount(stake.amount), within_s: stake.within.as_seconds() }),
         until: At(offer.until),
         to: Vec::new(),
         ask: false,

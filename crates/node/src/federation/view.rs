@@ -1,13 +1,13 @@
 //! Machines' states as the API shows them.
 
 use futures::{Stream, stream};
-use sofie_market::{COURTESY, Part, Phase, Voice};
+use sofie_market::{Bond, BondPhase, COURTESY, Part, Phase, Voice};
 use sofie_model::{Account, Decision, Digest, Evidence, LegId, Salt, Terms, Txid};
 use sofie_transaction::{Leg, State};
 
 use crate::api::{
-    Amount, At, Contract, ContractState, Deadlines, LegSlack, LegStatus, Opening, Payment, Proposal,
-    SensorStatus, Step, Transaction, Verdict,
+    Amount, At, Contract, ContractState, Deadlines, LegSlack, LegStatus, Opening, Payment, PenaltyStatus,
+    Proposal, SensorStatus, Step, Transaction, Verdict,
 };
 use crate::auditor;
 use crate::contracts::{Driven, Plan};
@@ -148,8 +148,34 @@ fn shown(
         },
         next,
         sensors: sensors(runtime, contract),
+        penalty: contract.bond().map(|bond| penalty(contract, bond)),
         steps,
     }
+}
+
+/// The owner's stake, and what becomes of it.
+fn penalty(contract: &sofie_market::Contract, bond: &Bond) -> PenaltyStatus {
+    let (_, terms) = bond.escrow();
+    let (due, until, refund) = (At(contract.due()), At(terms.evidence_deadline), At(bond.refund_at()));
+    let (state, next) = match bond.phase() {
+        BondPhase::Held => (
+            "held",
+            format!(
+                "unless the sensors attest from {due} to {until} that it is not so, the owner has it back at {refund}"
+            ),
+        ),
+        BondPhase::Claiming { .. } => ("claimed", "the escrow pays it to the renter".into()),
+        BondPhase::Refused { reason } => ("refused", format!("{reason}; the owner has it back at {refund}")),
+        BondPhase::Returning => ("returning", "the escrow gives it back to the owner".into()),
+        BondPhase::Paid => ("paid", "nothing: the renter has it".into()),
+        BondPhase::Returned => ("returned", "nothing: the owner has it back".into()),
+        BondPhase::Stuck { reason } => ("stuck", format!("nothing by itself: {reason}")),
+    };
+    // Nothing was locked for good.
+    let aborted = matches!(contract.phase(), Phase::Aborted { .. });
+    let (state, next) =
+        if aborted { ("returned", "nothing: nothing was moved".into()) } else { (state, next) };
+    PenaltyStatus { amount: Amount(terms.amount), state: state.into(), due, until, refund, next }
 }
 
 /// Where several are agreed on: each, and what its owner has said.

@@ -127,6 +127,7 @@ fn contract(nonce: u8) -> contracts::Plan {
             not_after: now() + Span::from_seconds(90),
             evidence,
             witnesses: None,
+            penalty: None,
         },
         salt: Salt::new([6; 32]),
         manifest: manifest(nonce, Terms::Escrow(escrow)),

@@ -106,7 +106,7 @@ impl Peers {
         loop {
             tokio::time::sleep(pause).await;
             let state = handle.state();
-            if state.contract.ended() || state.contract.proven() {
+            if state.contract.ended() || state.contract.proven() || state.contract.penalised() {
                 return;
             }
             // Nothing is done before this node has seen it decided and armed itself.

@@ -97,6 +97,7 @@ impl Double {
             deadlines: Deadlines { decision: At::default(), evidence: At::default(), refund: At::default() },
             next: "nothing".to_owned(),
             sensors: Vec::new(),
+            penalty: None,
             steps: world.steps.clone(),
         }
     }

@@ -101,6 +101,9 @@ pub(crate) fn print_contract(one: &Contract) {
     ] {
         output::line(&format!("{name:<12} {value}"));
     }
+    if let Some(penalty) = &one.penalty {
+        output::line(&format!("{:<12} {} {}: {}", "penalty", penalty.amount, penalty.state, penalty.next));
+    }
     for one in &one.sensors {
         let who = output::shorten(&format!("{} of {}, by {}", one.property, one.thing, one.by));
         output::line(&format!("{:<12} {who}: {}", "sensor", one.says));

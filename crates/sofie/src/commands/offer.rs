@@ -88,6 +88,11 @@ fn print(one: &Offer) {
     ] {
         output::line(&format!("{name:<12} {value}"));
     }
+    if let Some(penalty) = one.penalty {
+        let within =
+            format!("{} if it is still not so, as seen in {} s more", penalty.amount, penalty.within_s);
+        output::line(&format!("{:<12} {within}", "penalty"));
+    }
     for other in &rule.others {
         let seen = format!("{} = {} of {}", other.property, other.equals, other.thing);
         output::line(&format!("{:<12} {}", "or evidence", output::shorten(&seen)));

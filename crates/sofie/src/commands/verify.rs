@@ -130,6 +130,7 @@ fn print(report: &Report) {
     }
     let story = match report.story {
         Some(Story::Settled) => "settled: the payee is paid",
+        Some(Story::Penalised) => "penalised: the payer has the money back, and the owner's stake",
         Some(Story::Refunded) => "refunded: the payer has the money back",
         Some(Story::Overruled) => "overruled by the arbiter: the payer has the money back",
         Some(Story::Committed) => "committed",

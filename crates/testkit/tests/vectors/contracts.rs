@@ -1,8 +1,8 @@
 //! What two nodes say to each other about a contract: of one sensor, and of several.
 
-use sofie_market::{ContractTerms, EvidenceRule, Offer, Report, Seen, Witness, Witnesses};
+use sofie_market::{ContractTerms, EvidenceRule, Offer, Report, Seen, Stake, Witness, Witnesses};
 use sofie_model::{
-    Attestation, Digest, LegId, Manifest, Observation, Quantity, Salt, Span, Terms, Timestamp, Value,
+    Attestation, Digest, Leg, LegId, Manifest, Observation, Quantity, Salt, Span, Terms, Timestamp, Value,
 };
 use sofie_node::peers::message::{Message, Reply};
 
@@ -14,12 +14,20 @@ const PRICE: u128 = 2_500;
 pub(crate) fn vectors() -> Vec<Vector> {
     let (one, several) = (offer(None), offer(Some(witnesses())));
     let said = [("a proposal that takes up an offer", &one), ("the same, of two of three sensors", &several)];
-    let said = said.into_iter().map(|(name, offer)| {
+    let staked =
+        Offer { penalty: Some(Stake { amount: 300, within: Span::from_seconds(60) }), ..offer(None) };
+    let said = said.into_iter().chain([("the same, with a penalty", &staked)]);
+    let said = said.map(|(name, offer)| {
         let bytes = proposal(offer).to_bytes();
         Vector::of_bytes(name, "node-message", &bytes).expect("offer", offer.id())
     });
-    let alone =
-        Report { told_at: Some(at(60)), outcome: Some("2.04".into()), seen: Some(seen(0)), others: None };
+    let alone = Report {
+        told_at: Some(at(60)),
+        outcome: Some("2.04".into()),
+        seen: Some(seen(0)),
+        others: None,
+        missed: None,
+    };
     let more = Report { others: Some(vec![seen(2)]), ..alone.clone() };
     let answered = [
         ("what is for sale", Reply::Offers { offers: vec![one.clone(), several.clone()] }),
@@ -65,6 +73,7 @@ fn offer(witnesses: Option<Witnesses>) -> Offer {
         submission_window: Span::from_seconds(10),
         until: at(86_400),
         witnesses,
+        penalty: None,
     }
 }
 
@@ -75,6 +84,9 @@ fn proposal(offer: &Offer) -> Message {
     manifest.legs.truncate(1);
     let contract = manifest.decision.contract;
     manifest.legs[0].terms = Terms::Escrow(offer.escrow(contract, account(1), deadline));
+    if let Some(bond) = offer.bond(contract, account(1), deadline) {
+        manifest.legs.push(Leg { terms: Terms::Escrow(bond), ..manifest.legs[0].clone() });
+    }
     let terms = ContractTerms { offer: offer.id(), agreement, salt };
     Message::Propose { manifest: Box::new(manifest), openings: Vec::new(), contract: Some(Box::new(terms)) }
 }

@@ -1,0 +1,335 @@
+//! The owner's stake: the renter's if the sensor says, once it was due, that what was agreed is not so; else the owner's.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(dead_code, reason = "the world is shared with the other tests")]
+
+mod world;
+
+use proptest::prelude::*;
+use sofie_market::{
+    Agreement, BondPhase, COURTESY, Contract, Effect, Input, Part, Penalty, Phase, Report, Seen, Unfit,
+};
+use sofie_model::manifest::EscrowTerms;
+use sofie_model::{
+    Attestation, Digest, Fact, Leg, LegId, Manifest, Observation, Quantity, SignedAttestation, Span, Terms,
+    Timestamp, Value, canonical,
+};
+use world::*;
+
+/// The stake's leg: behind the price and the record.
+const BOND: LegId = LegId(2);
+const STAKE: u128 = 500;
+/// The last instant at which it may be shown that the act was missed.
+const UNTIL: Timestamp = Timestamp::from_seconds(1_700);
+/// From when the owner can have the stake back.
+const RETURN_AT: Timestamp = Timestamp::from_seconds(1_731);
+
+fn staked() -> Agreement {
+    Agreement { penalty: Some(Penalty { amount: STAKE, until: UNTIL }), ..agreement() }
+}
+
+fn with_bond(change: impl Fn(&mut EscrowTerms)) -> Manifest {
+    let mut manifest = manifest();
+    let Terms::Escrow(price) = &manifest.legs[0].terms else { unreachable!() };
+    let (payer, payee) = (account(2), account(1));
+    let mut bond = EscrowTerms { payer, payee, amount: STAKE, evidence_deadline: UNTIL, ..price.clone() };
+    change(&mut bond);
+    let leg = Leg { terms: Terms::Escrow(bond), ..manifest.legs[0].clone() };
+    manifest.legs.push(leg);
+    manifest
+}
+
+fn staked_manifest() -> Manifest {
+    with_bond(|_| {})
+}
+
+fn new(part: Part) -> Contract {
+    Contract::begin(staked(), &staked_manifest()).unwrap().as_part(part)
+}
+
+/// Both escrows are armed, and the device has been told, if it is here.
+fn told(part: Part) -> Contract {
+    let armed = run(new(part), [Input::Committed(NOW), Input::Armed]);
+    if part == Part::Payer { armed } else { run(armed, [Input::Issued(TOKEN.into()), Input::Acting]) }
+}
+
+/// The door is shut, as the sensor saw it at `at`.
+fn shut(at: Timestamp) -> Observation {
+    Observation { quantity: Quantity::unitless(Value::Bool(false)), ..reading(at) }
+}
+
+fn said(leg: LegId, observation: &Observation) -> SignedAttestation {
+    let said = new(Part::Both).attestation(observation, &salt());
+    Attestation { leg, ..said }.sign(&evidence_key())
+}
+
+fn missed() -> Input {
+    Input::Attested(said(BOND, &shut(EVIDENCE_DEADLINE)))
+}
+
+fn opened() -> Input {
+    Input::Attested(said(LEG, &reading(NOW)))
+}
+
+fn fact(fact: fn(sofie_model::Txid, LegId) -> Fact, leg: LegId) -> sofie_model::Evidence {
+    seen(fact(new(Part::Both).txid(), leg))
+}
+
+fn price_paid() -> Input {
+    Input::Settled(fact(Fact::Settled, LEG))
+}
+
+fn price_back() -> Input {
+    Input::Refunded(fact(Fact::Refunded, LEG))
+}
+
+fn bond_paid() -> Input {
+    Input::Settled(fact(Fact::Settled, BOND))
+}
+
+fn bond_back() -> Input {
+    Input::Refunded(fact(Fact::Refunded, BOND))
+}
+
+fn bond(contract: &Contract) -> &BondPhase {
+    contract.bond().unwrap().phase()
+}
+
+fn at(contract: &Contract, input: &Input, now: Timestamp) -> Contract {
+    contract.clone().next(input, now).unwrap()
+}
+
+#[test]
+fn a_contract_begins_only_on_the_stake_that_is_agreed() {
+    assert!(Contract::begin(agreement(), &staked_manifest()).is_none(), "none is agreed");
+    assert!(Contract::begin(staked(), &manifest()).is_none(), "none is locked");
+    let changes: [fn(&mut EscrowTerms); 6] = [
+        |bond| bond.payer = account(1),
+        |bond| bond.payee = account(2),
+        |bond| bond.amount += 1,
+        |bond| bond.evidence_key = account(9),
+        |bond| bond.evidence_deadline = EVIDENCE_DEADLINE,
+        |bond| bond.submission_window = Span::ZERO,
+    ];
+    for change in changes {
+        assert!(Contract::begin(staked(), &with_bond(change)).is_none());
+    }
+    let late =
+        Agreement { penalty: Some(Penalty { amount: STAKE, until: EVIDENCE_DEADLINE }), ..agreement() };
+    let manifest = with_bond(|bond| bond.evidence_deadline = EVIDENCE_DEADLINE);
+    assert!(Contract::begin(late, &manifest).is_none(), "nothing could be shown after it is due");
+    let theirs: sofie_audit::Agreement = canonical::decode(&canonical::encode(&staked()), 16 * 1024).unwrap();
+    assert_eq!(canonical::encode(&theirs), canonical::encode(&staked()));
+}
+
+#[test]
+fn what_shows_that_it_was_missed_is_of_the_sensor_and_of_its_time() {
+    let rule = agreement().evidence;
+    let missed = |observation: &Observation| rule.missed_by(observation, EVIDENCE_DEADLINE, UNTIL);
+    for edge in [EVIDENCE_DEADLINE, UNTIL] {
+        assert_eq!(missed(&shut(edge)), Ok(()));
+    }
+    let just_before = Timestamp::from_millis(EVIDENCE_DEADLINE.as_millis() - 1);
+    assert_eq!(missed(&shut(just_before)), Err(Unfit::TooEarly));
+    assert_eq!(missed(&shut(Timestamp::from_millis(UNTIL.as_millis() + 1))), Err(Unfit::TooLate));
+    assert_eq!(missed(&reading(UNTIL)), Err(Unfit::Fulfils { value: Value::Bool(true) }));
+    assert_eq!(missed(&Observation { retained: true, ..shut(UNTIL) }), Err(Unfit::Retained));
+    let other = Observation { property: "bell".into(), ..shut(UNTIL) };
+    assert!(matches!(missed(&other), Err(Unfit::Other { .. })));
+}
+
+#[test]
+fn a_missed_act_gives_the_renter_price_and_stake() {
+    let told = told(Part::Both);
+    assert!(told.effects().contains(&Effect::Notice { sensor: 0 }));
+    let noticed = at(&told, &Input::Missed(shut(EVIDENCE_DEADLINE), salt()), EVIDENCE_DEADLINE);
+    let asked = Effect::AttestMissed { sensor: 0, observation: shut(EVIDENCE_DEADLINE), salt: salt() };
+    assert!(noticed.effects().contains(&asked));
+    let claimed = at(&noticed, &missed(), EVIDENCE_DEADLINE);
+    let BondPhase::Claiming { attestation } = bond(&claimed) else { panic!("{:?}", bond(&claimed)) };
+    assert!(claimed.effects().contains(&Effect::Settle { leg: BOND, attestation: attestation.clone() }));
+    assert!(claimed.penalised());
+    // From now on no word has the price paid.
+    assert!(claimed.clone().next(&opened(), EVIDENCE_DEADLINE).is_err());
+    let back = run(at(&claimed, &Input::Woken, REFUND_AT), [price_back()]);
+    assert!(!back.effects().contains(&Effect::Receipt), "the stake is not where it belongs yet");
+    let over = run(back, [bond_paid()]);
+    assert_eq!((name(over.phase()), bond(&over)), ("refunded", &BondPhase::Paid));
+    assert_eq!(over.effects(), vec![Effect::Receipt]);
+    assert!(run(over, [Input::Receipted(Digest::ZERO)]).ended());
+}
+
+#[test]
+fn a_kept_promise_gives_the_owner_both_and_silence_moves_nothing() {
+    let proven = run(told(Part::Both), [opened()]);
+    assert!(!proven.effects().contains(&Effect::Notice { sensor: 0 }));
+    let refused = proven.clone().next(&missed(), EVIDENCE_DEADLINE).unwrap_err();
+    assert!(refused.why.contains("the penalty is not due"), "{refused}");
+    for first in [run(proven, [noted(), price_paid()]), told(Part::Both)] {
+        assert_eq!(bond(&at(&first, &Input::Woken, REFUND_AT)), &BondPhase::Held);
+        let due = at(&first, &Input::Woken, RETURN_AT);
+        assert_eq!(bond(&due), &BondPhase::Returning);
+        assert!(due.effects().contains(&Effect::Refund { leg: BOND }));
+        assert_eq!(bond(&run(due, [bond_back()])), &BondPhase::Returned);
+    }
+}
+
+#[test]
+fn an_aborted_contract_has_no_stake_to_return() {
+    let aborted = run(new(Part::Both), [Input::Aborted("no".into())]);
+    assert_eq!(aborted.effects(), vec![Effect::Receipt]);
+    assert!(run(aborted, [Input::Receipted(Digest::ZERO)]).ended());
+}
+
+#[test]
+fn a_refusal_of_the_stakes_escrow_is_told_and_ends_by_time() {
+    let claimed = at(&told(Part::Both), &missed(), EVIDENCE_DEADLINE);
+    let refused = run(claimed, [Input::BondRefused("no".into())]);
+    assert_eq!(bond(&refused), &BondPhase::Refused { reason: "no".into() });
+    let due = at(&refused, &Input::Woken, RETURN_AT);
+    assert_eq!(bond(&due), &BondPhase::Returning);
+    let stuck = run(due, [Input::BondRefused("never".into())]);
+    assert!(matches!(stuck.effects().last(), Some(Effect::Alarm(why)) if why.contains("never")));
+    assert_eq!(bond(&run(stuck, [bond_back()])), &BondPhase::Returned, "what the escrow says stands");
+}
+
+#[test]
+fn the_owners_node_tells_and_the_renters_claims() {
+    let noticed = run(told(Part::Owner), [Input::Missed(shut(EVIDENCE_DEADLINE), salt())]);
+    let knows = at(&noticed, &missed(), EVIDENCE_DEADLINE);
+    assert_eq!(bond(&knows), &BondPhase::Held, "it does not ask for what harms its owner");
+    let report = knows.report();
+    assert_eq!(report.missed.as_ref().map(Vec::len), Some(1));
+    let renter = told(Part::Payer);
+    assert!(renter.is_news(&report));
+    let claims = run(renter.clone(), [Input::Reported(report.clone())]);
+    assert!(matches!(bond(&claims), BondPhase::Claiming { .. }));
+    assert!(!claims.is_news(&report));
+    // A word that shows nothing.
+    let lie = Seen { observation: reading(UNTIL), salt: salt(), attestation: said(BOND, &reading(UNTIL)) };
+    let lying = Report { missed: Some(vec![lie]), ..Report::default() };
+    assert!(renter.clone().next(&Input::Reported(lying), NOW).is_err());
+    // Somebody may bring it, too.
+    let brought = Seen { observation: shut(UNTIL), salt: salt(), attestation: said(BOND, &shut(UNTIL)) };
+    assert!(matches!(bond(&run(renter.clone(), [Input::Brought(brought)])), BondPhase::Claiming { .. }));
+    // The owner has the stake back first; the renter's node later, so that its own contract ends.
+    assert_eq!(bond(&at(&noticed, &Input::Woken, RETURN_AT)), &BondPhase::Returning);
+    assert_eq!(bond(&at(&renter, &Input::Woken, RETURN_AT)), &BondPhase::Held);
+    assert_eq!(bond(&at(&renter, &Input::Woken, RETURN_AT + COURTESY)), &BondPhase::Returning);
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let early = Timestamp::from_seconds(EVIDENCE_DEADLINE.as_seconds() - 1);
+    proptest::sample::select(vec![
+        Input::Acted("2.04".into()),
+        Input::Denied("no".into()),
+        observed(reading(NOW)),
+        opened(),
+        noted(),
+        price_paid(),
+        price_back(),
+        Input::SettleRefused("no".into()),
+        Input::RefundRefused("no".into()),
+        Input::Missed(shut(EVIDENCE_DEADLINE), salt()),
+        Input::Missed(shut(early), salt()),
+        missed(),
+        Input::Attested(said(BOND, &shut(early))),
+        bond_paid(),
+        bond_back(),
+        Input::BondRefused("no".into()),
+        Input::Woken,
+    ])
+}
+
+/// What two escrow contracts do when they are asked: each pays once, one way.
+#[derive(Default)]
+struct Ledger {
+    closed: [Option<bool>; 2],
+}
+
+impl Ledger {
+    fn answers(&mut self, effect: &Effect) -> Option<Input> {
+        let (leg, pays) = match effect {
+            Effect::Settle { leg, .. } => (*leg, true),
+            Effect::Refund { leg } => (*leg, false),
+            _ => return None,
+        };
+        let place = usize::from(leg == BOND);
+        let closed = *self.closed[place].get_or_insert(pays);
+        Some(match (place, closed) {
+            (0, true) => price_paid(),
+            (0, false) => price_back(),
+            (_, true) => bond_paid(),
+            (_, false) => bond_back(),
+        })
+    }
+
+    /// What renter and owner hold, of a price and a stake that were theirs before.
+    fn balances(&self) -> (u128, u128) {
+        let [price, stake] = self.closed;
+        let (mut renter, mut owner) = (0, 0);
+        match price {
+            Some(true) => owner += PRICE,
+            Some(false) => renter += PRICE,
+            None => {}
+        }
+        match stake {
+            Some(true) => renter += STAKE,
+            Some(false) => owner += STAKE,
+            None => {}
+        }
+        (renter, owner)
+    }
+}
+
+const PRICE: u128 = 1_000_000_007;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whatever comes in whatever order: the machine asks the price's escrow and the stake's never both to pay, each of them
+    /// is asked one way after the other at most as its clock allows, and in the end every coin is somebody's.
+    #[test]
+    fn price_and_penalty_are_never_both_paid(story in proptest::collection::vec((any_input(), 0_u64..900), 0..16)) {
+        let (mut contract, mut ledger, mut journal) = (told(Part::Both), Ledger::default(), Vec::new());
+        let (mut asked, mut now) = ([false; 2], NOW);
+        let ends = [(Input::Woken, 800), (Input::Woken, 900)];
+        for (input, late) in story.into_iter().chain(ends) {
+            // What the escrows say comes from the escrows alone.
+            if matches!(input, Input::Settled(_) | Input::Refunded(_)) {
+                continue;
+            }
+            now = now.max(NOW + Span::from_seconds(late));
+            let mut inputs = vec![input];
+            while let Some(input) = inputs.pop() {
+                let Ok(next) = contract.clone().next(&input, now) else { continue };
+                journal.push((canonical::encode(&input), now));
+                contract = next;
+                for effect in contract.effects() {
+                    match &effect {
+                        Effect::Settle { leg, attestation } => {
+                            prop_assert_eq!(attestation.attestation.leg, *leg);
+                            asked[usize::from(*leg == BOND)] = true;
+                        }
+                        Effect::Refund { leg } if *leg == BOND => prop_assert!(now >= RETURN_AT),
+                        _ => {}
+                    }
+                    prop_assert!(asked != [true, true], "both are asked to pay");
+                    if let Some(answer) = ledger.answers(&effect) {
+                        inputs.push(answer);
+                    }
+                }
+            }
+        }
+        let replayed = journal.iter().fold(told(Part::Both), |contract, (bytes, now)| {
+            contract.next(&canonical::decode(bytes, 64 * 1024).unwrap(), *now).unwrap()
+        });
+        prop_assert_eq!(&replayed, &contract);
+        let stuck = matches!(contract.phase(), Phase::Stuck { .. });
+        if !stuck && !matches!(bond(&contract), BondPhase::Stuck { .. }) {
+            prop_assert_eq!(contract.effects(), vec![Effect::Receipt], "{:?}", contract);
+            let (renter, owner) = ledger.balances();
+            prop_assert_eq!(renter + owner, PRICE + STAKE);
+            prop_assert!((renter, owner) != (STAKE, PRICE), "price and penalty");
+        }
+    }
+}
