@@ -129,6 +129,15 @@ pub trait Chain: Send + Sync {
     /// A header by its number, oldest 0.
     async fn header(&self, number: u64) -> Result<Option<Header>, ChainError>;
 
+    /// The headers of the blocks from `first` to `last`, in order.
+    async fn headers(&self, first: u64, last: u64) -> Result<Vec<Option<Header>>, ChainError> {
+        let mut headers = Vec::new();
+        for number in first..=last {
+            headers.push(self.header(number).await?);
+        }
+        Ok(headers)
+    }
+
     /// A block by its number, checked against its header's roots.
     async fn block(&self, number: u64) -> Result<Option<Block>, ChainError>;
 

@@ -56,8 +56,8 @@ pub(super) async fn gather(chain: &dyn Chain, wanted: Logs) -> Result<ChainProof
         )));
     }
     let mut headers = Vec::new();
-    for number in first..=last {
-        let header = chain.header(number).await?.ok_or_else(|| gone(number))?;
+    for (number, header) in (first..).zip(chain.headers(first, last).await?) {
+        let header = header.ok_or_else(|| gone(number))?;
         headers.push(alloy_rlp::encode(&header).into());
     }
     let mut inclusions = Vec::new();

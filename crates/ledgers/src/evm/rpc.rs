@@ -3,6 +3,7 @@
 //! The node is believed about what is newest; what goes into a proof is checked against the headers' hashes and roots.
 //! Left out: WebSockets, and TLS (this build speaks plain HTTP: run a node, or a proxy to one, next door).
 
+mod batch;
 mod follow;
 mod fresh;
 mod index;
@@ -26,6 +27,7 @@ use sofie_model::proof::evm::trie;
 use url::Url;
 
 use super::chain::{At, Block, Call, Chain, ChainError, Logged, Mined, Tip, Wanted};
+use batch::Batcher;
 use follow::Places;
 use fresh::Fresh;
 use index::Index;
@@ -108,7 +110,7 @@ impl RpcChain {
         }
         let transport = Limited::new(config.url, config.timeout, MAX_ANSWER_BYTES)
             .map_err(|error| RpcOpenError::Unreachable { at: at.clone(), why: chained(&error) })?;
-        let client = RpcClient::new(transport, true);
+        let client = RpcClient::new(Batcher::new(transport, config.timeout), true);
         let chain_id = config.chain_id;
         let this = Self {
             client,
@@ -179,6 +181,15 @@ impl Chain for RpcChain {
 
     async fn header(&self, number: u64) -> Result<Option<Header>, ChainError> {
         Ok(self.head(BlockNumberOrTag::Number(number)).await?.map(|(header, _)| header))
+    }
+
+    async fn headers(&self, first: u64, last: u64) -> Result<Vec<Option<Header>>, ChainError> {
+        let mut headers = Vec::new();
+        for from in (first..=last).step_by(follow::NEAR as usize) {
+            let some = self.numbered(from..=last.min(from.saturating_add(follow::NEAR - 1))).await?;
+            headers.extend(some.into_iter().map(|found| found.map(|(header, _)| header)));
+        }
+        Ok(headers)
     }
 
     async fn block(&self, number: u64) -> Result<Option<Block>, ChainError> {

@@ -6,6 +6,7 @@
 //! the header's bloom filter was made of. A block that is no longer the next one's parent is taken back.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
@@ -24,7 +25,7 @@ use super::{RpcChain, checked, meant};
 /// The most blocks whose logs are asked for at once; public nodes allow between 1,000 and 10,000.
 pub(super) const MAX_RANGE: u64 = 10_000;
 /// So many of the newest blocks are read one by one.
-const NEAR: u64 = 64;
+pub(super) const NEAR: u64 = 64;
 /// The most steps for one question: the next one goes on where this one ended.
 const MAX_STEPS: u32 = 256;
 /// How many logs' places are remembered.
@@ -97,7 +98,7 @@ impl RpcChain {
             if is_far {
                 self.leap(next, head.number - NEAR).await?;
             } else {
-                let headers = self.headers(next, (header.clone(), hash)).await?;
+                let headers = self.headers_from(next, (header.clone(), hash)).await?;
                 self.walk(known, headers).await?;
             }
         }
@@ -122,24 +123,40 @@ impl RpcChain {
     }
 
     /// The headers of the blocks from `next` to the newest, which is there already.
-    async fn headers(&self, next: u64, newest: (Header, B256)) -> Result<Vec<(Header, B256)>, ChainError> {
-        const METHOD: &str = "eth_getBlockByNumber";
+    async fn headers_from(
+        &self,
+        next: u64,
+        newest: (Header, B256),
+    ) -> Result<Vec<(Header, B256)>, ChainError> {
         let mut headers = Vec::new();
         if next < newest.0.number {
-            let mut batch = self.client.new_batch();
-            let mut waiting = Vec::new();
-            for number in next..newest.0.number {
-                let params = (BlockNumberOrTag::Number(number), false);
-                let call = batch.add_call::<_, Option<eth::Block>>(METHOD, &params);
-                waiting.push((number, call.map_err(|error| meant(METHOD, error))?));
-            }
-            batch.send().await.map_err(|error| meant(METHOD, error))?;
-            for (number, answer) in waiting {
-                let block = answer.await.map_err(|error| meant(METHOD, error))?;
-                headers.push(checked(block.ok_or_else(|| changing(number))?.header)?);
+            for (number, found) in (next..).zip(self.numbered(next..=newest.0.number - 1).await?) {
+                headers.push(found.ok_or_else(|| changing(number))?);
             }
         }
         headers.push(newest);
+        Ok(headers)
+    }
+
+    /// These blocks' headers, asked for in one batch.
+    pub(super) async fn numbered(
+        &self,
+        numbers: RangeInclusive<u64>,
+    ) -> Result<Vec<Option<(Header, B256)>>, ChainError> {
+        const METHOD: &str = "eth_getBlockByNumber";
+        let mut batch = self.client.new_batch();
+        let mut waiting = Vec::new();
+        for number in numbers {
+            let params = (BlockNumberOrTag::Number(number), false);
+            let call = batch.add_call::<_, Option<eth::Block>>(METHOD, &params);
+            waiting.push(call.map_err(|error| meant(METHOD, error))?);
+        }
+        batch.send().await.map_err(|error| meant(METHOD, error))?;
+        let mut headers = Vec::new();
+        for answer in waiting {
+            let block = answer.await.map_err(|error| meant(METHOD, error))?;
+            headers.push(block.map(|block| checked(block.header)).transpose()?);
+        }
         Ok(headers)
     }
 

@@ -89,7 +89,7 @@ async fn a_node_that_never_answers_is_given_up() {
 async fn an_answer_without_an_end_is_cut() {
     let url = node(http("200 OK", &" ".repeat(5_000))).await;
     let transport = Limited::new(url, Duration::from_secs(5), 4_999).unwrap();
-    let client = RpcClient::new(transport, true);
+    let client = RpcClient::new(Batcher::new(transport, Duration::from_secs(5)), true);
     let error = client.request::<_, U64>("eth_chainId", ()).await.unwrap_err();
     assert!(chained(&error).contains("longer than 4999 bytes"), "{error}");
 }

@@ -1,12 +1,10 @@
 //! JSON-RPC over HTTP with a limit on time and on size: a node is another party, and may answer anything.
 
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use alloy_json_rpc::{RequestPacket, ResponsePacket};
-use alloy_transport::{TransportError, TransportErrorKind, TransportFut};
-use alloy_transport_http::reqwest::{Client, Error, Response};
-use tower_service::Service;
+use alloy_transport::{TransportError, TransportErrorKind};
+use alloy_transport_http::reqwest::{Client, Error, Response, StatusCode};
 use url::Url;
 
 /// A longer answer is refused: a block of 30 million gas with its transactions is below 10 MB.
@@ -21,8 +19,12 @@ pub(super) struct TooLong {
     limit: usize,
 }
 
-/// The transport under `alloy`'s client.
-#[derive(Clone)]
+/// A node answered with an HTTP error, and no JSON-RPC in it.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTP status {0}")]
+pub(super) struct Status(pub(super) StatusCode);
+
+/// What carries one request or one batch.
 pub(super) struct Limited {
     client: Client,
     url: Url,
@@ -38,16 +40,14 @@ impl Limited {
         Ok(Self { client: builder.build()?, url, limit })
     }
 
-    async fn ask(self, request: RequestPacket) -> Result<ResponsePacket, TransportError> {
-        let answer = self.client.post(self.url.clone()).json(&request).send().await.map_err(away)?;
+    pub(super) async fn ask(&self, request: &RequestPacket) -> Result<ResponsePacket, TransportError> {
+        let answer = self.client.post(self.url.clone()).json(request).send().await.map_err(away)?;
         let status = answer.status();
         let body = self.body(answer).await?;
         match serde_json::from_slice(&body) {
             Ok(packet) => Ok(packet),
             // Some nodes put a JSON-RPC error into an HTTP error; others a page for people.
-            Err(_) if !status.is_success() => {
-                Err(TransportErrorKind::custom_str(&format!("HTTP status {status}")))
-            }
+            Err(_) if !status.is_success() => Err(TransportErrorKind::custom(Status(status))),
             Err(error) => {
                 Err(TransportError::deser_err(error, String::from_utf8_lossy(&body[..body.len().min(200)])))
             }
@@ -69,18 +69,4 @@ impl Limited {
 /// The URL may carry a key of the user's: it goes into no message.
 fn away(error: Error) -> TransportError {
     TransportErrorKind::custom(error.without_url())
-}
-
-impl Service<RequestPacket> for Limited {
-    type Response = ResponsePacket;
-    type Error = TransportError;
-    type Future = TransportFut<'static>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: RequestPacket) -> Self::Future {
-        Box::pin(self.clone().ask(request))
-    }
 }
