@@ -348,31 +348,30 @@ impl EvmLedger {
     /// How our own try stands, when its operation's fact is not there.
     pub(super) async fn fate(&self, plan: &Plan, final_height: Option<u64>) -> Result<Status, ChainError> {
         let signed = &plan.signed;
+        let (sender, nonce) = (signed.sender, signed.transaction.nonce);
+        if self.chain.nonce(sender, At::Latest).await? <= nonce {
+            return Ok(Status::Absent);
+        }
         // The nonce first: if it is used by then and our transaction is not there after, another one took it.
         let used = match final_height {
-            Some(height) => self.chain.nonce(signed.sender, At::Block(height)).await?,
+            Some(height) => self.chain.nonce(sender, At::Block(height)).await?,
             None => 0,
         };
-        let nonce = signed.transaction.nonce;
-        let found = match final_height {
-            Some(height) if used > nonce => self.searched(plan, height).await?,
-            _ => self.found(plan).await?,
+        let Some(height) = final_height.filter(|_| used > nonce) else {
+            // Mined since the logs were read, or not deep enough to be sure by which transaction.
+            return Ok(Status::Pending);
         };
-        match found {
-            // Mined since the logs were read, or not deep enough to be sure.
-            Some(mined) if mined.success || final_height.is_none_or(|height| mined.block > height) => {
-                Ok(Status::Pending)
-            }
+        match self.searched(plan, height).await? {
+            Some(mined) if mined.success || mined.block > height => Ok(Status::Pending),
             Some(mined) => {
                 let why = self.would_refuse(signed).await;
                 let reason = format!("transaction {} failed in block {}{why}", signed.hash, mined.block);
                 Ok(Status::Refused { reason })
             }
-            None if used > nonce => {
-                let reason = format!("another transaction of {} took nonce {nonce}", signed.sender);
+            None => {
+                let reason = format!("another transaction of {sender} took nonce {nonce}");
                 Ok(Status::Refused { reason })
             }
-            None => Ok(Status::Absent),
         }
     }
 
