@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 
 /// How often the lock is tried: a process that is just ending, or a child that is just starting, holds it for a moment.
@@ -64,11 +65,13 @@ pub(crate) fn lock(path: &Path, suffix: &str) -> Result<File, Fault> {
     Err(Fault::InUse)
 }
 
-/// A connection that syncs each commit.
+/// A connection that syncs each commit. A statement keeps its plan whatever is bound to it: else SQLite reads and plans one
+/// anew at each use if its plan could depend on a value.
 pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 

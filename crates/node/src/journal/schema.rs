@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::JournalError;
@@ -107,10 +108,21 @@ fn sound(connection: &Connection, path: &Path) -> Result<(), JournalError> {
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, JournalError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    Connection::open_with_flags(path, flags).map_err(|source| failure(path, source))
+    let connection = Connection::open_with_flags(path, flags).and_then(|connection| {
+        keep_plans(&connection)?;
+        Ok(connection)
+    });
+    connection.map_err(|source| failure(path, source))
+}
+
+/// A statement keeps its plan whatever is bound to it: else SQLite reads and plans one anew at each use if its plan could
+/// depend on a value.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    keep_plans(connection)?;
     connection.busy_timeout(std::time::Duration::from_millis(500))?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |r| r.get::<_, String>(0))?;
     connection.execute_batch(
