@@ -9,6 +9,7 @@
 mod builder;
 mod execute;
 mod read;
+mod recent;
 mod store;
 mod world;
 
@@ -31,6 +32,7 @@ use super::signed::Signed;
 use crate::Clock;
 use builder::{Builder, Parked, Submission, Taken, prague};
 use execute::Env;
+use recent::{MAX_LOGS, Recent};
 use store::{NewBlock, Store};
 use world::{Changes, World};
 
@@ -61,6 +63,7 @@ pub struct EmbeddedChain {
     base_fee: u64,
     world: Arc<RwLock<World>>,
     reader: Mutex<Connection>,
+    recent: Arc<Recent>,
     clock: Clock,
     queue: Option<mpsc::Sender<Submission>>,
     builder: Option<JoinHandle<()>>,
@@ -91,7 +94,7 @@ impl EmbeddedChain {
             }
             None => begin(&mut store, first).map_err(|e| io(Arc::new(e)))?,
         };
-        let world = Arc::new(RwLock::new(world));
+        let (world, recent) = (Arc::new(RwLock::new(world)), Arc::<Recent>::default());
         let (chain_id, base_fee) = (genesis.chain_id, genesis.base_fee);
         let parked = Parked::default();
         let builder = Builder {
@@ -99,6 +102,7 @@ impl EmbeddedChain {
             base_fee,
             world: Arc::clone(&world),
             store,
+            recent: Arc::clone(&recent),
             clock: Arc::clone(&clock),
             parked,
         };
@@ -110,6 +114,7 @@ impl EmbeddedChain {
             base_fee,
             world,
             reader: Mutex::new(reader),
+            recent,
             clock,
             queue: Some(queue),
             builder: Some(thread),
@@ -276,7 +281,19 @@ impl Chain for EmbeddedChain {
         topic: B256,
         wanted: Wanted<'_>,
     ) -> Result<Vec<Logged>, ChainError> {
-        self.read(|sql| read::logs(sql, contract, topic, wanted))
+        let logs = match self.recent.find((contract, topic)) {
+            Ok(logs) => logs,
+            Err(ticket) => {
+                let all = |sql: &Connection| read::logs(sql, contract, topic, &|_| true, MAX_LOGS + 1);
+                let logs = Arc::new(self.read(all)?);
+                self.recent.learn((contract, topic), &logs, ticket);
+                logs
+            }
+        };
+        if logs.len() > MAX_LOGS {
+            return self.read(|sql| read::logs(sql, contract, topic, wanted, usize::MAX));
+        }
+        Ok(logs.iter().filter(|logged| wanted(&logged.log)).cloned().collect())
     }
 }
 

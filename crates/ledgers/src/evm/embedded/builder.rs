@@ -15,6 +15,7 @@ use sofie_model::proof::evm::trie;
 use tokio::sync::{mpsc, oneshot};
 
 use super::execute::{Env, Ran, Run};
+use super::recent::Recent;
 use super::store::{NewBlock, Store};
 use super::world::{Changes, World};
 use crate::Clock;
@@ -57,6 +58,7 @@ pub(super) struct Builder {
     pub(super) base_fee: u64,
     pub(super) world: Arc<RwLock<World>>,
     pub(super) store: Store,
+    pub(super) recent: Arc<Recent>,
     pub(super) clock: Clock,
     pub(super) parked: Parked,
 }
@@ -174,6 +176,7 @@ impl Builder {
             ChainError::Away(format!("the chain file takes no block: {error}"))
         });
         if written.is_ok() {
+            self.recent.grow(&block);
             self.world.write().expect("no holder of this lock panics").apply(changes, sum, header, hash);
         }
         for reply in replies {

@@ -55,18 +55,21 @@ pub(super) fn mined(sql: &Connection, transaction: B256) -> Result<Option<Mined>
     query.query_row([transaction.as_slice()], found).optional()
 }
 
+const LOGS: &str = "SELECT log.block, log.place, log.log, tx.hash, tx.receipt, block.hash, block.header
+    FROM log JOIN tx ON tx.block = log.block AND tx.place = log.place JOIN block ON block.number = log.block
+    WHERE log.topic = ? AND log.contract = ? ORDER BY log.block, log.place, log.log LIMIT ?";
+
+/// Of the first `most` logs of a topic, the `wanted` ones.
 pub(super) fn logs(
     sql: &Connection,
     contract: Address,
     topic: B256,
     wanted: Wanted<'_>,
+    most: usize,
 ) -> Result<Vec<Logged>> {
-    let mut query = sql.prepare_cached(
-        "SELECT log.block, log.place, log.log, tx.hash, tx.receipt, block.hash, block.header
-         FROM log JOIN tx ON tx.block = log.block AND tx.place = log.place JOIN block ON block.number = log.block
-         WHERE log.topic = ? AND log.contract = ? ORDER BY log.block, log.place, log.log",
-    )?;
-    let rows = query.query_map(params![topic.as_slice(), contract.as_slice()], logged)?;
+    let mut query = sql.prepare_cached(LOGS)?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows = query.query_map(params![topic.as_slice(), contract.as_slice(), most], logged)?;
     rows.filter(|row| row.as_ref().map_or(true, |logged| wanted(&logged.log))).collect()
 }
 
@@ -103,4 +106,26 @@ fn bytes(row: &Row<'_>, column: usize) -> Result<Bytes> {
 
 fn damaged(column: usize, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, why.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::evm::embedded::store::Store;
+
+    /// To read and plan the statement costs more than to run it.
+    #[test]
+    fn a_statement_is_planned_once_whatever_is_bound_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(&folder.path().join("chain.db")).unwrap();
+        let sql = store.reader().unwrap();
+        for number in 0..3 {
+            let topic = B256::repeat_byte(number);
+            assert!(logs(&sql, Address::ZERO, topic, &|_| true, 9).unwrap().is_empty());
+            let planned = sql.prepare_cached(LOGS).unwrap().get_status(StatementStatus::RePrepare);
+            assert_eq!(planned, 0, "planned anew");
+        }
+    }
 }

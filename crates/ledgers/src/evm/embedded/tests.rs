@@ -215,6 +215,53 @@ async fn a_transaction_that_breaks_a_rule_is_refused_and_costs_nothing() {
     chain.submit(plain(1)).await.unwrap();
 }
 
+/// Emits a log whose first indexed argument is the first word that it is sent.
+const LOGGER: [u8; 10] = [0x60, 0, 0x35, 0x60, 0, 0x60, 0, 0x60, 0, 0xa2];
+
+fn log_of(nonce: u64, logger: Address, topic: B256) -> Bytes {
+    transfer(nonce, |transaction| {
+        (transaction.to, transaction.value) = (TxKind::Call(logger), U256::ZERO);
+        (transaction.input, transaction.gas_limit) = (topic.into(), 50_000);
+    })
+}
+
+/// Whoever asks early, late, again or after a restart is told the same, also of more logs than are remembered.
+#[tokio::test]
+async fn logs_are_those_of_the_file_whenever_they_are_asked_for() {
+    let place = Place::new();
+    let chain = Arc::new(place.chain());
+    // PUSH10 code, PUSH1 0, MSTORE, PUSH1 10, PUSH1 22, RETURN.
+    let creation = [&[0x69][..], &LOGGER, &[0x60, 0, 0x52, 0x60, 10, 0x60, 22, 0xf3]].concat();
+    let create = transfer(0, |transaction| {
+        (transaction.to, transaction.value) = (TxKind::Create, U256::ZERO);
+        (transaction.input, transaction.gas_limit) = (creation.into(), 200_000);
+    });
+    chain.submit(create).await.unwrap();
+    let (logger, topic, other) = (sender().create(0), B256::repeat_byte(1), B256::repeat_byte(2));
+    let asked = async |chain: &EmbeddedChain, topic| chain.logs(logger, topic, &|_| true).await.unwrap();
+    assert_eq!(asked(&chain, topic).await, []);
+    for nonce in 1..4 {
+        chain.submit(log_of(nonce, logger, topic)).await.unwrap();
+        assert_eq!(asked(&chain, topic).await.len() as u64, nonce);
+        assert_eq!(asked(&chain, other).await, []);
+    }
+    let mut many = tokio::task::JoinSet::new();
+    for nonce in 4..=MAX_LOGS as u64 + 1 {
+        let chain = Arc::clone(&chain);
+        many.spawn(async move { chain.submit(log_of(nonce, logger, topic)).await });
+    }
+    assert!(many.join_all().await.into_iter().all(|answer| answer == Ok(())));
+    chain.submit(log_of(MAX_LOGS as u64 + 2, logger, other)).await.unwrap();
+    let (logs, others) = (asked(&chain, topic).await, asked(&chain, other).await);
+    assert_eq!((logs.len(), others.len()), (MAX_LOGS + 1, 1));
+    assert!(logs.is_sorted_by_key(|logged| (logged.block, logged.index)));
+    assert_eq!(chain.logs(logger, topic, &|_| false).await.unwrap(), []);
+    let chain = Arc::into_inner(chain).expect("nobody else holds it");
+    drop(chain);
+    let chain = place.chain();
+    assert_eq!((asked(&chain, topic).await, asked(&chain, other).await), (logs, others));
+}
+
 #[tokio::test]
 async fn a_restart_changes_nothing() {
     let place = Place::new();
