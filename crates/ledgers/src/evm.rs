@@ -31,6 +31,7 @@ pub mod embedded;
 mod keyring;
 mod ledger;
 mod nonce;
+mod own;
 mod plan;
 mod presign;
 mod prove;

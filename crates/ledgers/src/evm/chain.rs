@@ -144,6 +144,13 @@ pub trait Chain: Send + Sync {
     /// Brings a signed transaction (EIP-2718 bytes). `Ok` says that it was taken, not that it was mined.
     async fn submit(&self, transaction: Bytes) -> Result<(), ChainError>;
 
+    /// As [`Chain::submit`], of a transaction that this process has signed with `sender`'s key: who sent it is known, and a
+    /// chain inside the process need not recover it from the signature.
+    async fn submit_own(&self, transaction: Bytes, sender: Address) -> Result<(), ChainError> {
+        let _ = sender;
+        self.submit(transaction).await
+    }
+
     /// The number of the account's transactions.
     async fn nonce(&self, account: Address, at: At) -> Result<u64, ChainError>;
 

@@ -128,6 +128,24 @@ impl EmbeddedChain {
             .map_err(|error| ChainError::Away(format!("chain file {}: {error}", self.path.display())))
     }
 
+    async fn take(&self, signed: Signed) -> Result<(), ChainError> {
+        let hash = signed.hash;
+        let stopped = || ChainError::Away("the embedded chain has stopped".into());
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or_else(stopped)?;
+        queue.send(Submission { signed, reply }).await.map_err(|_| stopped())?;
+        match answer.await.map_err(|_| stopped())? {
+            Err(ChainError::NonceUsed(_)) if self.mined(hash).await?.is_some() => Err(ChainError::Known),
+            Err(error) => Err(error),
+            Ok(Taken::Mined) => Ok(()),
+            Ok(Taken::Parked(waits)) => {
+                // Taken it is, mined or not: the caller looks.
+                let _ = tokio::time::timeout(PARKED_WAIT, waits).await;
+                Ok(())
+            }
+        }
+    }
+
     fn with_world<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&self.world.read().expect("no holder of this lock panics"))
     }
@@ -214,22 +232,11 @@ impl Chain for EmbeddedChain {
     }
 
     async fn submit(&self, transaction: Bytes) -> Result<(), ChainError> {
-        let signed = Signed::read(transaction, self.chain_id).map_err(ChainError::Refused)?;
-        let hash = signed.hash;
-        let stopped = || ChainError::Away("the embedded chain has stopped".into());
-        let (reply, answer) = oneshot::channel();
-        let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.send(Submission { signed, reply }).await.map_err(|_| stopped())?;
-        match answer.await.map_err(|_| stopped())? {
-            Err(ChainError::NonceUsed(_)) if self.mined(hash).await?.is_some() => Err(ChainError::Known),
-            Err(error) => Err(error),
-            Ok(Taken::Mined) => Ok(()),
-            Ok(Taken::Parked(waits)) => {
-                // Taken it is, mined or not: the caller looks.
-                let _ = tokio::time::timeout(PARKED_WAIT, waits).await;
-                Ok(())
-            }
-        }
+        self.take(Signed::read(transaction, self.chain_id).map_err(ChainError::Refused)?).await
+    }
+
+    async fn submit_own(&self, transaction: Bytes, sender: Address) -> Result<(), ChainError> {
+        self.take(Signed::read_own(transaction, self.chain_id, sender).map_err(ChainError::Refused)?).await
     }
 
     /// Parked transactions are not counted: whoever sent them remembers their nonces.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_consensus::TxEip1559;
-use alloy_primitives::{Bytes, Log, TxKind, keccak256};
+use alloy_primitives::{Bytes, Log, TxKind};
 use async_trait::async_trait;
 use secp256k1::SecretKey;
 use sofie_model::proof::evm::{event, log_index};
@@ -17,6 +17,7 @@ use super::contracts::{DECISION, ESCROW, refusal};
 use super::deploy::OpenLedgerError;
 use super::keyring::Keyring;
 use super::nonce::Nonces;
+use super::own::Own;
 use super::plan::{Plan, offer, split};
 use super::prove::{Unprovable, prove};
 use super::replace::Replaced;
@@ -40,6 +41,7 @@ pub struct EvmLedger {
     pub(super) site: Site,
     pub(super) nonces: Nonces,
     pub(super) replaced: Replaced,
+    pub(super) own: Own,
     /// Who sends what anyone may send: `operator`, and who else is told to.
     pub(super) lanes: Vec<Account>,
 }
@@ -131,6 +133,7 @@ impl EvmLedger {
             site,
             nonces: Nonces::default(),
             replaced: Replaced::default(),
+            own: Own::default(),
             lanes: vec![operator],
         }
     }
@@ -205,7 +208,9 @@ impl EvmLedger {
             access_list: Default::default(),
             input: request.data.clone(),
         };
-        Ok(Signed::sign(transaction, self.key_of(request)?))
+        let raw = Signed::sign(transaction, self.key_of(request)?);
+        self.own.signed(&raw, contract::address(request.from));
+        Ok(raw)
     }
 
     fn key_of(&self, request: &Request) -> Result<&SecretKey, ChainError> {
@@ -427,11 +432,15 @@ impl Ledger for EvmLedger {
     async fn submit(&self, intent: &Intent) -> Result<(), LedgerError> {
         let (_, first) = split(intent).map_err(|why| self.profile.nonsense(why))?;
         // Read only when it must be: to recover who signed it costs more than all the rest.
-        let (step, raw) = match self.replaced.step(keccak256(&first)) {
+        let (step, raw) = match self.replaced.step(&first) {
             0 => (0, first),
             step => (step, self.raised(&self.read(intent)?, step).unwrap_or(first)),
         };
-        match self.chain.submit(raw).await {
+        let taken = match self.own.take(&raw) {
+            Some(sender) => self.chain.submit_own(raw, sender).await,
+            None => self.chain.submit(raw).await,
+        };
+        match taken {
             Ok(()) => Ok(()),
             Err(error) => self.not_taken(&self.read(intent)?, step, error).await,
         }

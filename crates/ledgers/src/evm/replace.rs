@@ -34,9 +34,10 @@ struct Waiting {
 pub(super) struct Replaced(Mutex<HashMap<B256, Waiting>>);
 
 impl Replaced {
-    /// Which step was brought last.
-    pub(super) fn step(&self, first: B256) -> u32 {
-        self.lock().get(&first).map_or(0, |waiting| waiting.step)
+    /// Which step was brought last, of the transaction whose first step is `first`.
+    pub(super) fn step(&self, first: &Bytes) -> u32 {
+        let all = self.lock();
+        if all.is_empty() { 0 } else { all.get(&keccak256(first)).map_or(0, |waiting| waiting.step) }
     }
 
     /// Whether it has waited long enough at block `tip`. It is counted from when it was first seen waiting.

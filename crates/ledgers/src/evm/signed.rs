@@ -20,18 +20,19 @@ pub(super) struct Signed {
 impl Signed {
     /// Reads the EIP-2718 bytes and recovers who signed them; an error says in words what is wrong.
     pub(super) fn read(raw: Bytes, chain_id: u64) -> Result<Self, String> {
-        if raw.len() > MAX_TRANSACTION_BYTES {
-            return Err(format!("{} bytes, {MAX_TRANSACTION_BYTES} are allowed", raw.len()));
-        }
-        let envelope = TxEnvelope::decode_2718_exact(&raw).map_err(|e| format!("not a transaction: {e}"))?;
-        let TxEnvelope::Eip1559(signed) = envelope else {
-            return Err("only EIP-1559 transactions are taken".into());
-        };
-        if signed.tx().chain_id != chain_id {
-            return Err(format!("signed for chain {}, this is {chain_id}", signed.tx().chain_id));
-        }
+        let signed = decode(&raw, chain_id)?;
         let sender = sender(&signed).ok_or_else(|| "its signature is not valid".to_owned())?;
-        Ok(Self { raw, hash: *signed.hash(), sender, transaction: signed.strip_signature() })
+        Ok(Self::of(raw, signed, sender))
+    }
+
+    /// As [`Signed::read`], of bytes that were signed in this process with `sender`'s key.
+    pub(super) fn read_own(raw: Bytes, chain_id: u64, sender: Address) -> Result<Self, String> {
+        let signed = decode(&raw, chain_id)?;
+        Ok(Self::of(raw, signed, sender))
+    }
+
+    fn of(raw: Bytes, signed: alloy_consensus::Signed<TxEip1559>, sender: Address) -> Self {
+        Self { raw, hash: *signed.hash(), sender, transaction: signed.strip_signature() }
     }
 
     /// The EIP-2718 bytes of `transaction`, signed with `key`.
@@ -42,6 +43,20 @@ impl Signed {
         let signature = Signature::from_bytes_and_parity(&bytes, i32::from(id) & 1 == 1);
         TxEnvelope::from(transaction.into_signed(signature)).encoded_2718().into()
     }
+}
+
+fn decode(raw: &Bytes, chain_id: u64) -> Result<alloy_consensus::Signed<TxEip1559>, String> {
+    if raw.len() > MAX_TRANSACTION_BYTES {
+        return Err(format!("{} bytes, {MAX_TRANSACTION_BYTES} are allowed", raw.len()));
+    }
+    let envelope = TxEnvelope::decode_2718_exact(raw).map_err(|e| format!("not a transaction: {e}"))?;
+    let TxEnvelope::Eip1559(signed) = envelope else {
+        return Err("only EIP-1559 transactions are taken".into());
+    };
+    if signed.tx().chain_id != chain_id {
+        return Err(format!("signed for chain {}, this is {chain_id}", signed.tx().chain_id));
+    }
+    Ok(signed)
 }
 
 /// libsecp256k1 signs and recovers several times as fast as the pure Rust of `alloy`; it is there for the ECRECOVER
@@ -95,6 +110,18 @@ mod tests {
             let key = SecretKey::from_byte_array([7; 32]).unwrap();
             assert_eq!(Signed::sign(transaction, &key), expected, "nonce {nonce}");
         }
+    }
+
+    /// What is read of one's own bytes is what anybody reads of them, and nothing else is taken.
+    #[test]
+    fn ones_own_is_read_as_everybodys() {
+        let (raw, sender) = signed(5);
+        let (read, own) =
+            (Signed::read(raw.clone(), 5).unwrap(), Signed::read_own(raw.clone(), 5, sender).unwrap());
+        assert_eq!((own.raw, own.hash, own.sender), (read.raw, read.hash, read.sender));
+        assert_eq!(own.transaction, read.transaction);
+        assert!(Signed::read_own(raw, 6, sender).is_err());
+        assert!(Signed::read_own(Bytes::from_static(b"x"), 5, sender).is_err());
     }
 
     #[test]
