@@ -281,9 +281,14 @@ pub fn transfer_lock(txid: Txid, leg: LegId, terms: &TransferTerms) -> Lock {
 /// What the escrow contract takes for this leg of `manifest`; `None` when no contract holds it.
 #[must_use]
 pub fn lock_of(manifest: &Manifest, leg: LegId) -> Option<Lock> {
+    lock_under(manifest.txid(), manifest, leg)
+}
+
+/// [`lock_of`] a manifest whose name is known already.
+pub(crate) fn lock_under(txid: Txid, manifest: &Manifest, leg: LegId) -> Option<Lock> {
     match &manifest.leg(leg)?.terms {
-        LegTerms::Escrow(terms) => Some(lock(manifest.txid(), leg, terms)),
-        LegTerms::Transfer(terms) => Some(transfer_lock(manifest.txid(), leg, terms)),
+        LegTerms::Escrow(terms) => Some(lock(txid, leg, terms)),
+        LegTerms::Transfer(terms) => Some(transfer_lock(txid, leg, terms)),
         LegTerms::Hashlock(_) | LegTerms::Record(_) => None,
     }
 }

@@ -314,11 +314,12 @@ impl EvmLedger {
         // The head first: a log that comes later is at most taken for less deep than it is.
         let final_height = self.final_height(self.chain.tip().await?).await?;
         let is_final = |block: u64| final_height.is_some_and(|height| block <= height);
-        let txid = contract::word(question.manifest.txid().0);
-        let fact_of = |log: &Log| event::fact(&self.profile.id, question.manifest, log).ok();
+        let txid = question.manifest.txid();
+        let fact_of = |log: &Log| event::fact_of(txid, &self.profile.id, question.manifest, log).ok();
         let says = |log: &Log| fact_of(log).map_or(Answer::Unrelated, |fact| question.answer(&fact));
         let wanted = |log: &Log| says(log) != Answer::Unrelated;
-        let logs = self.chain.logs(contract::address(question.contract), txid, &wanted).await?;
+        let from = contract::address(question.contract);
+        let logs = self.chain.logs(from, contract::word(txid.0), &wanted).await?;
         let mut ruled_out = None;
         for logged in logs {
             let Some(fact) = fact_of(&logged.log) else { continue };

@@ -4,7 +4,7 @@ use alloy_primitives::{Log, LogData};
 use alloy_sol_types::SolEventInterface;
 
 use crate::contract::{self, Decision as D, Escrow};
-use crate::{Account, Decision, Digest, Fact, LedgerId, LegId, Manifest};
+use crate::{Account, Decision, Digest, Fact, LedgerId, LegId, Manifest, Txid};
 
 /// The fact that `log` states about the transaction of `manifest`.
 ///
@@ -12,15 +12,22 @@ use crate::{Account, Decision, Digest, Fact, LedgerId, LegId, Manifest};
 /// In words: the log is by another contract than the manifest names, about another transaction, leg or lock, or not one
 /// of the two contracts' events.
 pub fn fact(ledger: &LedgerId, manifest: &Manifest, log: &Log) -> Result<Fact, String> {
-    let by = Account(log.address.into_array());
-    if by == manifest.decision.contract && *ledger == manifest.decision.ledger {
-        return decision(manifest, &log.data);
-    }
-    escrow(ledger, manifest, by, &log.data)
+    fact_of(manifest.txid(), ledger, manifest, log)
 }
 
-fn decision(manifest: &Manifest, data: &LogData) -> Result<Fact, String> {
-    let txid = manifest.txid();
+/// [`fact`], where the name of `manifest` is known already: it is computed from all of the manifest.
+///
+/// # Errors
+/// As [`fact`].
+pub fn fact_of(txid: Txid, ledger: &LedgerId, manifest: &Manifest, log: &Log) -> Result<Fact, String> {
+    let by = Account(log.address.into_array());
+    if by == manifest.decision.contract && *ledger == manifest.decision.ledger {
+        return decision(txid, &log.data);
+    }
+    escrow(txid, ledger, manifest, by, &log.data)
+}
+
+fn decision(txid: Txid, data: &LogData) -> Result<Fact, String> {
     let event = D::DecisionEvents::decode_raw_log(data.topics(), &data.data)
         .map_err(|_| "not an event of the decision contract".to_owned())?;
     let (about, decision) = match event {
@@ -36,8 +43,13 @@ fn decision(manifest: &Manifest, data: &LogData) -> Result<Fact, String> {
     if about.0 == txid.0.0 { Ok(Fact::Decided(txid, decision)) } else { Err("of another transaction".into()) }
 }
 
-fn escrow(ledger: &LedgerId, manifest: &Manifest, by: Account, data: &LogData) -> Result<Fact, String> {
-    let txid = manifest.txid();
+fn escrow(
+    txid: Txid,
+    ledger: &LedgerId,
+    manifest: &Manifest,
+    by: Account,
+    data: &LogData,
+) -> Result<Fact, String> {
     let event = Escrow::EscrowEvents::decode_raw_log(data.topics(), &data.data)
         .map_err(|_| format!("not an event of a contract that the manifest names ({by})"))?;
     let (about, leg, lock_id, fact): (_, _, _, fn(_, _) -> Fact) = match event {
@@ -60,7 +72,7 @@ fn escrow(ledger: &LedgerId, manifest: &Manifest, by: Account, data: &LogData) -
     let Some(leg) = manifest.leg(id).filter(|leg| leg.ledger == *ledger) else {
         return Err(format!("{id} is not on this ledger"));
     };
-    let (Some(holder), Some(lock)) = (leg.terms.holder(), contract::lock_of(manifest, id)) else {
+    let (Some(holder), Some(lock)) = (leg.terms.holder(), contract::lock_under(txid, manifest, id)) else {
         return Err(format!("no contract holds {id}"));
     };
     if by != holder {
