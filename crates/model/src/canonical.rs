@@ -32,6 +32,9 @@ pub enum Error {
     },
 }
 
+/// Room for most of what is encoded, so that it need not grow byte by byte.
+const USUAL: usize = 512;
+
 /// The canonical bytes of `value`.
 ///
 /// ```
@@ -40,7 +43,10 @@ pub enum Error {
 /// assert_eq!(canonical::decode::<Digest>(&bytes, 64), Ok(Digest::ZERO));
 /// ```
 pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
-    minicbor::to_vec(value).expect("writing to a Vec does not fail, and no Encode of ours refuses a value")
+    let mut bytes = Vec::with_capacity(USUAL);
+    minicbor::encode(value, &mut bytes)
+        .expect("writing to a Vec does not fail, and no Encode of ours refuses a value");
+    bytes
 }
 
 /// Reads back what [`encode`] wrote, and nothing else.
