@@ -6,12 +6,13 @@ mod world;
 
 use proptest::prelude::*;
 use sofie_market::{
-    Agreement, BondPhase, COURTESY, Contract, Effect, Input, Part, Penalty, Phase, Report, Seen, Unfit,
+    Agreement, BondPhase, COURTESY, Contract, Effect, EvidenceRule, Input, Part, Penalty, Phase, Report,
+    Seen, Unfit, Witness, Witnesses,
 };
 use sofie_model::manifest::EscrowTerms;
 use sofie_model::{
-    Attestation, Digest, Fact, Leg, LegId, Manifest, Observation, Quantity, SignedAttestation, Span, Terms,
-    Timestamp, Value, canonical,
+    Account, Attestation, Digest, Fact, Leg, LegId, Manifest, Observation, Quantity, SignedAttestation, Span,
+    Terms, Timestamp, Value, canonical,
 };
 use world::*;
 
@@ -282,6 +283,42 @@ impl Ledger {
 }
 
 const PRICE: u128 = 1_000_000_007;
+
+/// Of three sensors' owners two must say it, each for its own, and none that has said the contrary.
+#[test]
+fn as_many_sensors_as_attest_the_act_must_attest_that_it_was_missed() {
+    let holder = |by: u8| Account::from(key(by).verifying_key());
+    let rule =
+        |by: u8| EvidenceRule { thing: format!("urn:door:{by}").parse().unwrap(), ..staked().evidence };
+    let others = [4, 5].map(|by| Witness { rule: rule(by), key: holder(by) }).to_vec();
+    let witnesses = Witnesses { threshold: 2, key: holder(3), others };
+    let mut manifest = staked_manifest();
+    for leg in &mut manifest.legs {
+        if let Terms::Escrow(terms) = &mut leg.terms {
+            terms.evidence_key = witnesses.panel().unwrap().account();
+        }
+    }
+    let agreed = Agreement { witnesses: Some(witnesses), ..staked() };
+    let device = [Input::Committed(NOW), Input::Armed, Input::Issued(TOKEN.into()), Input::Acting];
+    let contract = run(Contract::begin(agreed, &manifest).unwrap(), device);
+    let says = |leg: LegId, by: u8, observation: Observation| {
+        let observation = Observation { thing: rule(by).thing, ..observation };
+        let said = Attestation { leg, ..contract.attestation(&observation, &salt()) };
+        Input::Attested(said.sign(&key(by)))
+    };
+    let missed = |by| says(BOND, by, shut(EVIDENCE_DEADLINE));
+    let one = at(&contract, &missed(4), EVIDENCE_DEADLINE);
+    assert_eq!(bond(&one), &BondPhase::Held);
+    assert_eq!(at(&one, &missed(4), EVIDENCE_DEADLINE), one, "one owner has one word");
+    let seen = run(contract.clone(), [says(LEG, 3, reading(NOW))]);
+    let said = seen.next(&missed(3), EVIDENCE_DEADLINE).unwrap_err().to_string();
+    assert!(said.contains("has attested that it was so"), "{said}");
+    let two = at(&one, &missed(5), EVIDENCE_DEADLINE);
+    let BondPhase::Claiming { attestation } = bond(&two) else { panic!("{:?}", bond(&two)) };
+    assert_eq!(attestation.speaks_for(two.bond().unwrap().escrow().1), Ok(()));
+    let said = two.next(&says(LEG, 3, reading(NOW)), EVIDENCE_DEADLINE).unwrap_err().to_string();
+    assert!(said.contains("the penalty is claimed"), "{said}");
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
