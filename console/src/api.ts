@@ -2,8 +2,8 @@
 // the page relies on; unknown fields are ignored, so that an older page reads a newer node.
 
 export type State =
-  | "proposed" | "preparing" | "committed" | "armed" | "actuated" | "settled" | "refunded" | "aborted" | "refused"
-  | "declined" | "cancelled" | "expired";
+  | "proposed" | "preparing" | "committed" | "armed" | "actuated" | "disputable" | "settled" | "overruled"
+  | "refunded" | "aborted" | "refused" | "declined" | "cancelled" | "expired";
 
 export interface Step {
   seq: number;
@@ -64,7 +64,7 @@ export class ApiFailure extends Error {
 
 /** States from which a contract goes nowhere. */
 export const ENDS: readonly State[] = [
-  "settled", "refunded", "aborted", "refused", "declined", "cancelled", "expired",
+  "settled", "overruled", "refunded", "aborted", "refused", "declined", "cancelled", "expired",
 ];
 
 export const isEnd = (state: State): boolean => ENDS.includes(state);

@@ -49,7 +49,7 @@ export function deadlines(contract: Contract, now: number): Deadline[] {
   const { steps, state } = contract;
   const over = state === "aborted" || state === "refused";
   const settled = stepAt(steps, ["settled"]);
-  const refunded = stepAt(steps, ["refunded"]);
+  const refunded = stepAt(steps, ["presented", "overruled", "refunded"]);
   const one = (key: Deadline["key"], title: string, by: string | undefined, dropped: boolean): Deadline => {
     const at = contract.deadlines[key];
     const due = Date.parse(at);

@@ -6,6 +6,7 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 use sofie_model::attestation::{BadPanel, Panel};
+use sofie_model::manifest::Dispute;
 use sofie_model::{Account, Observation, ThingId, Timestamp, Value};
 
 /// The largest agreement that is read, in bytes.
@@ -63,6 +64,9 @@ pub struct Agreement {
     /// What the owner stakes for the act, if anything.
     #[n(10)]
     pub penalty: Option<Penalty>,
+    /// Who may overrule the evidence, and for how long, if anybody.
+    #[n(11)]
+    pub dispute: Option<Dispute>,
 }
 
 /// A stake of the owner: the renter's if the sensors say, once it was due, that what was agreed is not so.

@@ -241,6 +241,7 @@ const UNDISPUTED: &[Lie] = &[
         "too late to be disputed",
     ),
     ("overruled, too", |t| t.overruled_at = Some(14), "settlement", "both ways"),
+    ("no arbiter is agreed on", |t| t.agreed_dispute = Some(None), "agreement", "arbiter or dispute window"),
 ];
 
 const OVERRULED: &[Lie] = &[

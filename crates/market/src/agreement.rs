@@ -1,7 +1,7 @@
 //! What was agreed: who may have what done on whose thing, for how much, and what proves that it was done.
 
 use minicbor::{Decode, Encode};
-use sofie_model::manifest::EscrowTerms;
+use sofie_model::manifest::{Dispute, EscrowTerms};
 use sofie_model::{Account, Digest, LegId, Manifest, Salt, Terms, ThingId, Timestamp, Txid, Value};
 use sofie_model::{canonical, commitment};
 
@@ -44,6 +44,9 @@ pub struct Agreement {
     /// What the owner stakes for the act, if anything.
     #[n(10)]
     pub penalty: Option<Penalty>,
+    /// Who may overrule the evidence, and for how long, if anybody.
+    #[n(11)]
+    pub dispute: Option<Dispute>,
 }
 
 /// A stake of the owner: the renter's if the sensors say, once it was due, that what was agreed is not so. It is due at the
@@ -122,9 +125,13 @@ impl Agreement {
 }
 
 impl Agreement {
-    /// Whether `bond` is the stake that is agreed on, beside the price of `terms`.
+    /// Whether `bond` is the stake that is agreed on, beside the price of `terms`. A stake whose evidence could be overruled is
+    /// none: see [`Unmet::Both`](crate::Unmet::Both).
     pub(crate) fn stakes(&self, terms: &EscrowTerms, bond: Option<&EscrowTerms>) -> bool {
         let Some(penalty) = self.penalty else { return bond.is_none() };
+        if self.dispute.is_some() {
+            return false;
+        }
         bond.is_some_and(|bond| {
             let (payer, payee) = (self.owner, self.renter);
             let due = terms.evidence_deadline;

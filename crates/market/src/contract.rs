@@ -4,7 +4,7 @@ use sofie_model::attestation::Panel;
 use sofie_model::manifest::EscrowTerms;
 use sofie_model::{
     Attestation, Digest, Evidence, Fact, LegId, Manifest, Observation, Salt, SignedAttestation, Span,
-    Timestamp, Txid, canonical,
+    Timestamp, Txid, canonical, ruling::SignedRuling,
 };
 
 use crate::agreement::{attestation_topic, escrows};
@@ -12,6 +12,7 @@ use crate::{Agreement, Effect, Input, Part, Report, Witnesses};
 use words::Heard;
 
 mod bond;
+mod dispute;
 mod parts;
 mod words;
 
@@ -45,6 +46,23 @@ pub enum Phase {
         /// The payment waits for the record no longer than this.
         until: Timestamp,
     },
+    /// The evidence is presented to the escrow, whose arbiter may overrule it.
+    Presenting {
+        /// The owner's word.
+        attestation: SignedAttestation,
+    },
+    /// It was presented: it pays once the dispute window is over, unless the arbiter overrules it.
+    Disputable {
+        /// What was presented, once it is known here.
+        attestation: Option<SignedAttestation>,
+    },
+    /// The arbiter's ruling is brought to the escrow.
+    Overruling {
+        /// What the arbiter signed.
+        ruling: SignedRuling,
+        /// What it overrules, if it is known here.
+        attestation: Option<SignedAttestation>,
+    },
     /// The escrow is asked to pay the payee.
     Settling {
         /// The owner's word.
@@ -62,6 +80,8 @@ pub enum Phase {
     },
     /// The payee has the money.
     Settled,
+    /// The arbiter overruled the evidence: the payer has the money back.
+    Overruled,
     /// The payer has the money back.
     Refunded {
         /// Why.
@@ -113,6 +133,8 @@ pub struct Contract {
     heard: Vec<Heard>,
     /// The owner's stake, if one is agreed on.
     bond: Option<Bond>,
+    /// The last second in which the presented evidence may be overruled.
+    disputable_until: Option<Timestamp>,
 }
 
 /// A second more than the contract's clock needs, because it counts whole seconds.
@@ -120,12 +142,12 @@ const ONE_SECOND: Span = Span::from_seconds(1);
 
 impl Contract {
     /// A contract whose transaction begins; `None` when the manifest has no escrow leg, or the agreement's sensors are not
-    /// those that it believes, or its penalty not what a second one holds.
+    /// those that it believes, its arbiter not the one who may overrule, or its penalty not what a second one holds.
     #[must_use]
     pub fn begin(agreement: Agreement, manifest: &Manifest) -> Option<Self> {
         let mut escrows = escrows(manifest);
         let ((leg, terms), bond) = (escrows.next()?, escrows.next());
-        if !agreement.stakes(terms, bond.map(|(_, terms)| terms)) {
+        if agreement.dispute != terms.dispute || !agreement.stakes(terms, bond.map(|(_, terms)| terms)) {
             return None;
         }
         let panel = agreement.witnesses.as_ref().map(Witnesses::panel).transpose().ok()?;
@@ -150,6 +172,7 @@ impl Contract {
             panel,
             heard,
             bond,
+            disputable_until: None,
         })
     }
 
@@ -197,7 +220,10 @@ impl Contract {
 
     /// Whether the price is where it belongs.
     const fn paid(&self) -> bool {
-        matches!(self.phase, Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. })
+        matches!(
+            self.phase,
+            Phase::Settled | Phase::Overruled | Phase::Refunded { .. } | Phase::Aborted { .. }
+        )
     }
 
     /// The digest of the receipt, once it is kept.
@@ -291,9 +317,20 @@ impl Contract {
             (phase, Input::Attested(attestation)) => self.attested(phase, attestation, now)?,
             (phase, Input::Brought(seen)) => self.brought(phase, seen, now)?,
             (Phase::Noting { attestation, .. }, Input::Noted(_) | Input::NoteRefused(_)) => {
-                Phase::Settling { attestation }
+                self.to_escrow(attestation)
             }
-            (Phase::Settling { .. }, Input::SettleRefused(reason)) => self.waiting(reason),
+            (Phase::Presenting { .. } | Phase::Settling { .. }, Input::SettleRefused(reason)) => {
+                self.refused(reason)
+            }
+            (phase, Input::Presented(evidence)) => self.presented(phase, evidence)?,
+            (phase, Input::Ruled(ruling)) => self.ruled(phase, ruling)?,
+            (Phase::Overruling { attestation, .. }, Input::OverruleRefused(_)) => {
+                Phase::Disputable { attestation }
+            }
+            (_, Input::Overruled(evidence)) if !self.paid() => {
+                self.check(evidence, &Fact::Overruled(self.txid, self.leg))?;
+                Phase::Overruled
+            }
             // Whoever brought it: what the escrow says stands.
             (_, Input::Settled(evidence)) if !self.paid() => {
                 self.check(evidence, &Fact::Settled(self.txid, self.leg))?;
@@ -348,17 +385,22 @@ impl Contract {
                 let commitment = Digest::of("sofie.attestation.v1", &[&canonical::encode(attestation)]);
                 vec![Effect::Note { topic: attestation_topic(self.txid), commitment }, Effect::Wake(*until)]
             }
+            Phase::Presenting { .. } | Phase::Disputable { .. } | Phase::Overruling { .. } => {
+                self.while_disputed()
+            }
             Phase::Settling { attestation } => {
                 vec![Effect::Settle { leg: self.leg, attestation: attestation.clone() }]
             }
             Phase::Awaiting | Phase::Waiting { .. } => vec![wake],
             Phase::Refunding { .. } => vec![Effect::Refund { leg: self.leg }],
-            Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. }
+            Phase::Settled | Phase::Overruled | Phase::Refunded { .. } | Phase::Aborted { .. }
                 if self.receipt.is_some() || !self.closed() =>
             {
                 Vec::new()
             }
-            Phase::Settled | Phase::Refunded { .. } | Phase::Aborted { .. } => vec![Effect::Receipt],
+            Phase::Settled | Phase::Overruled | Phase::Refunded { .. } | Phase::Aborted { .. } => {
+                vec![Effect::Receipt]
+            }
             Phase::Stuck { reason } => vec![Effect::Alarm(reason.clone())],
         }
     }
@@ -387,14 +429,16 @@ impl Contract {
 
     /// Half of the time in which the escrow takes the evidence is the record ledger's; the rest is for the payment.
     fn note_until(&self, now: Timestamp) -> Timestamp {
-        let window_end = self.terms.evidence_deadline + self.terms.submission_window;
-        now + Span::from_millis(window_end.since(now).as_millis() / 2)
+        now + Span::from_millis(self.terms.last_evidence().since(now).as_millis() / 2)
     }
 
     fn woken(&self, phase: Phase, now: Timestamp) -> Phase {
         match phase {
             // The payee's money does not depend on a ledger that only records.
-            Phase::Noting { attestation, until } if now >= until => Phase::Settling { attestation },
+            Phase::Noting { attestation, until } if now >= until => self.to_escrow(attestation),
+            Phase::Disputable { attestation: Some(attestation) } if self.is_undisputed(now) => {
+                Phase::Settling { attestation }
+            }
             phase if now < self.wake_at() => phase,
             Phase::Waiting { reason } => Phase::Refunding { reason },
             Phase::Issuing | Phase::Ready { .. } | Phase::Acting | Phase::Awaiting | Phase::Watching => {
@@ -447,7 +491,8 @@ const fn looks(phase: &Phase) -> bool {
         Phase::Awaiting | Phase::Issuing | Phase::Ready { .. } | Phase::Acting | Phase::Watching => true,
         Phase::Waiting { .. } => true,
         Phase::Recording | Phase::Committed | Phase::Noting { .. } | Phase::Settling { .. } => false,
-        Phase::Refunding { .. } | Phase::Settled | Phase::Refunded { .. } => false,
+        Phase::Presenting { .. } | Phase::Disputable { .. } | Phase::Overruling { .. } => false,
+        Phase::Refunding { .. } | Phase::Settled | Phase::Overruled | Phase::Refunded { .. } => false,
         Phase::Aborted { .. } | Phase::Stuck { .. } => false,
     }
 }

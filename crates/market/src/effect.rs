@@ -2,7 +2,9 @@
 
 use crate::{Report, Seen};
 use minicbor::{Decode, Encode};
-use sofie_model::{Digest, Evidence, LegId, Observation, Salt, SignedAttestation, Timestamp};
+use sofie_model::{
+    Digest, Evidence, LegId, Observation, Salt, SignedAttestation, Timestamp, ruling::SignedRuling,
+};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +67,26 @@ pub enum Effect {
         /// What settles it.
         attestation: SignedAttestation,
     },
+    /// Present the attestation to an escrow whose arbiter may overrule it. Answered by `Presented` or `SettleRefused`.
+    Present {
+        /// The escrow leg.
+        leg: LegId,
+        /// What is presented.
+        attestation: SignedAttestation,
+    },
+    /// Bring the arbiter's ruling to the escrow. Answered by `Overruled` or `OverruleRefused`.
+    Overrule {
+        /// The escrow leg.
+        leg: LegId,
+        /// What the arbiter signed.
+        ruling: SignedRuling,
+    },
     /// Have the escrow pay back. Answered by `Refunded` or `RefundRefused`, of the stake by `BondRefused`.
     Refund {
         /// The escrow leg.
         leg: LegId,
     },
-    /// Look whether another has had the escrow pay. Answered by `Settled` or `Refunded`, once it has.
+    /// Look whether another has had the escrow pay. Answered by `Presented`, `Settled`, `Overruled` or `Refunded`, once it has.
     Look,
     /// Make the receipt of the whole story and keep it. Answered by `Receipted`.
     Receipt,
@@ -149,4 +165,16 @@ pub enum Input {
     /// The stake's escrow refused the attestation for good, or to pay back.
     #[n(21)]
     BondRefused(#[n(0)] String),
+    /// The evidence was presented to an escrow whose arbiter may overrule it.
+    #[n(22)]
+    Presented(#[n(0)] Evidence),
+    /// Somebody brought what claims to be the arbiter's ruling.
+    #[n(23)]
+    Ruled(#[n(0)] SignedRuling),
+    /// The escrow paid back by the arbiter's ruling.
+    #[n(24)]
+    Overruled(#[n(0)] Evidence),
+    /// The escrow's contract refused the ruling for good.
+    #[n(25)]
+    OverruleRefused(#[n(0)] String),
 }

@@ -6,7 +6,7 @@
 //!
 //! The sides of a contract may be on two nodes: see [`Part`]. What is for sale is an [`Offer`].
 //!
-//! Left out yet: disputes.
+//! Left out yet: a dispute about a penalty.
 
 mod agreement;
 mod contract;

@@ -2,7 +2,7 @@
 //! the same agreement and the same escrow of it.
 
 use minicbor::{Decode, Encode};
-use sofie_model::manifest::EscrowTerms;
+use sofie_model::manifest::{Dispute, EscrowTerms};
 use sofie_model::{Account, Digest, LedgerId, Salt, Span, ThingId, Timestamp, canonical};
 
 use crate::{Agreement, BadWitnesses, EvidenceRule, Penalty, Witnesses};
@@ -53,6 +53,9 @@ pub struct Offer {
     /// What the owner stakes, if anything.
     #[n(13)]
     pub penalty: Option<Stake>,
+    /// Who may overrule the evidence, and for how long, if anybody.
+    #[n(14)]
+    pub dispute: Option<Dispute>,
 }
 
 /// What an owner stakes for an act.
@@ -103,6 +106,9 @@ pub enum Unmet {
     /// Its sensors prove nothing.
     #[error("of its sensors: {0}")]
     Witnesses(#[from] BadWitnesses),
+    /// Neither machine nor people are told yet what becomes of a stake whose evidence may be overruled.
+    #[error("a penalty and an arbiter do not go together yet: one of them must be left out")]
+    Both,
     /// Something else is agreed.
     #[error("the agreement is not the one that the offer makes")]
     Agreement,
@@ -136,6 +142,7 @@ impl Offer {
                 amount: stake.amount,
                 until: deadline + self.evidence_within + stake.within,
             }),
+            dispute: self.dispute,
         }
     }
 
@@ -180,7 +187,7 @@ impl Offer {
             evidence_key: self.evidence_key,
             evidence_deadline: deadline + self.evidence_within,
             submission_window: self.submission_window,
-            dispute: None,
+            dispute: self.dispute,
         }
     }
 
@@ -201,6 +208,15 @@ impl Offer {
         if *agreement != self.agreement(agreement.renter, agreement.not_before, deadline) {
             return Err(Unmet::Agreement);
         }
+        self.check_dispute()?;
         Ok(self.check_witnesses(agreement.renter)?)
+    }
+
+    /// Whether its arbiter goes with the rest of it.
+    ///
+    /// # Errors
+    /// [`Unmet::Both`].
+    pub const fn check_dispute(&self) -> Result<(), Unmet> {
+        if self.dispute.is_some() && self.penalty.is_some() { Err(Unmet::Both) } else { Ok(()) }
     }
 }

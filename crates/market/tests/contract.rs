@@ -23,6 +23,8 @@ fn kinds(contract: &Contract) -> Vec<&'static str> {
         Effect::Notice { .. } => "notice",
         Effect::AttestMissed { .. } => "attest missed",
         Effect::Note { .. } => "note",
+        Effect::Present { .. } => "present",
+        Effect::Overrule { .. } => "overrule",
         Effect::Settle { .. } => "settle",
         Effect::Refund { .. } => "refund",
         Effect::Look => "look",

@@ -134,6 +134,7 @@ fn offer() -> Offer {
         evidence_key: sofie_model::Account::from(evidence_key().verifying_key()),
         witnesses: None,
         penalty: None,
+        dispute: None,
         decision_within: Span::from_seconds(60),
         evidence_within: Span::from_seconds(540),
         submission_window: Span::from_seconds(30),

@@ -20,17 +20,19 @@ use std::fmt::Write;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use sofie_model::ruling::SignedRuling;
 use sofie_model::{Digest, LedgerId, ThingId, Txid};
 
 use crate::peers::{Incoming, Outgoing, Word};
 use crate::seats::SeatCall;
 
 pub use contract::{
-    BringEvidence, BroughtReading, Contract, ContractState, Deadlines, EvidenceRule, OpenContract, Penalty,
-    PenaltyStatus, Sensor, SensorStatus, Step,
+    BringEvidence, BroughtReading, Claim, Contract, ContractState, Deadlines, Dispute, DisputeStatus,
+    EvidenceRule, OpenContract, Penalty, PenaltyStatus, Rule, Sensor, SensorStatus, SignRuling, Step,
 };
 pub use draft::{
-    Draft, DraftEvidence, DraftLeg, DraftRule, For, LegKind, MAX_KEY, MAX_PAYLOAD, NotATime, When,
+    Draft, DraftDispute, DraftEvidence, DraftLeg, DraftRule, For, LegKind, MAX_KEY, MAX_PAYLOAD, NotATime,
+    When,
 };
 pub use error::{ApiError, ErrorKind, Problem, Violation};
 pub use event::{CloudEvent, EventData};
@@ -152,6 +154,24 @@ pub trait Federation: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Refused`] when its signer has no authority, or the contract has ended.
     async fn bring_evidence(&self, id: Txid, evidence: BringEvidence) -> Result<Contract, ApiError>;
+
+    /// Records the claim that a contract's evidence does not show what was agreed, for its arbiter; it moves nothing by itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Refused`] when nothing can be overruled now.
+    async fn dispute_contract(&self, id: Txid, claim: Claim) -> Result<Contract, ApiError>;
+
+    /// Takes the arbiter's ruling for a contract, or signs it by the key that is here, and brings it to the escrow.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Refused`] when it does not count, or comes at the wrong time.
+    async fn rule_on_contract(&self, id: Txid, rule: Rule) -> Result<Contract, ApiError>;
+
+    /// Signs a ruling on a contract that other nodes run, by the arbiter's key, which is here.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] without that key.
+    async fn sign_ruling(&self, asked: SignRuling) -> Result<SignedRuling, ApiError>;
 
     /// The receipt: canonical CBOR, as `sofie verify` reads it.
     ///

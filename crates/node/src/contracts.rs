@@ -4,6 +4,7 @@
 mod actuation;
 mod escrow;
 mod open;
+mod ruling;
 mod sensors;
 mod shared;
 mod steps;
@@ -37,6 +38,7 @@ use crate::transactions::Transactions;
 pub(crate) use actuation::random;
 pub use open::Refused;
 pub(crate) use open::next_second;
+pub(crate) use ruling::NoRuling;
 pub(crate) use shared::Beginning;
 
 /// How long to wait before a receipt that could not be made is tried again.
@@ -463,6 +465,8 @@ impl Machine for Driven {
             Effect::Notice { sensor } => return Some(Name::Sensor("notice", *sensor)),
             Effect::AttestMissed { sensor, .. } => return Some(Name::Sensor("attest missed", *sensor)),
             Effect::Settle { leg, .. } => return Some(Name::Escrow("settle", *leg)),
+            Effect::Present { leg, .. } => return Some(Name::Escrow("present", *leg)),
+            Effect::Overrule { leg, .. } => return Some(Name::Escrow("overrule", *leg)),
             Effect::Refund { leg } => return Some(Name::Escrow("refund", *leg)),
             Effect::Look => "look",
             Effect::Receipt => "receipt",
@@ -507,6 +511,8 @@ impl Actor<Driven> for Contracts {
                 self.attest_missed(&driven, sensor, &observation, &salt).await
             }
             Effect::Settle { leg, attestation } => self.settle(&driven, leg, attestation).await?,
+            Effect::Present { leg, attestation } => self.present(&driven, leg, attestation).await?,
+            Effect::Overrule { leg, ruling } => self.overrule(&driven, leg, ruling).await?,
             Effect::Refund { leg } => self.refund(&driven, leg).await?,
             Effect::Look => self.look(&driven).await,
             Effect::Receipt => self.receipt(&driven).await?,

@@ -13,7 +13,7 @@ use crate::runtime::Runtime;
 
 /// What a record can be about; a webhook asks for some of them. `crates/testkit/tests/tidy/kinds.rs` compares them with the
 /// notes that the node makes.
-pub const KINDS: [&str; 58] = [
+pub const KINDS: [&str; 64] = [
     "accepted",
     "actuated",
     "admitted",
@@ -33,6 +33,7 @@ pub const KINDS: [&str; 58] = [
     "declined",
     "denied",
     "directory",
+    "disputed",
     "evidence-refused",
     "fate-unknown",
     "halted",
@@ -42,6 +43,8 @@ pub const KINDS: [&str; 58] = [
     "noted",
     "observed",
     "offered",
+    "overrule-refused",
+    "overruled",
     "peer-refused",
     "penalty-paid",
     "penalty-refused",
@@ -50,6 +53,7 @@ pub const KINDS: [&str; 58] = [
     "permitted",
     "prepare-refused",
     "prepared",
+    "presented",
     "presigned",
     "proposed",
     "published",
@@ -64,9 +68,11 @@ pub const KINDS: [&str; 58] = [
     "resumed",
     "revealed",
     "reverted",
+    "ruled",
     "settle-refused",
     "settled",
     "submitted",
+    "undisputed",
     "undone",
     "vouched",
     "watched",

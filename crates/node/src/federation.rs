@@ -16,15 +16,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use sofie_ledgers::{Ledger, LedgerError};
+use sofie_model::ruling::SignedRuling;
 use sofie_model::{Account, Digest, LedgerId, ThingId, Txid};
 
 use crate::api::{
-    AgreeToOffer, Amount, ApiError, At, Balances, BringEvidence, Contract, Description, Draft, ErrorKind,
-    Events, Federation, Fees, Holder, JoinPlatform, LedgerStatus, Neighbours, Offer, Offers, OpenContract,
-    Page, PageRequest, Party, Platform, PublishOffer, Put, Status, Steps, ThingEvents, Transaction,
+    AgreeToOffer, Amount, ApiError, At, Balances, BringEvidence, Claim, Contract, Description, Draft,
+    ErrorKind, Events, Federation, Fees, Holder, JoinPlatform, LedgerStatus, Neighbours, Offer, Offers,
+    OpenContract, Page, PageRequest, Party, Platform, PublishOffer, Put, Rule, SignRuling, Status, Steps,
+    ThingEvents, Transaction,
 };
 use crate::clock;
-use crate::contracts::Refused;
+use crate::contracts::{NoRuling, Refused};
 use crate::drafts;
 use crate::drive::Machine;
 use crate::journal::JournalError;
@@ -152,6 +154,27 @@ impl Federation for Runtime {
                 .next("only the evidence key that the contract names can sign; see its sensor's owner")
         })?;
         Federation::contract(self, id).await
+    }
+
+    async fn dispute_contract(&self, id: Txid, claim: Claim) -> Result<Contract, ApiError> {
+        self.contracts().state(id)?.ok_or_else(|| no_such("contract", id))?;
+        self.contracts().dispute(id, &claim.reason).await.map_err(no_ruling)?;
+        Federation::contract(self, id).await
+    }
+
+    async fn rule_on_contract(&self, id: Txid, rule: Rule) -> Result<Contract, ApiError> {
+        self.contracts().state(id)?.ok_or_else(|| no_such("contract", id))?;
+        self.contracts().rule(id, rule.ruling).await.map_err(no_ruling)?;
+        Federation::contract(self, id).await
+    }
+
+    async fn sign_ruling(&self, asked: SignRuling) -> Result<SignedRuling, ApiError> {
+        let arbiter = self.parties().account_called(&asked.arbiter);
+        let arbiter = arbiter.ok_or_else(|| {
+            let why = format!("this node has no party {:?}", asked.arbiter);
+            ApiError::new(ErrorKind::NotFound, "no such party", why).next("list them with `sofie doctor`")
+        })?;
+        self.contracts().sign(arbiter, asked.ruling).map_err(no_ruling)
     }
 
     async fn receipt(&self, id: Txid) -> Result<Vec<u8>, ApiError> {
@@ -364,6 +387,10 @@ impl Runtime {
 fn no_such(what: &str, id: Txid) -> ApiError {
     ApiError::new(ErrorKind::NotFound, format!("no such {what}"), format!("the journal holds no {what} {id}"))
         .next(format!("list them with GET /api/v1/{what}s"))
+}
+
+fn no_ruling(refused: NoRuling) -> ApiError {
+    ApiError::new(ErrorKind::Refused, "nothing is overruled", refused.why).next(refused.next)
 }
 
 fn no_money(ledger: &LedgerId) -> ApiError {

@@ -71,6 +71,12 @@ impl Parties {
         self.named(name).map(PartyKeys::account).or_else(there)
     }
 
+    /// The same, or the account that the text itself is: `0x…`.
+    #[must_use]
+    pub fn account_called(&self, text: &str) -> Option<Account> {
+        self.account_of(text).or_else(|| text.parse().ok())
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &PartyKeys> {
         self.keys.values()

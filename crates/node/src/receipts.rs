@@ -39,6 +39,7 @@ pub(crate) async fn make(node: &Contracts, driven: &Driven) -> Result<Vec<u8>, S
         Input::Noted(evidence) | Input::Settled(evidence) | Input::Refunded(evidence) => {
             Some(evidence.clone())
         }
+        Input::Presented(evidence) | Input::Overruled(evidence) => Some(evidence.clone()),
         _ => None,
     }));
     let agreement = driven.contract.agreement();

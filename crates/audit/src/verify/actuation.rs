@@ -47,6 +47,7 @@ fn matches(case: &Case<'_>, agreed: Agreement) -> Result<Agreement, String> {
         ("payee", agreed.owner == terms.payee),
         ("amount", agreed.price == terms.amount),
         ("panel of sensors", believes(&agreed, terms)),
+        ("arbiter or dispute window", agreed.dispute == terms.dispute),
     ];
     match agrees.into_iter().find(|(_, same)| !same) {
         Some((field, _)) => Err(format!("the {field} of {id} is not the agreed one")),

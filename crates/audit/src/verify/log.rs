@@ -22,6 +22,9 @@ const ORDER: &[(&str, &str)] = &[
     ("noted", "settled"),
     ("applied", "settled"),
     ("applied", "refunded"),
+    ("applied", "presented"),
+    ("presented", "settled"),
+    ("presented", "overruled"),
 ];
 
 /// P2: a COMMIT has seen every prepare.

@@ -35,6 +35,7 @@ impl Tale {
             two_nodes: false,
             dispute: None,
             overruled_at: (story == Story::Overruled).then_some(14),
+            agreed_dispute: None,
             bound_to: None,
             shown: Vec::new(),
             paid_for: [0, 1],

@@ -124,6 +124,8 @@ pub struct Tale {
     /// How long the arbiter may overrule, in seconds; and when the evidence was presented.
     pub dispute: Option<(u64, Option<u64>)>,
     pub overruled_at: Option<u64>,
+    /// Another arbiter or window than the terms' is agreed on, or none.
+    pub agreed_dispute: Option<Option<Dispute>>,
     /// In the place of that nonce.
     pub bound_to: Option<Digest>,
     /// Two of three sensors must attest. The receipt shows the readings of these, by their places; none: one sensor is agreed on.
@@ -178,6 +180,7 @@ impl Tale {
                 all
             }),
             penalty: self.staked.then_some(Penalty { amount: STAKE, until: at(STAKE_UNTIL) }),
+            dispute: self.agreed_dispute.unwrap_or_else(|| self.of_dispute()),
         }
     }
 
@@ -206,11 +209,13 @@ impl Tale {
             },
             evidence_deadline: at(EVIDENCE_DEADLINE),
             submission_window: Span::from_seconds(WINDOW),
-            dispute: self.dispute.map(|(seconds, _)| Dispute {
-                arbiter: Account([0xab; 20]),
-                window: Span::from_seconds(seconds),
-            }),
+            dispute: self.of_dispute(),
         }
+    }
+
+    fn of_dispute(&self) -> Option<Dispute> {
+        let window = |(seconds, _)| Span::from_seconds(seconds);
+        self.dispute.map(|said| Dispute { arbiter: Account([0xab; 20]), window: window(said) })
     }
 
     pub fn manifest(&self) -> Manifest {

@@ -140,7 +140,10 @@ impl Contract {
 
     /// Whether the sensors' word for the price is there, so that the stake is the owner's.
     pub(super) const fn earned(&self) -> bool {
-        matches!(self.phase, Phase::Noting { .. } | Phase::Settling { .. } | Phase::Settled)
+        matches!(
+            self.phase,
+            Phase::Noting { .. } | Phase::Presenting { .. } | Phase::Settling { .. } | Phase::Settled
+        )
     }
 
     /// The stake is locked from COMMIT on.

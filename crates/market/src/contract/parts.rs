@@ -58,9 +58,12 @@ impl Contract {
     /// time that is left.
     pub(super) fn attest_then(&self, signed: &SignedAttestation, now: Timestamp) -> Phase {
         let attestation = signed.clone();
+        if self.disputable_until.is_some() {
+            return Phase::Disputable { attestation: Some(attestation) };
+        }
         match self.part {
             Part::Both | Part::Payer => Phase::Noting { attestation, until: self.note_until(now) },
-            Part::Owner => Phase::Settling { attestation },
+            Part::Owner => self.to_escrow(attestation),
         }
     }
 
@@ -89,7 +92,9 @@ impl Contract {
         self.report.outcome = self.report.outcome.take().or_else(|| report.outcome.clone());
         self.told_at = self.report.told_at;
         Ok(match phase {
-            Phase::Awaiting | Phase::Watching => self.as_reported(now),
+            Phase::Awaiting | Phase::Watching | Phase::Disputable { attestation: None } => {
+                self.as_reported(now)
+            }
             other => other,
         })
     }
@@ -98,6 +103,7 @@ impl Contract {
     pub(super) fn as_reported(&self, now: Timestamp) -> Phase {
         match (self.testimony(), self.report.told_at) {
             (Some(signed), _) => self.attest_then(&signed, now),
+            (None, _) if self.disputable_until.is_some() => Phase::Disputable { attestation: None },
             (_, Some(_)) => Phase::Watching,
             (_, None) => Phase::Awaiting,
         }

@@ -141,6 +141,17 @@ impl Contract {
         let speaker = self.speaker(signed).map_err(|no| self.rejected(no))?;
         // Its word counts once, while it is waited for: neither before the device was told nor after all is over.
         match phase {
+            // Of what was presented elsewhere, the word is not known here yet.
+            Phase::Disputable { attestation: None } => {
+                self.check_time(signed)?;
+                match speaker {
+                    Some(sensor) => {
+                        self.heard[sensor].says(signed);
+                        Ok(self.as_reported(now))
+                    }
+                    None => Ok(self.attest_then(signed, now)),
+                }
+            }
             Phase::Acting | Phase::Watching | Phase::Awaiting if self.claims() => {
                 Err(self.rejected("the penalty is claimed: the price is not paid any more".into()))
             }
@@ -156,6 +167,8 @@ impl Contract {
             }
             // The same word may come by two ways.
             taken @ (Phase::Noting { .. } | Phase::Settling { .. } | Phase::Settled) => Ok(taken),
+            taken @ (Phase::Presenting { .. } | Phase::Disputable { .. }) => Ok(taken),
+            taken @ (Phase::Overruling { .. } | Phase::Overruled) => Ok(taken),
             Phase::Recording | Phase::Committed | Phase::Issuing | Phase::Ready { .. } => {
                 Err(self.rejected("the device was not told yet: no evidence is awaited".into()))
             }

@@ -47,6 +47,7 @@ pub(crate) fn agreement() -> Agreement {
         },
         witnesses: None,
         penalty: None,
+        dispute: None,
     }
 }
 
@@ -179,6 +180,10 @@ pub(crate) fn name(phase: &Phase) -> &'static str {
         Phase::Awaiting => "awaiting",
         Phase::Watching => "watching",
         Phase::Noting { .. } => "noting",
+        Phase::Presenting { .. } => "presenting",
+        Phase::Disputable { .. } => "disputable",
+        Phase::Overruling { .. } => "overruling",
+        Phase::Overruled => "overruled",
         Phase::Settling { .. } => "settling",
         Phase::Waiting { .. } => "waiting",
         Phase::Refunding { .. } => "refunding",

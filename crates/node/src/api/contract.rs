@@ -1,7 +1,8 @@
 //! A contract: one paid actuation, from the offer to the receipt.
 
 use serde::{Deserialize, Serialize};
-use sofie_model::{LedgerId, Observation, Salt, SignedAttestation, ThingId, Txid, Value};
+use sofie_model::ruling::{Ruling, SignedRuling};
+use sofie_model::{Account, LedgerId, Observation, Salt, SignedAttestation, ThingId, Txid, Value};
 use utoipa::ToSchema;
 
 use super::{Amount, At};
@@ -42,6 +43,9 @@ pub struct OpenContract {
     /// What the owner stakes for the act, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<Penalty>,
+    /// Who may overrule the evidence before it pays, if anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispute: Option<Dispute>,
     /// The client's name for this request, 1 to 128 visible ASCII characters: sent again under it, it begins nothing new.
     #[serde(default)]
     pub idempotency_key: Option<String>,
@@ -105,6 +109,64 @@ pub struct Penalty {
     pub amount: Amount,
     /// Until when after T_E a sensor may show it: seconds.
     pub within_s: u64,
+}
+
+/// Who may overrule the evidence, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dispute {
+    /// A party here or at a peer, or an account as `0x…`: neither who pays, nor who is paid, nor who attests.
+    pub arbiter: String,
+    /// How long after the evidence was presented its ruling counts: seconds, no longer than the submission window.
+    pub window_s: u64,
+}
+
+/// The arbiter of a contract, and what it could rule on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DisputeStatus {
+    /// Whose ruling pays the renter back: a party's name, or an account that nobody here has a name for.
+    pub arbiter: String,
+    /// Its account.
+    #[schema(value_type = String)]
+    pub account: Account,
+    /// How long a ruling counts: seconds.
+    pub window_s: u64,
+    /// The last second in which one counts, once the evidence is presented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<At>,
+    /// What the arbiter would sign to overrule the evidence, while it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub ruling: Option<Ruling>,
+}
+
+/// Claims that the evidence does not show what was agreed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Why, for the record and the arbiter: 1 to 512 characters.
+    pub reason: String,
+}
+
+/// Overrules the evidence of a contract.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// What the arbiter signed elsewhere; without it, this node signs by the arbiter's key, if that is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub ruling: Option<SignedRuling>,
+}
+
+/// Signs a ruling about a contract of other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignRuling {
+    /// The arbiter: a party of this node, or its account.
+    pub arbiter: String,
+    /// What it overrules, as `ruling` of the contract's `dispute` tells it.
+    #[schema(value_type = Object)]
+    pub ruling: Ruling,
 }
 
 /// A penalty of a contract.
@@ -176,10 +238,14 @@ pub enum ContractState {
     Armed,
     /// The thing has answered that it acted; the evidence is awaited.
     Actuated,
+    /// The evidence is presented, and may be overruled by the arbiter; then it pays.
+    Disputable,
     /// The evidence was there: the payee is paid. An end.
     Settled,
     /// No evidence came in time: the payer has its money back. An end.
     Refunded,
+    /// The arbiter overruled the evidence: the payer has its money back. An end.
+    Overruled,
     /// Decided not to happen: nothing moved. An end.
     Aborted,
     /// Refused before anything was prepared. An end.
@@ -198,7 +264,8 @@ impl ContractState {
     pub const fn is_end(self) -> bool {
         match self {
             Self::Proposed | Self::Preparing | Self::Committed | Self::Armed | Self::Actuated => false,
-            Self::Settled | Self::Refunded | Self::Aborted | Self::Refused => true,
+            Self::Disputable => false,
+            Self::Settled | Self::Overruled | Self::Refunded | Self::Aborted | Self::Refused => true,
             Self::Declined | Self::Cancelled | Self::Expired => true,
         }
     }
@@ -248,6 +315,9 @@ pub struct Contract {
     /// What the owner stakes, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<PenaltyStatus>,
+    /// Who may overrule the evidence, if anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispute: Option<DisputeStatus>,
     /// What has happened.
     pub steps: Vec<Step>,
 }

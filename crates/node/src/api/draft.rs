@@ -146,6 +146,20 @@ pub struct DraftEvidence {
     #[serde(default)]
     #[schema(value_type = String, example = "10s")]
     pub window: For,
+    /// Who may overrule it, and for how long: the escrow must then be on a ledger that runs contracts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispute: Option<DraftDispute>,
+}
+
+/// Who may overrule an escrow's evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DraftDispute {
+    /// A party here or at a peer, or an account as `0x…`: neither who pays, nor who is paid, nor who attests.
+    pub arbiter: String,
+    /// How long after the evidence was presented a ruling counts: whole seconds, shorter than the evidence's window.
+    #[schema(value_type = String, example = "10s")]
+    pub window: For,
 }
 
 /// An instant, or how long from now.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sofie_model::{Digest, LedgerId, ThingId};
 use utoipa::ToSchema;
 
-use super::{Amount, At, EvidenceRule, Penalty};
+use super::{Amount, At, Dispute, EvidenceRule, Penalty};
 
 /// Offers an actuation to the owners of other nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -35,6 +35,9 @@ pub struct PublishOffer {
     /// What the owner stakes, if anything: it counts against `automatic` of the peer who takes the offer up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<Penalty>,
+    /// Who may overrule the evidence before it pays, if anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispute: Option<Dispute>,
     /// How long the offer stands: seconds from now.
     pub valid_for_s: u64,
     /// Which peers may see it; left out: all of them.
@@ -84,6 +87,9 @@ pub struct Offer {
     /// What the owner stakes, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<Penalty>,
+    /// Who may overrule the evidence before it pays, if anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispute: Option<Dispute>,
     /// Nobody can agree to it after this.
     pub until: At,
     /// Which peers may see it; none named: all. Told of this node's own only.

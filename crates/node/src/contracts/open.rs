@@ -75,6 +75,7 @@ impl Contracts {
         let owner = self.owner_of(&asked.thing, "thing")?;
         self.check_action(&asked.thing, &asked.action)?;
         let sensors = self.sensors_of(&asked.evidence, &[renter.account(), owner.account()])?;
+        let dispute = self.dispute_of(asked.dispute.as_ref(), asked.penalty.as_ref())?;
         let sites = self.sites(asked)?;
         let nonce = Digest(random().map_err(|e| invalid("nonce", e.to_string()))?);
         let salt = Salt::new(random().map_err(|e| invalid("salt", e.to_string()))?);
@@ -94,6 +95,7 @@ impl Contracts {
                 amount: stake.amount,
                 until: start + Span::from_seconds(asked.evidence_within_s) + stake.within,
             }),
+            dispute,
         };
         let due = start + Span::from_seconds(asked.evidence_within_s);
         let escrow = EscrowTerms {
@@ -104,7 +106,7 @@ impl Contracts {
             evidence_key: sensors.key,
             evidence_deadline: due,
             submission_window: Span::from_seconds(asked.submission_window_s),
-            dispute: None,
+            dispute,
         };
         let bond = agreement.penalty.map(|penalty| EscrowTerms {
             payer: owner.account(),
@@ -301,6 +303,8 @@ pub(super) fn field_of(path: &str) -> &str {
         "legs[0].terms.evidence_key" => "evidence.thing",
         "legs[0].terms.evidence_deadline" => "evidence_within_s",
         "legs[0].terms.submission_window" => "submission_window_s",
+        "legs[0].terms.dispute.arbiter" => "dispute.arbiter",
+        "legs[0].terms.dispute.window" => "dispute.window_s",
         "deadline" => "decision_within_s",
         other if other.ends_with(".terms.amount") => "penalty.amount",
         other if other.ends_with(".terms.evidence_deadline") => "penalty.within_s",

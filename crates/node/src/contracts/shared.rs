@@ -125,6 +125,7 @@ impl Contracts {
             evidence_key: sensors.key,
             witnesses: sensors.witnesses,
             penalty: open::stake_of(asked.penalty.as_ref())?,
+            dispute: self.dispute_of(asked.dispute.as_ref(), asked.penalty.as_ref())?,
             decision_within,
             evidence_within: Span::from_seconds(asked.evidence_within_s),
             submission_window: Span::from_seconds(asked.submission_window_s),

@@ -54,11 +54,18 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
         Input::Refunded(evidence) => on("refunded", evidence),
         Input::RefundRefused(reason) => about("refund-refused", false, reason.clone()),
         Input::Receipted(digest) => about("receipt", true, format!("kept, its digest is {digest}")),
+        Input::Presented(evidence) => on("presented", evidence),
+        Input::Ruled(_) => about("ruled", true, "the arbiter's word is brought to the escrow".into()),
+        Input::Overruled(evidence) => on("overruled", evidence),
+        Input::OverruleRefused(reason) => about("overrule-refused", false, reason.clone()),
         Input::Reported(_) => reported(before, after),
         Input::Woken if before.contract.phase() == after.contract.phase() => Vec::new(),
         Input::Woken => match after.contract.phase() {
             Phase::Refunding { reason } => about("deadline", false, reason.clone()),
-            Phase::Settling { .. } => {
+            Phase::Settling { .. } if matches!(before.contract.phase(), Phase::Disputable { .. }) => {
+                about("undisputed", true, "the dispute window is over: the evidence stands".into())
+            }
+            Phase::Presenting { .. } | Phase::Settling { .. } => {
                 let detail =
                     "the record ledger has not taken the evidence yet; the payment does not wait for it";
                 about("note-late", false, detail.into())

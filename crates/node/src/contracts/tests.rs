@@ -1,6 +1,7 @@
 //! Whole contracts on ledgers in memory, with no platform: the device is never told, so that the money goes back, unless
 //! somebody else brings the evidence.
 
+mod dispute;
 mod panel;
 mod penalty;
 mod shared;
@@ -95,6 +96,7 @@ impl World {
             },
             witnesses: None,
             penalty: None,
+            dispute: None,
         };
         let escrow = EscrowTerms {
             contract: Account([0xe5; 20]),

@@ -87,7 +87,7 @@ impl Desk {
         self.parties.named(name).map(Party::Here).or_else(guest).ok_or_else(|| self.no_party(name, field))
     }
 
-    fn no_party(&self, name: &str, field: &str) -> Refused {
+    pub(super) fn no_party(&self, name: &str, field: &str) -> Refused {
         let here: Vec<_> = self.parties.iter().map(|keys| keys.name().as_str()).collect();
         let there: Vec<_> = self.elsewhere.keys().map(Name::as_str).collect();
         let all = [&here[..], &there[..]].concat();

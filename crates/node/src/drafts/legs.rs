@@ -3,11 +3,11 @@
 use sofie_audit::receipt::Sealed;
 use sofie_directory::canonical;
 use sofie_model::attestation::{MAX_KEYS, Panel};
-use sofie_model::manifest::{EscrowTerms, HashlockTerms, TransferTerms};
+use sofie_model::manifest::{Dispute, EscrowTerms, HashlockTerms, TransferTerms};
 use sofie_model::{Account, Class, Finality, Leg, Salt, Terms, Timestamp, commitment};
 
 use super::{Chance, Desk, Guest, Party, Refused, Site, ensure, random, refused, times};
-use crate::api::{DraftEvidence, DraftLeg, LegKind, MAX_PAYLOAD};
+use crate::api::{DraftDispute, DraftEvidence, DraftLeg, LegKind, MAX_PAYLOAD};
 use crate::config::finality_of;
 
 /// Who pays whom how much.
@@ -93,8 +93,15 @@ impl Desk {
             evidence_key: self.evidence_key(evidence, guests, [payer, payee], path)?,
             evidence_deadline: times::instant(evidence.until, start),
             submission_window: evidence.window.0,
-            dispute: None,
+            dispute: evidence.dispute.as_ref().map(|asked| self.dispute(asked, path)).transpose()?,
         })
+    }
+
+    /// Who may overrule the evidence.
+    fn dispute(&self, asked: &DraftDispute, path: &dyn Fn(&str) -> String) -> Result<Dispute, Refused> {
+        let arbiter = self.parties.account_called(&asked.arbiter);
+        let unknown = || self.no_party(&asked.arbiter, &path("evidence.dispute.arbiter"));
+        Ok(Dispute { arbiter: arbiter.ok_or_else(unknown)?, window: asked.window.0 })
     }
 
     /// Whose word the escrow takes: one party's, or that of the panel which it makes with others. `parties` pay and are paid.

@@ -8,7 +8,8 @@ use sofie_transaction::Plan;
 use super::submit::{not_won, once};
 use super::{internal, no_such, view};
 use crate::api::{
-    self, AgreeToOffer, Amount, ApiError, At, Contract, ErrorKind, EvidenceRule, Federation, Penalty, Sensor,
+    self, AgreeToOffer, Amount, ApiError, At, Contract, Dispute, ErrorKind, EvidenceRule, Federation,
+    Penalty, Sensor,
 };
 use crate::auditor::Note;
 use crate::clock;
@@ -191,6 +192,10 @@ fn shown(node: &Runtime, offer: &Offer, peer: Option<&Peer>) -> api::Offer {
         penalty: offer
             .penalty
             .map(|stake| Penalty { amount: Amount(stake.amount), within_s: stake.within.as_seconds() }),
+        dispute: offer.dispute.map(|agreed| Dispute {
+            arbiter: node.called(agreed.arbiter),
+            window_s: agreed.window.as_seconds(),
+        }),
         until: At(offer.until),
         to: Vec::new(),
         ask: false,

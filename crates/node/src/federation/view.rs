@@ -6,8 +6,8 @@ use sofie_model::{Account, Decision, Digest, Evidence, LegId, Salt, Terms, Txid}
 use sofie_transaction::{Leg, State};
 
 use crate::api::{
-    Amount, At, Contract, ContractState, Deadlines, LegSlack, LegStatus, Opening, Payment, PenaltyStatus,
-    Proposal, SensorStatus, Step, Transaction, Verdict,
+    Amount, At, Contract, ContractState, Deadlines, DisputeStatus, LegSlack, LegStatus, Opening, Payment,
+    PenaltyStatus, Proposal, SensorStatus, Step, Transaction, Verdict,
 };
 use crate::auditor;
 use crate::contracts::{Driven, Plan};
@@ -149,6 +149,13 @@ fn shown(
         next,
         sensors: sensors(runtime, contract),
         penalty: contract.bond().map(|bond| penalty(contract, bond)),
+        dispute: contract.dispute().map(|agreed| DisputeStatus {
+            arbiter: runtime.called(agreed.arbiter),
+            account: agreed.arbiter,
+            window_s: agreed.window.as_seconds(),
+            until: contract.disputable_until().map(At),
+            ruling: contract.ruling(),
+        }),
         steps,
     }
 }
@@ -225,7 +232,11 @@ fn state(phase: &Phase) -> (ContractState, Option<String>) {
         Phase::Issuing | Phase::Ready { .. } | Phase::Acting | Phase::Awaiting => {
             (ContractState::Armed, None)
         }
-        Phase::Watching | Phase::Noting { .. } | Phase::Settling { .. } => (ContractState::Actuated, None),
+        Phase::Watching | Phase::Noting { .. } | Phase::Presenting { .. } | Phase::Settling { .. } => {
+            (ContractState::Actuated, None)
+        }
+        Phase::Disputable { .. } | Phase::Overruling { .. } => (ContractState::Disputable, None),
+        Phase::Overruled => (ContractState::Overruled, Some("the arbiter overruled the evidence".into())),
         Phase::Waiting { reason } | Phase::Refunding { reason } | Phase::Stuck { reason } => {
             (ContractState::Armed, Some(reason.clone()))
         }
@@ -263,6 +274,14 @@ pub(crate) fn next(driven: &Driven) -> String {
             format!("the owner's node brings the evidence to the escrow; from {} this one does", At(*until))
         }
         Phase::Watching | Phase::Noting { .. } => format!("{without} {back}"),
+        Phase::Presenting { .. } => {
+            "the evidence is presented to the escrow, then it may be overruled".into()
+        }
+        Phase::Disputable { attestation } => undisputed(&driven.contract, attestation.is_some()),
+        Phase::Overruling { .. } => {
+            "the arbiter's ruling is brought to the escrow, which pays the renter back".into()
+        }
+        Phase::Overruled => "nothing: the renter is paid back".into(),
         Phase::Settling { .. } => "the escrow pays the owner".into(),
         Phase::Waiting { .. } => back,
         Phase::Refunding { .. } => "the escrow pays the renter back".into(),
@@ -270,6 +289,24 @@ pub(crate) fn next(driven: &Driven) -> String {
         Phase::Refunded { .. } => "nothing: the renter is paid back".into(),
         Phase::Aborted { .. } => "nothing: nothing was moved".into(),
         Phase::Stuck { .. } => "nothing by itself: the operator must look at the escrow".into(),
+    }
+}
+
+/// What becomes of presented evidence that nobody overrules. `known`: its word is here.
+fn undisputed(contract: &sofie_market::Contract, known: bool) -> String {
+    let (Some(until), Some(from)) = (contract.disputable_until(), contract.pays_from()) else {
+        return String::new();
+    };
+    let unless = format!("unless the arbiter overrules the evidence until {}", At(until));
+    match (contract.part(), known) {
+        (Part::Both | Part::Owner, true) => format!("{unless}, the escrow pays the owner at {}", At(from)),
+        (Part::Both | Part::Owner, false) => {
+            format!("{unless}, the escrow pays the owner once the word that was presented is brought here")
+        }
+        (Part::Payer, true) => {
+            format!("{unless}, the owner's node has it paid then, or this one at {}", At(from))
+        }
+        (Part::Payer, false) => format!("{unless}, the owner's node has it paid then"),
     }
 }
 

@@ -7,14 +7,14 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use sofie_model::Txid;
+use sofie_model::{Txid, ruling::SignedRuling};
 
 use super::{
     body::{self, Json, Place, Queried, Segment},
     events::{self, Resume},
     state::{Shared, to_the_end},
 };
-use crate::api::{ApiError, BringEvidence, Contract, OpenContract};
+use crate::api::{ApiError, BringEvidence, Claim, Contract, OpenContract, Rule, SignRuling};
 
 /// The media type of a receipt.
 pub(super) const RECEIPT: &str = "application/vnd.sofie.receipt";
@@ -103,6 +103,56 @@ pub(super) async fn bring_evidence(
 ) -> Result<axum::Json<Contract>, ApiError> {
     let federation = Arc::clone(&door.federation);
     to_the_end(slot, async move { federation.bring_evidence(id, evidence).await }).await.map(axum::Json)
+}
+
+/// `POST /api/v1/contracts/{id}/dispute`
+#[utoipa::path(
+    post, path = "/api/v1/contracts/{id}/dispute", tag = "contracts", operation_id = "dispute_contract",
+    summary = "Record the claim that the presented evidence does not count, for the arbiter; it moves nothing",
+    params(("id" = String, Path, description = "The transaction's id: 64 hexadecimal digits")),
+    request_body = Claim,
+    responses((status = 200, description = "Recorded: the contract, with what the arbiter would sign", body = Contract))
+)]
+pub(super) async fn dispute(
+    State(door): State<Shared>,
+    Segment(id): Segment<Txid>,
+    Place(slot): Place,
+    Json(claim): Json<Claim>,
+) -> Result<axum::Json<Contract>, ApiError> {
+    let federation = Arc::clone(&door.federation);
+    to_the_end(slot, async move { federation.dispute_contract(id, claim).await }).await.map(axum::Json)
+}
+
+/// `POST /api/v1/contracts/{id}/ruling`
+#[utoipa::path(
+    post, path = "/api/v1/contracts/{id}/ruling", tag = "contracts", operation_id = "rule_on_contract",
+    summary = "Overrule the presented evidence, by the arbiter's signature or the key that this node has",
+    params(("id" = String, Path, description = "The transaction's id: 64 hexadecimal digits")),
+    request_body = Rule,
+    responses((status = 200, description = "It counts: the contract", body = Contract))
+)]
+pub(super) async fn rule(
+    State(door): State<Shared>,
+    Segment(id): Segment<Txid>,
+    Place(slot): Place,
+    Json(rule): Json<Rule>,
+) -> Result<axum::Json<Contract>, ApiError> {
+    let federation = Arc::clone(&door.federation);
+    to_the_end(slot, async move { federation.rule_on_contract(id, rule).await }).await.map(axum::Json)
+}
+
+/// `POST /api/v1/rulings`
+#[utoipa::path(
+    post, path = "/api/v1/rulings", tag = "contracts", operation_id = "sign_ruling",
+    summary = "Sign a ruling about a contract of other nodes, by the arbiter's key, which this node has",
+    request_body = SignRuling,
+    responses((status = 200, description = "The signed ruling, to be brought to a node of the contract", body = Object))
+)]
+pub(super) async fn sign(
+    State(door): State<Shared>,
+    Json(asked): Json<SignRuling>,
+) -> Result<axum::Json<SignedRuling>, ApiError> {
+    door.federation.sign_ruling(asked).await.map(axum::Json)
 }
 
 /// `GET /api/v1/contracts/{id}/receipt`

@@ -128,6 +128,7 @@ fn contract(nonce: u8) -> contracts::Plan {
             evidence,
             witnesses: None,
             penalty: None,
+            dispute: None,
         },
         salt: Salt::new([6; 32]),
         manifest: manifest(nonce, Terms::Escrow(escrow)),

@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use serde_json::json;
-use sofie_model::{Account, Digest, LedgerId, ThingId, Timestamp, Txid};
+use sofie_model::{Account, Digest, LedgerId, ThingId, Timestamp, Txid, ruling::SignedRuling};
 use sofie_node::{
     api::*,
     http::metrics::{Kind, family, sample},
@@ -98,6 +98,7 @@ impl Double {
             next: "nothing".to_owned(),
             sensors: Vec::new(),
             penalty: None,
+            dispute: None,
             steps: world.steps.clone(),
         }
     }
@@ -229,6 +230,21 @@ impl Federation for Double {
             return Err(ApiError::new(ErrorKind::Refused, "the evidence does not count", "it has ended"));
         }
         Ok(self.the_contract())
+    }
+
+    async fn dispute_contract(&self, id: Txid, claim: Claim) -> Result<Contract, ApiError> {
+        found(id)?;
+        Ok(Contract { reason: Some(claim.reason), ..self.the_contract() })
+    }
+
+    async fn rule_on_contract(&self, id: Txid, rule: Rule) -> Result<Contract, ApiError> {
+        found(id)?;
+        let state = if rule.ruling.is_some() { ContractState::Overruled } else { ContractState::Disputable };
+        Ok(Contract { state, ..self.the_contract() })
+    }
+
+    async fn sign_ruling(&self, _: SignRuling) -> Result<SignedRuling, ApiError> {
+        Err(missing("party"))
     }
 
     async fn receipt(&self, id: Txid) -> Result<Vec<u8>, ApiError> {

@@ -32,6 +32,41 @@ pub(crate) enum ContractVerb {
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
+    /// Claim that the presented evidence does not show what was agreed: recorded, and written down for the arbiter
+    ///
+    /// Example: sofie contract dispute 5f0c71 --reason "the door is shut" --case case.json
+    #[command(verbatim_doc_comment)]
+    Dispute {
+        /// Its id, or how it begins
+        id: Id,
+        /// What the evidence does not show
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Where to write what the arbiter needs to know and to sign
+        #[arg(long, value_name = "FILE")]
+        case: Option<PathBuf>,
+    },
+    /// Overrule the presented evidence, by the arbiter's key on this node or what it signed elsewhere
+    ///
+    /// Example: sofie contract rule 5f0c71 --ruling ruling.json
+    #[command(verbatim_doc_comment)]
+    Rule {
+        /// Its id, or how it begins
+        id: Id,
+        /// What `sofie contract sign` wrote at the arbiter's node
+        #[arg(long, value_name = "FILE")]
+        ruling: Option<PathBuf>,
+    },
+    /// Sign a ruling on a contract of other nodes, by the arbiter's key on this one
+    ///
+    /// Example: sofie contract sign case.json ruling.json
+    #[command(verbatim_doc_comment)]
+    Sign {
+        /// The case, as `sofie contract dispute` wrote it
+        case: PathBuf,
+        /// Where to write the ruling
+        file: PathBuf,
+    },
     /// Write the receipt of one that has ended, for `sofie verify`
     ///
     /// Example: sofie contract receipt 5f0c71 receipt.cbor

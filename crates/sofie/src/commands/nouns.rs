@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use sofie_node::api::{Contract, Decline, JoinPlatform, LedgerStatus, Platform, PlatformKind, Step};
 
+use super::ruling;
 use crate::cli::{ContractVerb, LedgerVerb, Node, PlatformVerb};
 use crate::client::{Client, url_segment};
 use crate::failure::Failure;
@@ -72,6 +73,17 @@ pub(crate) async fn contract(verb: ContractVerb, node: &Node) -> Result<ExitCode
                 client.post(&format!("/api/v1/contracts/{id}/cancel"), &Decline { reason }).await?;
             show(node, &one, || print_contract(&one));
         }
+        ContractVerb::Dispute { id, reason, case } => {
+            let id = client.whole("contract", "/api/v1/contracts", &id).await?;
+            let one = ruling::dispute(&client, id, reason, case.as_deref()).await?;
+            show(node, &one, || print_contract(&one));
+        }
+        ContractVerb::Rule { id, ruling } => {
+            let id = client.whole("contract", "/api/v1/contracts", &id).await?;
+            let one = ruling::rule(&client, id, ruling.as_deref()).await?;
+            show(node, &one, || print_contract(&one));
+        }
+        ContractVerb::Sign { case, file } => ruling::sign(&client, &case, &file).await?,
         ContractVerb::Receipt { id, file } => {
             let id = client.whole("contract", "/api/v1/contracts", &id).await?;
             keep(&file, &client.bytes(&format!("/api/v1/contracts/{id}/receipt")).await?)?;
@@ -103,6 +115,13 @@ pub(crate) fn print_contract(one: &Contract) {
     }
     if let Some(penalty) = &one.penalty {
         output::line(&format!("{:<12} {} {}: {}", "penalty", penalty.amount, penalty.state, penalty.next));
+    }
+    if let Some(dispute) = &one.dispute {
+        let until = dispute.until.map_or_else(
+            || format!("for {} s, once the evidence is presented", dispute.window_s),
+            |until| format!("until {until}"),
+        );
+        output::line(&format!("{:<12} {} may overrule the evidence {until}", "arbiter", dispute.arbiter));
     }
     for one in &one.sensors {
         let who = output::shorten(&format!("{} of {}, by {}", one.property, one.thing, one.by));

@@ -93,6 +93,10 @@ fn print(one: &Offer) {
             format!("{} if it is still not so, as seen in {} s more", penalty.amount, penalty.within_s);
         output::line(&format!("{:<12} {within}", "penalty"));
     }
+    if let Some(dispute) = &one.dispute {
+        let told = format!("{} may overrule the evidence for {} s", dispute.arbiter, dispute.window_s);
+        output::line(&format!("{:<12} {told}", "arbiter"));
+    }
     for other in &rule.others {
         let seen = format!("{} = {} of {}", other.property, other.equals, other.thing);
         output::line(&format!("{:<12} {}", "or evidence", output::shorten(&seen)));

@@ -27,7 +27,7 @@ impl Story {
     /// Both nodes, and Bob's platforms joined.
     async fn begin(mode: Mode) -> Option<Self> {
         let chain = Anvil::start()?;
-        let mut alice = Company::new("alice", &[], &chain).await;
+        let mut alice = Company::new("alice", &["judge"], &chain).await;
         let mut bob = Company::new("bob", &["door-co"], &chain).await;
         alice.knows(&bob, 0);
         bob.knows(&alice, 0);
@@ -47,14 +47,27 @@ impl Story {
     }
 
     /// Bob offers to open the locker; gives the offer's id.
-    fn offers(&self, ask: bool, [decision, evidence]: [u64; 2]) -> String {
+    fn offers(&self, ask: bool, spans: [u64; 2]) -> String {
+        self.offers_with(ask, spans, 10, None)
+    }
+
+    /// The same, with an arbiter who has `window` seconds, if any.
+    fn offers_with(
+        &self,
+        ask: bool,
+        [decision, evidence]: [u64; 2],
+        submission: u64,
+        window: Option<u64>,
+    ) -> String {
         let [locker, sensor] = &self.things;
-        let offer = json!({
+        let dispute = window.map(|window| json!({ "arbiter": "judge", "window_s": window }));
+        let mut offer = json!({
             "thing": locker, "action": "lock", "input": { "open_for_s": 600 }, "price": AMOUNT.to_string(),
             "ledger": "ethereum", "evidence": { "thing": sensor, "property": "open", "equals": true },
-            "decision_within_s": decision, "evidence_within_s": evidence, "submission_window_s": 10,
+            "decision_within_s": decision, "evidence_within_s": evidence, "submission_window_s": submission,
             "valid_for_s": 3600, "ask": ask,
         });
+        offer.as_object_mut().expect("an object").extend(dispute.map(|dispute| ("dispute".into(), dispute)));
         let file = self.bob.folder.path().join("offer.json");
         std::fs::write(&file, offer.to_string()).expect("it is written");
         let published = self.bob.data(&["offer", "publish", &file.display().to_string()]);
@@ -84,6 +97,31 @@ impl Story {
     }
 }
 
+#[tokio::test]
+async fn an_arbiter_overrules_what_was_presented() {
+    let Some(story) = Story::begin(Mode::Normal).await else { return };
+    let (alice, bob) = (&story.alice, &story.bob);
+    let before = story.held().await;
+    let offer = story.offers_with(false, [DECISION, EVIDENCE], 70, Some(60));
+    let id = story.agrees(&offer, "overruled");
+    let hers = alice.contract_shows(&id, "disputable", |shown| shown["dispute"]["ruling"].is_object());
+    assert_eq!((&hers["state"], &hers["dispute"]["arbiter"]), (&json!("disputable"), &json!("judge")));
+    let [case, ruling] =
+        ["case.json", "ruling.json"].map(|file| alice.folder.path().join(file).display().to_string());
+    alice.data(&["contract", "dispute", &id, "--reason", "it is the wrong door", "--case", &case]);
+    bob.contract_until(&id, &["disputable"]);
+    let (code, _, said) = bob.run(&["contract", "rule", &id]);
+    assert!(code == 1 && said.contains("the key of the arbiter judge is not on this node"), "{said}");
+    let (code, _, said) = alice.run(&["contract", "sign", &case, &ruling]);
+    assert_eq!(code, 0, "{said}");
+    bob.data(&["contract", "rule", &id, "--ruling", &ruling]);
+    for company in [alice, bob] {
+        company.contract_until(&id, &["overruled"]);
+        assert!(verified(company, &id).contains("overruled the evidence"));
+    }
+    story.moved(before, [0, 0]).await;
+}
+
 fn steps(shown: &Value) -> Vec<&str> {
     shown["steps"].as_array().expect("steps").iter().filter_map(|step| step["name"].as_str()).collect()
 }
@@ -103,7 +141,8 @@ fn verified(company: &Company, id: &str) -> String {
 async fn what_one_company_offers_the_other_pays_for_once_it_is_seen() {
     let Some(story) = Story::begin(Mode::Normal).await else { return };
     let (alice, bob) = (&story.alice, &story.bob);
-    let offer = story.offers(false, [DECISION, EVIDENCE]);
+    // The judge has two seconds, and says nothing.
+    let offer = story.offers_with(false, [DECISION, EVIDENCE], 10, Some(2));
     let seen = alice.data(&["offer", "ls"]);
     assert_eq!(seen["offers"][0]["id"], json!(offer), "{seen}");
     assert_eq!(seen["offers"][0]["peer"], "bob-co", "{seen}");
@@ -116,7 +155,9 @@ async fn what_one_company_offers_the_other_pays_for_once_it_is_seen() {
     for name in ["proposed", "agreed", "offered", "accepted", "prepared", "decided", "armed", "settled"] {
         assert!(steps(&hers).contains(&name), "{name}: {hers:#}");
     }
-    for name in ["accepted", "armed", "capability-issued", "asked", "observed", "attested", "settled"] {
+    for name in
+        ["accepted", "armed", "capability-issued", "asked", "observed", "attested", "presented", "settled"]
+    {
         assert!(steps(&his).contains(&name), "{name}: {his:#}");
     }
     assert_eq!((&hers["renter"], &hers["owner"]), (&json!("alice"), &json!("bob")));

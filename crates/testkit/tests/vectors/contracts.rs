@@ -1,6 +1,7 @@
 //! What two nodes say to each other about a contract: of one sensor, and of several.
 
 use sofie_market::{ContractTerms, EvidenceRule, Offer, Report, Seen, Stake, Witness, Witnesses};
+use sofie_model::manifest::Dispute;
 use sofie_model::{
     Attestation, Digest, Leg, LegId, Manifest, Observation, Quantity, Salt, Span, Terms, Timestamp, Value,
 };
@@ -16,7 +17,10 @@ pub(crate) fn vectors() -> Vec<Vector> {
     let said = [("a proposal that takes up an offer", &one), ("the same, of two of three sensors", &several)];
     let staked =
         Offer { penalty: Some(Stake { amount: 300, within: Span::from_seconds(60) }), ..offer(None) };
-    let said = said.into_iter().chain([("the same, with a penalty", &staked)]);
+    let dispute = Dispute { arbiter: account(7), window: Span::from_seconds(5) };
+    let disputable = Offer { dispute: Some(dispute), ..offer(None) };
+    let more = [("the same, with a penalty", &staked), ("the same, with an arbiter", &disputable)];
+    let said = said.into_iter().chain(more);
     let said = said.map(|(name, offer)| {
         let bytes = proposal(offer).to_bytes();
         Vector::of_bytes(name, "node-message", &bytes).expect("offer", offer.id())
@@ -74,6 +78,7 @@ fn offer(witnesses: Option<Witnesses>) -> Offer {
         until: at(86_400),
         witnesses,
         penalty: None,
+        dispute: None,
     }
 }
 

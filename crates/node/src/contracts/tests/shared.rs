@@ -36,6 +36,7 @@ fn offer(world: &World) -> Offer {
         evidence_key: world.party("sensor-co").account(),
         witnesses: None,
         penalty: None,
+        dispute: None,
         decision_within: Span::from_seconds(60),
         evidence_within: Span::from_seconds(60),
         submission_window: Span::from_seconds(10),
