@@ -40,6 +40,10 @@ const DEBIAN: &[(&str, &str)] = &[
     ("postgresql-15", "/usr/lib/postgresql/15/bin/initdb"),
 ];
 
+/// Python packages, pinned, for a witness of logs that is not ours. It asks for a newer Python than Debian 12 has, and runs
+/// on that one all the same.
+const WITNESS: &[&str] = &["aics-witness==0.1.0", "aics-tlog==0.2.1"];
+
 /// Unpacks bitcoind into the folder of peers; `sofie` runs the same one at first use.
 const BITCOIND: &str = include_str!("peers/bitcoind.sh");
 
@@ -77,6 +81,7 @@ pub(crate) fn install() -> Done {
         install_npm(peer, &folder)?;
     }
     install_bitcoind(&folder)?;
+    install_witness(&folder.join("witness"))?;
     for name in LOCKED {
         install_locked(&shell::root().join(name))?;
     }
@@ -92,6 +97,7 @@ fn list() {
     for (package, program) in DEBIAN {
         println!("{:8} Debian  {package}", state(shell::on_path(program).is_some()));
     }
+    println!("{:8} PyPI    {}", state(is_witness_there(&folder.join("witness"))), WITNESS[0]);
     println!("{:8} Debian  bitcoin-knots", state(folder.join("bitcoind").is_file()));
     for name in LOCKED {
         let place = shell::root().join(name);
@@ -126,6 +132,26 @@ fn install_debian() -> Done {
             Err(Failure::lacks(format!("{package} was installed, and yet `{program}` is not on the path")))
         }
     }
+}
+
+fn is_witness_there(home: &Path) -> bool {
+    home.join("bin/aics-witness").is_file()
+}
+
+/// In an environment of its own: nothing of it is seen by the system's Python.
+fn install_witness(home: &Path) -> Done {
+    if is_witness_there(home) {
+        return Ok(());
+    }
+    if shell::quietly(&mut shell::command("python3", &["-c", "import ensurepip, venv"])).is_err() {
+        shell::quietly(apt().args(["-qq", "install", "-y", "--no-install-recommends", "python3-venv"]))?;
+    }
+    eprintln!("xtask: pip install {}", WITNESS.join(" "));
+    let place = home.display().to_string();
+    shell::quietly(&mut shell::command("python3", &["-m", "venv", "--clear", &place]))?;
+    let pip = home.join("bin/pip").display().to_string();
+    let quiet = ["install", "--quiet", "--disable-pip-version-check", "--ignore-requires-python"];
+    shell::quietly(shell::command(&pip, &quiet).args(WITNESS)).map(drop)
 }
 
 /// Waits for another package manager at work instead of failing.

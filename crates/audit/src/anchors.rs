@@ -17,6 +17,7 @@
 //! [[calendar]]
 //! origin = "calendar.example/log"
 //! key = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c"
+//! witnesses = ["witness.example/w1+87d46c1a+BID6PsBd3tQJdh7KXGkTs7Pdwc+lD7bPih3h+IiOoW0C"]   # all must have cosigned
 //!
 //! [[quorum]]
 //! ledger = "notaries"
@@ -36,7 +37,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use sofie_model::{Account, Anchor, Digest, LedgerId};
+use sofie_model::{Account, Anchor, Cosigner, Digest, LedgerId};
 
 /// The largest file that is read, in bytes.
 pub const MAX_ANCHORS: usize = 256 * 1024;
@@ -102,9 +103,38 @@ pub struct PinnedCalendar {
     pub origin: String,
     /// Its Ed25519 public key.
     pub key: Digest,
+    /// Who must have cosigned what rests on the log, `name+id+key` (C2SP tlog-cosignature).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<String>,
+    /// How many of them at least; without it, all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<usize>,
     /// A checkpoint that the reader saw elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<PinnedCheckpoint>,
+}
+
+impl PinnedCalendar {
+    /// Which of the pinned witnesses have cosigned; the other way round, why they are too few.
+    fn witnessed(&self, cosigned: &[Cosigner]) -> Result<String, String> {
+        let needed = self.quorum.unwrap_or(self.witnesses.len());
+        let signed = |witness: &&String| cosigned.iter().any(|one| one.witness == **witness);
+        let names: Vec<_> = self.witnesses.iter().filter(signed).map(|key| name(key)).collect();
+        match names.as_slice() {
+            names if names.len() < needed => Err(format!(
+                "{} of {} pinned witnesses have cosigned it, {needed} must have",
+                names.len(),
+                self.witnesses.len()
+            )),
+            [] => Ok(String::new()),
+            names => Ok(format!(", cosigned by {}", names.join(", "))),
+        }
+    }
+}
+
+/// A witness's name in its key.
+fn name(witness: &str) -> &str {
+    witness.split_once('+').map_or(witness, |(name, _)| name)
 }
 
 /// A log's head.
@@ -187,9 +217,11 @@ impl Anchors {
                 let chain = PinnedChain { id: *chain_id, block: *block_hash, decision: None, escrow: None };
                 self.chain.push(chain);
             }
-            Anchor::Calendar { origin, key, size, root } => self.calendar.push(PinnedCalendar {
+            Anchor::Calendar { origin, key, size, root, cosigned } => self.calendar.push(PinnedCalendar {
                 origin: origin.clone(),
                 key: *key,
+                witnesses: cosigned.iter().map(|one| one.witness.clone()).collect(),
+                quorum: None,
                 checkpoint: Some(PinnedCheckpoint { size: *size, root: *root }),
             }),
             Anchor::Bitcoin { genesis, block_hash, .. } => {
@@ -207,7 +239,9 @@ impl Anchors {
     pub(crate) fn holds(&self, anchor: &Anchor) -> Pin {
         match anchor {
             Anchor::Evm { chain_id, height, block_hash } => self.holds_block(*chain_id, *height, block_hash),
-            Anchor::Calendar { origin, key, size, root } => self.holds_log(origin, key, *size, root),
+            Anchor::Calendar { origin, key, size, root, cosigned } => {
+                self.holds_log(origin, key, (*size, root), cosigned)
+            }
             Anchor::Bitcoin { genesis, height, block_hash } => {
                 self.holds_bitcoin(genesis, *height, block_hash)
             }
@@ -266,7 +300,13 @@ impl Anchors {
         Pin::Differs(format!("block {height}, {hash}, is none of the pinned blocks of chain {id}"))
     }
 
-    fn holds_log(&self, origin: &str, key: &Digest, size: u64, root: &Digest) -> Pin {
+    fn holds_log(
+        &self,
+        origin: &str,
+        key: &Digest,
+        (size, root): (u64, &Digest),
+        cosigned: &[Cosigner],
+    ) -> Pin {
         let Some(log) = self.calendar.iter().find(|log| log.origin == origin) else {
             return Pin::Missing(format!(
                 "log {origin} is not pinned; it rests on key {key}, size {size}, root {root}"
@@ -275,15 +315,19 @@ impl Anchors {
         if log.key != *key {
             return Pin::Differs(format!("log {origin} has key {}, the receipt says {key}", log.key));
         }
+        let by = match log.witnessed(cosigned) {
+            Ok(by) => by,
+            Err(why) => return Pin::Differs(format!("checkpoint {size} of log {origin}: {why}")),
+        };
         match &log.checkpoint {
             Some(pinned) if pinned.size == size && pinned.root != *root => Pin::Differs(format!(
                 "log {origin} has root {} at size {size}, the receipt says {root}",
                 pinned.root
             )),
             Some(pinned) if pinned.size == size => {
-                Pin::Holds(format!("log {origin}, key and checkpoint {size}"))
+                Pin::Holds(format!("log {origin}, key and checkpoint {size}{by}"))
             }
-            _ => Pin::Holds(format!("log {origin}, by its key; checkpoint {size} is signed with it")),
+            _ => Pin::Holds(format!("log {origin}, by its key; checkpoint {size} is signed with it{by}")),
         }
     }
 
@@ -316,5 +360,51 @@ impl FromStr for Anchors {
 
     fn from_str(text: &str) -> Result<Self, BadAnchors> {
         Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Digest = Digest([7; 32]);
+
+    fn pinned(witnesses: &[&str], quorum: Option<usize>) -> Anchors {
+        let witnesses = witnesses.iter().map(|one| (*one).to_owned()).collect();
+        let log = PinnedCalendar { origin: "log".into(), key: KEY, witnesses, quorum, checkpoint: None };
+        Anchors { calendar: vec![log], ..Anchors::default() }
+    }
+
+    #[test]
+    fn as_many_pinned_witnesses_as_are_demanded_must_have_cosigned() {
+        let by = |names: &[&str]| {
+            let one = |name: &&str| Cosigner { witness: (*name).to_owned(), at: 1 };
+            let (origin, cosigned) = ("log".into(), names.iter().map(one).collect());
+            Anchor::Calendar { origin, key: KEY, size: 3, root: Digest::ZERO, cosigned }
+        };
+        let both = ["w1+aa+AA", "w2+bb+BB"];
+        let all = pinned(&both, None);
+        let Pin::Holds(how) = all.holds(&by(&both)) else { panic!("both have") };
+        assert!(how.ends_with("cosigned by w1, w2"), "{how}");
+        // A witness of the same name and another key is another witness.
+        for few in [&["w1+aa+AA"][..], &["w1+aa+AA", "w2+cc+CC"], &["w1+aa+AA", "w1+aa+AA"], &[]] {
+            let Pin::Differs(why) = all.holds(&by(few)) else { panic!("{few:?} are enough") };
+            assert!(why.contains("of 2 pinned witnesses have cosigned it, 2 must have"), "{why}");
+        }
+        assert!(matches!(pinned(&both, Some(1)).holds(&by(&both[..1])), Pin::Holds(_)));
+        assert!(matches!(pinned(&both, Some(3)).holds(&by(&both)), Pin::Differs(_)));
+        let none = pinned(&[], None).holds(&by(&both));
+        assert!(matches!(none, Pin::Holds(how) if how.ends_with("signed with it")), "nobody is demanded");
+    }
+
+    #[test]
+    fn what_a_receipt_rests_on_is_pinned_with_its_witnesses() {
+        let mut anchors = Anchors::default();
+        let cosigned = vec![Cosigner { witness: "w1+aa+AA".into(), at: 1 }];
+        let anchor =
+            Anchor::Calendar { origin: "log".into(), key: KEY, size: 3, root: Digest::ZERO, cosigned };
+        anchors.pin(&anchor);
+        assert_eq!(anchors.to_toml().parse(), Ok(anchors.clone()));
+        assert!(matches!(anchors.holds(&anchor), Pin::Holds(_)));
     }
 }

@@ -11,10 +11,13 @@
 //! histories, so what rests on it is labelled custodial. With one node that uses it, it is a local log: it survives that
 //! node's crash, and promises nothing to others.
 //!
-//! Left out: witnesses' cosignatures, and tiles on disk: the log is held in memory.
+//! **Witnesses.** With [`Config::witnesses`] an entry is final only once [`Config::quorum`] of them have cosigned a
+//! checkpoint that covers it: an operator that shows two histories, or puts an old copy of its file back, gets no second
+//! set of signatures. Proofs then stand under the newest cosigned checkpoint.
+//!
+//! Left out: tiles on disk: the log is held in memory.
 
 use std::{
-    io,
     path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
@@ -36,14 +39,19 @@ use tokio::sync::oneshot;
 use crate::decide::{Participants, parts};
 use crate::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status, entry};
 
+mod error;
 mod file;
 mod log;
 mod wanted;
+mod witnesses;
 mod writer;
 
+pub use error::OpenError;
 use file::LogFile;
 use log::{Foreign, Log};
 use wanted::Wanted;
+pub use witnesses::{BadWitness, Witness};
+use witnesses::{Cosigned, Witnesses};
 use writer::{Answer, MAX_QUEUE, Request, Writer};
 
 /// A clock further behind the log's last entry is not one to go on with.
@@ -72,6 +80,10 @@ pub struct Config {
     pub finalises: Span,
     /// [`Profile::poll`].
     pub poll: Span,
+    /// Who must cosign what is final.
+    pub witnesses: Vec<Witness>,
+    /// How many of them.
+    pub quorum: usize,
 }
 
 impl Config {
@@ -79,82 +91,20 @@ impl Config {
     #[must_use]
     pub fn new(id: LedgerId, origin: String, path: PathBuf) -> Self {
         let (inclusion, finalises, poll) = (INCLUSION, Span::ZERO, POLL);
-        Self { id, origin, path, refuse: false, decides: false, inclusion, finalises, poll }
+        let (witnesses, quorum) = (Vec::new(), 0);
+        Self {
+            id,
+            origin,
+            path,
+            refuse: false,
+            decides: false,
+            inclusion,
+            finalises,
+            poll,
+            witnesses,
+            quorum,
+        }
     }
-}
-
-/// Why a calendar does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The file or its disk.
-    #[error("cannot {doing} the calendar {path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What was tried.
-        doing: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Two writers would break it.
-    #[error(
-        "the calendar {path} is in use by another process: stop that one, or give this node a path of its own"
-    )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Not a torn last write: bytes changed that had been durable.
-    #[error(
-        "the calendar {path} is damaged at byte {offset}: {why}; nothing was changed: put a copy of the file back, or \
-         move it away and open a log with a new origin (receipts made so far stay valid)"
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where the damage was met.
-        offset: u64,
-        /// What does not add up.
-        why: String,
-    },
-    /// The file's log is signed by another key.
-    #[error(
-        "the calendar {path} belongs to key {theirs}, not to {ours}: give that key back, or use another path"
-    )]
-    ForeignKey {
-        /// The file.
-        path: PathBuf,
-        /// Of the file.
-        theirs: Digest,
-        /// Of this node.
-        ours: Digest,
-    },
-    /// The file's log has another name.
-    #[error("the calendar {path} is {theirs:?}, not {ours:?}: correct `origin`, or use another path")]
-    ForeignOrigin {
-        /// The file.
-        path: PathBuf,
-        /// Of the file.
-        theirs: String,
-        /// Of the configuration.
-        ours: String,
-    },
-    /// No name for a log.
-    #[error(
-        "{got:?} cannot name a calendar: 1 to {MAX_ORIGIN} printable ASCII characters without spaces and '+' are expected"
-    )]
-    BadOrigin {
-        /// As configured.
-        got: String,
-    },
-    /// Its entries would seem to lie in the future.
-    #[error("the clock is {behind} behind the last entry of the calendar {path}: set the machine's clock")]
-    ClockBehind {
-        /// The file.
-        path: PathBuf,
-        /// How much.
-        behind: Span,
-    },
 }
 
 /// An open calendar. Dropping it waits for the last write.
@@ -165,6 +115,7 @@ pub struct Calendar {
     clock: Clock,
     log: Arc<RwLock<Log>>,
     read_only: AtomicBool,
+    witnesses: Witnesses,
     queue: Option<SyncSender<Request>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -181,6 +132,7 @@ impl Calendar {
         }
         let (log, file) = read(&config, &key)?;
         let profile = profile(&config);
+        let witnesses = Witnesses::new(config.witnesses, config.quorum)?;
         let last = log.last_time();
         let behind = last.since(clock());
         if behind > MAX_CLOCK_BEHIND {
@@ -196,7 +148,7 @@ impl Calendar {
         let read_only = AtomicBool::new(config.refuse);
         let (queue, writer) = (Some(queue), Some(writer));
         let participants = Participants::default();
-        Ok(Self { profile, key, participants, clock, log, read_only, queue, writer })
+        Ok(Self { profile, key, participants, clock, log, read_only, witnesses, queue, writer })
     }
 
     /// Signs an early ABORT for these participants, as a chain's keyring signs their transactions.
@@ -312,6 +264,19 @@ impl Calendar {
             .map_or(Ok(()), |why| Err(self.profile.refused(why)))
     }
 
+    /// Final, once enough witnesses have cosigned a checkpoint that covers it.
+    async fn is_final(&self, evidence: Evidence) -> Result<Status, LedgerError> {
+        if !self.witnesses.is_empty() {
+            self.cosigned(evidence.position.height).await?;
+        }
+        Ok(Status::Final(evidence))
+    }
+
+    async fn cosigned(&self, size: u64) -> Result<Arc<Cosigned>, LedgerError> {
+        let signed = self.witnesses.cosigned(size, &self.log, |head| head.sign(&self.key)).await;
+        signed.map_err(|why| self.profile.transient(why))
+    }
+
     /// Whichever decision stands. Without one, a COMMIT that is not valid by the log's clock will never be.
     fn decided(&self, manifest: &Manifest, decide: &Decide) -> Status {
         let log = self.log();
@@ -322,6 +287,18 @@ impl Calendar {
         match decision::check(manifest, &decision, &signatures, log.last_time()) {
             Err(reason) if matches!(decide, Decide::Commit { .. }) => Status::Refused { reason },
             _ => Status::Absent,
+        }
+    }
+
+    fn recorded(&self, wanted: &Wanted) -> Status {
+        let log = self.log();
+        match log.find(&wanted.entry) {
+            Some((index, leaf)) => Status::Final(leaf.evidence(&self.profile.id, index)),
+            // What is closed or decided is never prepared any more. All other objections may pass.
+            None => match log.objection(wanted, &log::Waiting::default(), log.last_time()) {
+                Some(reason) if matches!(wanted.entry, Entry::Prepared { .. }) => Status::Refused { reason },
+                _ => Status::Absent,
+            },
         }
     }
 
@@ -355,18 +332,14 @@ impl Ledger for Calendar {
 
     async fn status(&self, operation: &Operation, _: Option<&Intent>) -> Result<Status, LedgerError> {
         let wanted = self.wanted(operation)?;
-        if let Operation::Decide { manifest, decide } = operation {
-            return Ok(self.decided(manifest, decide));
+        let status = match operation {
+            Operation::Decide { manifest, decide } => self.decided(manifest, decide),
+            _ => self.recorded(&wanted),
+        };
+        match status {
+            Status::Final(evidence) => self.is_final(evidence).await,
+            other => Ok(other),
         }
-        let log = self.log();
-        Ok(match log.find(&wanted.entry) {
-            Some((index, leaf)) => Status::Final(leaf.evidence(&self.profile.id, index)),
-            // What is closed or decided is never prepared any more. All other objections may pass.
-            None => match log.objection(&wanted, &log::Waiting::default(), log.last_time()) {
-                Some(reason) if matches!(wanted.entry, Entry::Prepared { .. }) => Status::Refused { reason },
-                _ => Status::Absent,
-            },
-        })
     }
 
     async fn head(&self) -> Result<Head, LedgerError> {
@@ -384,6 +357,23 @@ impl Ledger for Calendar {
         if let Err(error) = self.publish().await {
             tracing::warn!(%error, "the last second is not published");
         }
+        let indices = self.places(facts)?;
+        let needed = indices.last().map_or(0, |last| last + 1);
+        let cosigned = match self.witnesses.is_empty() {
+            true => None,
+            false => Some(self.cosigned(needed).await?),
+        };
+        let log = self.log();
+        Ok(Proof::Calendar(match cosigned {
+            Some(cosigned) => self.witnessed(&log, &indices, &cosigned),
+            None => self.proof(&log, &indices, if indices.is_empty() { log.size() } else { needed }),
+        }))
+    }
+}
+
+impl Calendar {
+    /// Where these facts stand, in order.
+    fn places(&self, facts: &[Evidence]) -> Result<Vec<u64>, LedgerError> {
         let log = self.log();
         let mut indices = Vec::with_capacity(facts.len());
         for fact in facts {
@@ -396,12 +386,17 @@ impl Ledger for Calendar {
         }
         indices.sort_unstable();
         indices.dedup();
-        let needed = indices.last().map_or(log.size(), |last| last + 1);
-        Ok(Proof::Calendar(self.proof(&log, &indices, needed)))
+        Ok(indices)
     }
-}
 
-impl Calendar {
+    /// Under the head that witnesses have cosigned.
+    fn witnessed(&self, log: &Log, indices: &[u64], cosigned: &Cosigned) -> LogProof {
+        let Cosigned { head, by } = cosigned;
+        let leaves = indices.iter().filter_map(|index| log.include(*index, head.size)).collect();
+        let cosigned = Some(by.clone()).filter(|by| !by.is_empty());
+        LogProof { key: log.key, checkpoint: head.sign(&self.key), leaves, published: None, cosigned }
+    }
+
     /// Under the first published second that covers all, else under the head.
     fn proof(&self, log: &Log, indices: &[u64], needed: u64) -> LogProof {
         let mut head = log.head();
@@ -412,7 +407,7 @@ impl Calendar {
             published = Some(proof);
         }
         let leaves = indices.iter().filter_map(|index| log.include(*index, head.size)).collect();
-        LogProof { key: log.key, checkpoint: head.sign(&self.key), leaves, published }
+        LogProof { key: log.key, checkpoint: head.sign(&self.key), leaves, published, cosigned: None }
     }
 }
 

@@ -80,6 +80,16 @@ impl Client {
         self.ask(post.body(body)).await
     }
 
+    /// Posts text, and gives the answer's status and text whatever they are.
+    pub(crate) async fn post_text(&self, path: &[&str], body: String) -> Result<(u16, String), Answer> {
+        let post = self.http.request(Method::POST, self.at(path)).header("content-type", "text/plain");
+        let answer = post.body(body).send().await.map_err(away)?;
+        let status = answer.status().as_u16();
+        let text = String::from_utf8(self.body(answer).await?);
+        let text = text.map_err(|_| Answer::Nonsense("its answer is no text".into()))?;
+        Ok((status, text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()))
+    }
+
     fn at(&self, path: &[&str]) -> Url {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {

@@ -31,7 +31,7 @@ pub use key::{PublicKey, Signature};
 pub use manifest::{Class, Finality, Leg, Manifest, Quorum, Rule, Terms};
 pub use observation::Observation;
 pub use operation::{Decide, Operation, Step};
-pub use proof::{Anchor, Proof, Proven};
+pub use proof::{Anchor, Cosigner, Proof, Proven};
 pub use quantity::{Quantity, Value};
 pub use ruling::{Ruling, SignedRuling};
 pub use time::{Span, Timestamp};

@@ -38,6 +38,18 @@ pub enum Proof {
     Batch(#[n(0)] batch::BatchProof),
 }
 
+/// A witness that has cosigned a checkpoint ([`calendar::WitnessKey`]).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(array)]
+pub struct Cosigner {
+    /// `name+id+key`.
+    #[n(0)]
+    pub witness: String,
+    /// When it signed, in seconds since the Unix epoch, by its own clock.
+    #[n(1)]
+    pub at: u64,
+}
+
 /// What the facts of one ledger rest on. The reader must have it from elsewhere to trust them.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind")]
@@ -70,6 +82,10 @@ pub enum Anchor {
         /// RFC 6962 root hash at that size.
         #[n(3)]
         root: Digest,
+        /// Who has cosigned the checkpoint.
+        #[n(4)]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cosigned: Vec<Cosigner>,
     },
     /// A block of a Bitcoin chain. Hashes as they are printed.
     #[n(2)]

@@ -19,6 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sofie_model::proof::calendar::WitnessKey;
 use sofie_model::{Digest, Finality, LedgerId, Span};
 use url::Url;
 
@@ -150,6 +151,10 @@ pub enum LedgerKind {
         read_only: bool,
         /// It may be a transaction's decision ledger. One operator could rewrite it: such transactions are custodial.
         decides: bool,
+        /// Who must cosign what is final, and their URLs.
+        witnesses: BTreeMap<WitnessKey, Url>,
+        /// How many of them.
+        quorum: usize,
     },
     /// A record file under the data folder.
     File,

@@ -16,7 +16,9 @@ use sofie_ledgers::file::{self, RecordFile};
 use sofie_ledgers::quorum::{self, Quorum};
 use sofie_ledgers::{Ledger, Profile};
 use sofie_model::proof::batch::MAX_COUNT;
+use sofie_model::proof::calendar::WitnessKey;
 use sofie_model::{Account, Digest, Finality, LedgerId, Span};
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::clock;
@@ -180,7 +182,7 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                 let bitcoin = bitcoin.map_err(|source| OpenError::Bitcoin { ledger: id.clone(), source })?;
                 opened.ledgers.insert(id, Arc::new(bitcoin));
             }
-            LedgerKind::Calendar { read_only, decides } => {
+            LedgerKind::Calendar { read_only, decides, witnesses, quorum } => {
                 let origin = format!("{}/{id}", config.node.name);
                 let path = folder.join(calendar_file(&id));
                 let own = calendar::Config::new(id.clone(), origin, path);
@@ -190,6 +192,8 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                     inclusion: ledger.inclusion,
                     finalises: ledger.finalises,
                     poll: ledger.poll,
+                    witnesses: witnesses.iter().map(witness).collect(),
+                    quorum: *quorum,
                     ..own
                 };
                 let key = operator.ed25519().clone();
@@ -197,6 +201,9 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                 let calendar = tokio::task::block_in_place(|| Calendar::open(settings, key, clock::clock()));
                 let calendar =
                     calendar.map_err(|source| OpenError::Calendar { ledger: id.clone(), source })?;
+                if !witnesses.is_empty() {
+                    tracing::info!(ledger = %id, log = %calendar.verifier_key(), "its witnesses must know this log");
+                }
                 let calendar = calendar.acting_for(parties.iter().map(|party| party.secp256k1().clone()));
                 opened.ledgers.insert(id, Arc::new(calendar));
             }
@@ -344,6 +351,10 @@ fn embedded_chain(
     let path = folder.join(chain_file(&ledger.id));
     EmbeddedChain::open(&path, &genesis, clock::clock())
         .map_err(|source| OpenError::Embedded { ledger: ledger.id.clone(), source })
+}
+
+fn witness((key, url): (&WitnessKey, &Url)) -> calendar::Witness {
+    calendar::Witness { key: key.clone(), url: url.clone() }
 }
 
 /// The time between two blocks of Bitcoin.

@@ -42,6 +42,7 @@ impl Log {
             checkpoint: head.sign(&key),
             leaves: included.collect(),
             published: None,
+            cosigned: None,
         }
     }
 }

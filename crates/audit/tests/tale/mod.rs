@@ -517,7 +517,13 @@ pub fn anchors(receipt: &Receipt) -> Anchors {
                 escrow: Some(ESCROW),
             }),
             Ok(Anchor::Calendar { origin, key, .. }) => {
-                anchors.calendar.push(PinnedCalendar { origin, key, checkpoint: None });
+                anchors.calendar.push(PinnedCalendar {
+                    origin,
+                    key,
+                    witnesses: Vec::new(),
+                    quorum: None,
+                    checkpoint: None,
+                });
             }
             Ok(Anchor::Bitcoin { .. } | Anchor::Operator { .. } | Anchor::Quorum { .. }) | Err(_) => {}
         }

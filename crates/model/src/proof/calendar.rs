@@ -6,22 +6,27 @@
 //! seconds is the further evidence: its root for second s, once others hold it, bounds every entry below from above.
 //!
 //! Left out: that a `Prepared` entry is the *first* with its commitment, or a `Decided` one the first valid. A log that
-//! appends a second one gives itself away to whoever reads it all; a proof of some leaves cannot show it. Notes belong to no transaction: they are
+//! appends a second one gives itself away to whoever reads it all; a proof of some leaves cannot show it, and no witness's
+//! cosignature does ([`Cosignature`]): that shows only that there is no other history. Notes belong to no transaction: they are
 //! decoded, and what they mean is for the reader to compare.
 
 use minicbor::{Decode, Encode};
 
-use super::{Anchor, BadProof, Proven};
+use super::{Anchor, BadProof, Cosigner, Proven};
 use crate::{
     Decision, Digest, Evidence, Fact, LedgerId, LegId, Manifest, Position, Signature, Terms, Timestamp, Txid,
     canonical,
 };
 
 mod checkpoint;
+mod cosignature;
 pub mod decision;
 pub mod merkle;
 
 pub use checkpoint::{BadCheckpoint, Checkpoint, MAX_ORIGIN, is_origin, verifier_key};
+pub use cosignature::{
+    BadCosignature, BadWitnessKey, Cosignature, MAX_WITNESSES, WitnessKey, add_checkpoint,
+};
 
 /// A proof with more leaves is refused.
 pub const MAX_LEAVES: usize = 1024;
@@ -185,6 +190,9 @@ pub struct LogProof {
     /// Further evidence of time, where a second has been published since.
     #[n(3)]
     pub published: Option<Published>,
+    /// Witnesses' signatures under the checkpoint, at least one; ascending by key, each once.
+    #[n(4)]
+    pub cosigned: Option<Vec<Cosignature>>,
 }
 
 impl LogProof {
@@ -211,9 +219,22 @@ impl LogProof {
                 .verify(&head, &self.key, evidence.last())
                 .map_err(|why| refuse(format!("second {}", published.second), why))?;
         }
-        let anchor =
-            Anchor::Calendar { origin: head.origin, key: self.key, size: head.size, root: head.root };
-        Ok(Proven { anchor, evidence })
+        let cosigned = self.cosigned(&head).map_err(|why| refuse("witnesses".into(), why))?;
+        let Checkpoint { origin, size, root } = head;
+        Ok(Proven { anchor: Anchor::Calendar { origin, key: self.key, size, root, cosigned }, evidence })
+    }
+
+    /// Who has cosigned the checkpoint.
+    fn cosigned(&self, head: &Checkpoint) -> Result<Vec<Cosigner>, String> {
+        let Some(all) = &self.cosigned else { return Ok(Vec::new()) };
+        if all.is_empty() || all.len() > MAX_WITNESSES {
+            return Err(format!("1 to {MAX_WITNESSES} are expected"));
+        }
+        if !all.is_sorted_by(|one, next| one.key < next.key) {
+            return Err("they are not in the order of their keys, each once".into());
+        }
+        all.iter().try_for_each(|one| one.verify(head)).map_err(|error| error.to_string())?;
+        Ok(all.iter().map(|one| Cosigner { witness: one.witness().to_string(), at: one.at }).collect())
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use sofie_ledgers::quorum::PACE;
+use sofie_model::proof::calendar::{MAX_WITNESSES, WitnessKey};
 use sofie_model::{Digest, LedgerId, Span, quorum::Group};
 use toml::de::DeTable;
 use url::Url;
@@ -326,10 +327,7 @@ fn ledger(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadLedger> {
         Kind::EvmRpc => evm_rpc(&mut section, &mut named),
         Kind::EvmRecords => evm_records(&mut section),
         Kind::BitcoinRpc => bitcoin_rpc(&mut section, folder),
-        Kind::Calendar => Some(LedgerKind::Calendar {
-            read_only: section.get_or("read_only", false, scalar::boolean),
-            decides: section.get_or("decides", false, scalar::boolean),
-        }),
+        Kind::Calendar => Some(calendar(&mut section, &place)),
         Kind::File => Some(LedgerKind::File),
         Kind::Custodian => custodian(&mut section),
         Kind::Quorum => group(&mut section, &place),
@@ -388,6 +386,33 @@ fn evm_records(section: &mut Section<'_, '_>) -> Option<LedgerKind> {
     let second = Span::from_seconds(1);
     let interval = section.get_or("interval", second, |value| scalar::span(value, INTERVALS));
     Some(LedgerKind::EvmRecords { on: on?.value, interval })
+}
+
+fn calendar(section: &mut Section<'_, '_>, place: &Range<usize>) -> LedgerKind {
+    let read_only = section.get_or("read_only", false, scalar::boolean);
+    let decides = section.get_or("decides", false, scalar::boolean);
+    let quorum = section.get("quorum", |value| scalar::whole(value, 1..=MAX_WITNESSES as u64));
+    let witnesses = section.table("witnesses", "[[ledger]] witnesses").entries(|key, url| {
+        let witness = key.parse::<WitnessKey>().map_err(|error| error.to_string())?;
+        Ok((witness, scalar::url(url, &["http"])?))
+    });
+    let witnesses: BTreeMap<WitnessKey, Url> = witnesses.into_iter().map(|one| one.value).collect();
+    let count = witnesses.len();
+    if count > MAX_WITNESSES {
+        section.fault(place, &format!("witnesses: {count}, at most {MAX_WITNESSES} are asked"));
+    }
+    let quorum = match quorum {
+        Some(Placed { value, place }) => {
+            let quorum = usize::try_from(value).unwrap_or(usize::MAX);
+            if quorum > count {
+                let next = "write NAME+ID+KEY = \"http://HOST:PORT\" for each under [ledger.witnesses]";
+                section.fault(&place, &format!("quorum: {quorum} of {count} witnesses; {next}"));
+            }
+            quorum
+        }
+        None => count,
+    };
+    LedgerKind::Calendar { read_only, decides, witnesses, quorum }
 }
 
 const NETWORKS: [(&str, &str); 5] = [

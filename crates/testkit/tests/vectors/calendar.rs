@@ -107,5 +107,6 @@ pub(crate) fn proof() -> LogProof {
         checkpoint: head(ORIGIN.into(), size, root),
         leaves: [1, 2, 3].map(include).to_vec(),
         published: Some(published),
+        cosigned: None,
     }
 }

@@ -2,7 +2,7 @@
 //! signed-note with an Ed25519 signature, type 0x01).
 //!
 //! Left out: extension lines (the specification advises against them), and further signatures: a checkpoint here bears
-//! exactly one, the log's own, so that it has one encoding. Witnesses' lines will stand beside it, not in it.
+//! exactly one, the log's own, so that it has one encoding. Witnesses' lines stand beside it, not in it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -64,7 +64,7 @@ pub fn is_origin(text: &str) -> bool {
 #[must_use]
 pub fn verifier_key(origin: &str, key: &Digest) -> String {
     let encoded = [&[ED25519], key.as_bytes().as_slice()].concat();
-    format!("{origin}+{}+{}", hex::encode(key_id(origin, key.as_bytes())), STANDARD.encode(encoded))
+    format!("{origin}+{}+{}", hex::encode(key_id(origin, ED25519, key.as_bytes())), STANDARD.encode(encoded))
 }
 
 impl Checkpoint {
@@ -82,7 +82,7 @@ impl Checkpoint {
     /// [`BadCheckpoint`].
     pub fn verify(note: &str, key: &Digest) -> Result<Self, BadCheckpoint> {
         let (checkpoint, id, signature) = parse(note)?;
-        if id != key_id(&checkpoint.origin, key.as_bytes()) {
+        if id != key_id(&checkpoint.origin, ED25519, key.as_bytes()) {
             return Err(BadCheckpoint::ForeignKey(*key));
         }
         let public = VerifyingKey::from_bytes(key.as_bytes()).map_err(|_| BadCheckpoint::NoKey(*key))?;
@@ -102,14 +102,15 @@ impl Checkpoint {
     }
 
     fn note(&self, text: &str, key: &[u8; 32], signature: &Signature) -> String {
-        let mut bytes = key_id(&self.origin, key).to_vec();
+        let mut bytes = key_id(&self.origin, ED25519, key).to_vec();
         bytes.extend(signature.to_bytes());
         format!("{text}\n\u{2014} {} {}\n", self.origin, STANDARD.encode(bytes))
     }
 }
 
-fn key_id(name: &str, key: &[u8; 32]) -> [u8; 4] {
-    let digest = Digest::sha256(&[name.as_bytes(), b"\n", &[ED25519], key].concat()).0;
+/// C2SP signed-note: what a signature line names its key by.
+pub(super) fn key_id(name: &str, algorithm: u8, key: &[u8; 32]) -> [u8; 4] {
+    let digest = Digest::sha256(&[name.as_bytes(), b"\n", &[algorithm], key].concat()).0;
     [digest[0], digest[1], digest[2], digest[3]]
 }
 
@@ -164,7 +165,7 @@ mod tests {
         let encoded = STANDARD.decode(text.rsplit_once('+').unwrap().1).unwrap();
         let key: [u8; 32] = encoded[1..].try_into().unwrap();
         assert_eq!(encoded[0], ED25519);
-        assert_eq!(key_id("PeterNeumann", &key), [0xc7, 0x4f, 0x20, 0xa3]);
+        assert_eq!(key_id("PeterNeumann", ED25519, &key), [0xc7, 0x4f, 0x20, 0xa3]);
         assert_eq!(verifier_key("PeterNeumann", &Digest(key)), text);
     }
 

@@ -92,6 +92,7 @@ impl Log {
             checkpoint: Checkpoint { origin: "example.com/log".into(), size, root }.sign(&self.key),
             leaves: indices.iter().map(include).collect(),
             published,
+            cosigned: None,
         }
     }
 }
