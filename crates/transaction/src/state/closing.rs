@@ -102,8 +102,11 @@ impl State {
 
     /// Whether nothing on this node can have locked the leg: its payer is elsewhere and undoes it there, it is a pivot
     /// whose turn never came, or P5 forbade every lock. A script and a custodian would take a lock after ABORT too, so
-    /// that none is asked for.
+    /// that none is asked for. A watcher, who acts for nobody, may find a lock of anyone's whose node is gone.
     fn spared(&self, id: LegId) -> bool {
+        if self.own.acts_for.is_empty() {
+            return false;
+        }
         let pivot_waits = self.manifest.pivot() == Some(id) && !self.pivot_asked;
         !self.locks_here(id) || pivot_waits || !self.own.timely
     }

@@ -1,8 +1,8 @@
 //! The attackers that the design names (docs/specs/inter-ledger.md, "Pivot"), one test each. Participant 0 is honest and
 //! pays on the pivot; participant 1 claims it.
 
-use sofie_model::{Decide, Decision, Digest, LegId, Span, Step, Timestamp, canonical};
-use sofie_transaction::{Edge, Effect, Input, Look, Phase, Remaining, State, Task};
+use sofie_model::{Account, Decide, Decision, Digest, LegId, Span, Step, Timestamp, canonical};
+use sofie_transaction::{Edge, Effect, Input, Look, Phase, PivotClock, Plan, Remaining, State, Task};
 
 use crate::world::*;
 
@@ -135,8 +135,37 @@ fn one_who_dies_after_commit_is_not_needed_any_more() {
     let input = decided(&state, commit(0b11));
     let state = run(state, [input]);
     assert_eq!(step(&state, PIVOT), Some(Step::Claim(SECRETS.to_vec())));
-    let next = sofie_model::LegId(1);
+    let next = LegId(1);
     assert_eq!(step(&state, next), Some(Step::Apply));
+}
+
+/// Whoever locked may be gone: who acts for nobody learns the fate of every leg, and undoes what stands.
+#[test]
+fn a_watcher_undoes_also_the_locks_that_it_had_not_seen() {
+    let abort = Decision::Abort { by: Account::ZERO };
+    let state = node(&[]);
+    let input = decided(&state, abort.clone());
+    let state = run(state, [input]);
+    let next = LegId(1);
+    assert_eq!(tasks(&state), [Task::Prepare(PIVOT), Task::Revert(next)]);
+    let inputs = [prepared(&state, 0), closed(&state, 1, false)];
+    let locked = run(state.clone(), inputs);
+    assert_eq!(tasks(&locked), [Task::Revert(PIVOT)]);
+    let inputs = [Input::PrepareRefused(PIVOT, "never made".into()), closed(&state, 1, false)];
+    assert_eq!(run(state, inputs).phase(), &Phase::Done(abort));
+}
+
+/// It has agreed to nothing, so that no time is too short for it.
+#[test]
+fn a_watcher_follows_also_what_it_would_not_have_begun() {
+    let plan = |acts_for: &[u16]| Plan {
+        manifest: with_pivot(),
+        acts_for: acts_for.to_vec(),
+        decision_time: Span::ZERO,
+        pivot: Some(PivotClock { detection: Span::from_seconds(10_000), ..clock() }),
+    };
+    assert!(matches!(State::begin(plan(&[0])).phase(), Phase::Aborting { .. }));
+    assert_eq!(State::begin(plan(&[])).phase(), &Phase::Preparing);
 }
 
 #[test]
@@ -144,12 +173,8 @@ fn a_preimage_of_33_bytes_is_neither_a_secret_nor_an_input() {
     let long = [1_u8; 33];
     let mut manifest = with_pivot();
     manifest.participants[1].hashlock = Digest::sha256(&long);
-    let plan = sofie_transaction::Plan {
-        manifest,
-        acts_for: vec![0, 1],
-        decision_time: Span::from_seconds(36),
-        pivot: Some(clock()),
-    };
+    let plan =
+        Plan { manifest, acts_for: vec![0, 1], decision_time: Span::from_seconds(36), pivot: Some(clock()) };
     let state = State::begin(plan);
     let inputs = [prepared(&state, 1), prepared(&state, 0), Input::Released(0, SECRETS[0])];
     let state = run(state, inputs);
