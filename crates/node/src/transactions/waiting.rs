@@ -8,12 +8,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sofie_model::{Manifest, Span, Timestamp, Txid};
+use sofie_model::{LedgerId, Manifest, Span, Timestamp, Txid};
 use sofie_transaction::{Effect, Plan, State};
 
 use super::{Transactions, asking, replay};
 use crate::drive::{self, Handle, Machine};
 use crate::journal::{JournalError, Reader};
+use crate::slack;
 
 /// So many unfinished transactions are read from the journal before others get their turn.
 const PAGE: u32 = 64;
@@ -21,8 +22,8 @@ const PAGE: u32 = 64;
 const TICK: Duration = Duration::from_secs(1);
 /// At most so many of those that wait are looked up on the ledgers each [`TICK`].
 const LOOKS: usize = 128;
-/// So long before its last safe release a transaction is driven again: its slack is shown, and alarms, from then on.
-const LEAD: Span = Span::from_seconds(60);
+/// So long before a transaction's slack could alarm, it is driven again: its slack is shown from then on.
+const MARGIN: Span = Span::from_seconds(60);
 
 /// Those that have no drive.
 #[derive(Debug, Default)]
@@ -32,8 +33,10 @@ pub(super) struct Room {
     last: i64,
     /// How many stand there.
     unread: usize,
-    /// Until when each may wait.
+    /// The first last safe instant of each: what must be sent for it must be sent by then.
     waiting: BTreeMap<Txid, Timestamp>,
+    /// How long until this node notices and acts, a restart included: less slack than that is an alarm.
+    detection: Span,
     /// Who was looked up last.
     looked: Option<Txid>,
 }
@@ -71,7 +74,8 @@ impl Transactions {
                 }
             }
         }
-        *self.room() = Room { last, unread: count, ..Room::default() };
+        let detection = self.room().detection;
+        *self.room() = Room { last, unread: count, detection, ..Room::default() };
         for id in urgent {
             self.wake(id)?;
         }
@@ -94,10 +98,27 @@ impl Transactions {
         self.room().unread
     }
 
-    /// The earliest last safe release of those that only wait.
+    /// The earliest last safe instant of those that only wait.
     #[must_use]
     pub fn waiting_until(&self) -> Option<Timestamp> {
-        self.room().waiting.values().min().map(|until| *until + LEAD)
+        self.room().waiting.values().min().copied()
+    }
+
+    /// Tells how long until this node notices and acts, a restart included: what waits is driven again so
+    /// much earlier.
+    pub fn set_detection(&self, detection: Span) {
+        self.room().detection = detection;
+    }
+
+    /// The first last safe instant of one that may wait without a drive; `None` for one that has something to do, or rests on
+    /// time.
+    fn waits(&self, state: &State) -> Option<Timestamp> {
+        let profile = |id: &LedgerId| self.executor.ledgers().get(id).map(|ledger| ledger.profile());
+        let wake = waits(state)?;
+        let legs = state.manifest().legs();
+        // How long is left is asked elsewhere.
+        let edge = |(id, _)| slack::of_leg(state, id, profile, Span::ZERO, Timestamp::default());
+        Some(legs.filter_map(edge).fold(wake, |first, edge| first.min(edge.until)))
     }
 
     fn room(&self) -> std::sync::MutexGuard<'_, Room> {
@@ -147,8 +168,8 @@ impl Transactions {
                 continue;
             }
             let Some((state, seq)) = unfinished(reader, id)? else { continue };
-            match waits(&state).filter(|until| *until > now) {
-                Some(until) => drop(room.waiting.insert(id, until)),
+            match self.waits(&state).filter(|safe| !room.is_due(*safe, now)) {
+                Some(safe) => drop(room.waiting.insert(id, safe)),
                 None => drop(self.run(state, seq)),
             }
         }
@@ -164,8 +185,8 @@ impl Transactions {
         while !self.room().waiting.is_empty() {
             self.clock().sleep(TICK).await;
             let now = self.clock().now();
-            let is_due = |(id, until): (&Txid, &Timestamp)| (*until <= now).then_some(*id);
-            let due: Vec<_> = self.room().waiting.iter().filter_map(is_due).collect();
+            // The room is not locked while one is woken.
+            let due = self.room().due(now);
             for id in due {
                 if self.or_stop(self.wake(id)).is_none() {
                     return;
@@ -192,6 +213,16 @@ impl Transactions {
 }
 
 impl Room {
+    fn is_due(&self, safe: Timestamp, now: Timestamp) -> bool {
+        safe <= now + self.detection + MARGIN
+    }
+
+    /// Each whose time has come.
+    fn due(&self, now: Timestamp) -> Vec<Txid> {
+        let due = self.waiting.iter().filter(|(_, safe)| self.is_due(**safe, now));
+        due.map(|(id, _)| *id).collect()
+    }
+
     /// The next ones, in a circle.
     fn turn(&mut self, count: usize) -> Vec<Txid> {
         use std::ops::Bound::{Excluded, Unbounded};
@@ -209,7 +240,7 @@ fn unfinished(reader: &Reader, id: Txid) -> Result<Option<(State, u64)>, Journal
     record.map(|record| Ok((replay(&record)?, record.inputs.len() as u64))).transpose()
 }
 
-/// Until when it may wait without a drive; `None` for one that has something to do, or rests on time.
+/// The last instant at which what comes after its waiting is still in time on D.
 fn waits(state: &State) -> Option<Timestamp> {
     if state.manifest().pivot().is_some() {
         return None;
@@ -222,6 +253,6 @@ fn waits(state: &State) -> Option<Timestamp> {
             _ => return None,
         }
     }
-    let early = state.decision_time() + LEAD;
+    let early = state.decision_time();
     until.map(|at| Timestamp::from_millis(at.as_millis().saturating_sub(early.as_millis())))
 }

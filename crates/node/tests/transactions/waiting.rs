@@ -108,6 +108,23 @@ fn a_decision_of_others_is_noticed_by_one_that_waits() {
     });
 }
 
+/// Its alarm would come late otherwise.
+#[test]
+fn what_waits_at_a_node_that_takes_long_to_start_is_driven_so_much_earlier() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let plans = [half(10, Span::from_seconds(1_800)), half(11, Span::from_seconds(3_600))];
+    first_life(&world, folder.path(), &plans);
+    life(async {
+        let node = second_life(&world, folder.path(), 2).await;
+        assert_eq!(node.transactions.waiting(), 2);
+        // Told once it is measured, while others already wait.
+        node.transactions.set_detection(Span::from_seconds(2_000));
+        until(|| !node.transactions.states().is_empty()).await;
+        assert_eq!(node.transactions.states()[0].txid(), plans[0].manifest.txid());
+        assert_eq!(node.transactions.waiting(), 1);
+    });
+}
+
 #[test]
 fn one_that_waits_is_driven_again_before_its_time_is_over() {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
