@@ -42,7 +42,7 @@ pub use peer::{Decline, Neighbour, Neighbours, Own};
 pub use platform::{FreeCoins, Holder, Holding, JoinPlatform, Party, Platform, PlatformKind};
 pub use scalar::{Amount, At};
 pub use thing::{Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent};
-pub use transaction::{LegSlack, LegStatus, Opening, Payment, Proposal, Transaction, Verdict};
+pub use transaction::{LegSlack, LegStatus, Opening, Payment, Proposal, Transaction, Verdict, Watcher};
 
 /// Steps of one contract, in the order of their numbers. The stream ends when the contract has ended: no further step
 /// will ever come.

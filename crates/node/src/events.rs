@@ -13,7 +13,7 @@ use crate::runtime::Runtime;
 
 /// What a record can be about; a webhook asks for some of them. `crates/testkit/tests/tidy/kinds.rs` compares them with the
 /// notes that the node makes.
-pub const KINDS: [&str; 64] = [
+pub const KINDS: [&str; 65] = [
     "accepted",
     "actuated",
     "admitted",
@@ -34,6 +34,7 @@ pub const KINDS: [&str; 64] = [
     "denied",
     "directory",
     "disputed",
+    "entrusted",
     "evidence-refused",
     "fate-unknown",
     "halted",

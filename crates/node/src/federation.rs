@@ -334,6 +334,7 @@ impl Runtime {
         for (id, slack) in self.slacks(state, clock::now()) {
             shown.legs[usize::from(id.0)].slack = Some(view::slack(&slack));
         }
+        shown.watchers = self.peers().watchers_of(state)?;
         Ok(shown)
     }
 

@@ -9,6 +9,7 @@
 
 mod contracts;
 pub mod digest;
+mod entrust;
 pub mod envelope;
 mod follow;
 mod judge;
@@ -18,6 +19,7 @@ mod proposals;
 pub mod seen;
 mod send;
 pub mod signature;
+mod watch;
 
 use std::sync::{Arc, OnceLock};
 
@@ -40,6 +42,7 @@ use crate::outgoing;
 use crate::parties::{Parties, enquired};
 use crate::transactions::{Transactions, presigned};
 
+use entrust::Entrusted;
 use envelope::{Fields, Refused};
 use message::{Message, Opening, Reply, shortened};
 pub(crate) use proposals::{
@@ -74,6 +77,9 @@ struct Inner {
     own: OnceLock<String>,
     /// What this node's configuration says of its ledgers' times; there before the door opens.
     desk: OnceLock<Desk>,
+    entrusted: Entrusted,
+    /// One transaction begins to be watched at a time.
+    watching: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Peers {
@@ -191,6 +197,8 @@ impl Peers {
             configured: config.node.url.as_ref().map(authority),
             own: OnceLock::new(),
             desk: OnceLock::new(),
+            entrusted: Entrusted::of(config),
+            watching: tokio::sync::Mutex::default(),
             parties: rooms.parties,
             executor: rooms.executor,
             auditor: rooms.auditor,
@@ -360,6 +368,7 @@ impl Peers {
                 let spend = if refund { Spend::Refund } else { Spend::Claim };
                 self.signed_ahead(peer, txid, Presigned { spend, bytes: signed }).await
             }
+            Message::Watch { manifest } => self.to_watch(peer, *manifest).await,
         }
     }
 
@@ -385,15 +394,16 @@ impl Peers {
         }
     }
 
-    /// What a party of `peer` signs ahead of the pivot: it counts once this node's own ledger finds it good for the lock.
+    /// What a party of `peer` signs ahead of the pivot, or what it entrusts to this node to watch: it counts once this node's own ledger finds it good for the lock.
     async fn signed_ahead(&self, peer: &Peer, txid: Txid, signed: Presigned) -> Result<Reply, JournalError> {
         let refuse = async |why: String| self.refuse(peer, "presigned", txid.0, why).await;
         let Some(state) = self.0.transactions.state(txid)? else {
             return refuse("this node knows no such transaction".into()).await;
         };
+        let entrusts = peer.watched && state.acts_for().is_empty();
         match presigned::signer(&state, signed.spend) {
             None => return refuse("it has no hashlock leg".into()).await,
-            Some(signer) if !peer.has(signer) => {
+            Some(signer) if !peer.has(signer) && !entrusts => {
                 return refuse(format!("{signer}, who signs that, is no party of peer {}", peer.name)).await;
             }
             Some(_) => {}

@@ -168,8 +168,10 @@ impl Runtime {
             contracts: contracts.clone(),
         };
         let peers = Peers::open(&config, operator_key(&config, &parties), rooms)?;
-        let (resumed, continued) =
-            (transactions.recover_with(|manifest| peers.shares(manifest))?, contracts.recover()?);
+        let (resumed, continued) = (
+            transactions.recover_with(|one| peers.shares(one) || peers.must_entrust(one))?,
+            contracts.recover()?,
+        );
         tracing::info!(
             transactions = resumed,
             contracts = continued,
@@ -183,7 +185,9 @@ impl Runtime {
         let (budget, news) = Budget::measured(&executor.journal().reader()?, took)?;
         auditor.keep(news.into_iter().collect(), Vec::new(), clock::now()).await?;
         let desk = desk(&config, &parties, executor.ledgers(), &deployments, budget);
+        transactions.set_detection(desk.detection);
         peers.set_desk(desk.clone());
+        peers.start_entrusting();
         let inner = Inner {
             config,
             parties,

@@ -122,7 +122,7 @@ impl Transactions {
     }
 
     /// Tells the node that the journal fails.
-    fn or_stop<T>(&self, result: Result<T, JournalError>) -> Option<T> {
+    pub(crate) fn or_stop<T>(&self, result: Result<T, JournalError>) -> Option<T> {
         // The node stops on the first; a full channel says that it already does.
         result.map_err(|error| self.keeper.fatal.try_send(error)).ok()
     }

@@ -28,8 +28,22 @@ pub struct Transaction {
     pub grace_end: At,
     /// Its legs, in order.
     pub legs: Vec<LegStatus>,
+    /// This node's watchers, and what of it each has; not there where this node acts for nobody or has no watcher.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watchers: Vec<Watcher>,
     /// What has happened.
     pub steps: Vec<Step>,
+}
+
+/// What a watcher has of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Watcher {
+    /// The peer's name.
+    pub name: String,
+    /// What it has taken, of `manifest`, `claim` and `refund`; the latter two are signed ahead for a hashlock leg.
+    pub has: Vec<String>,
+    /// Why it lacks what it needs now; `null` when it lacks nothing.
+    pub lacks: Option<String>,
 }
 
 /// What a transaction is before every node has agreed to it.

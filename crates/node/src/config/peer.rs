@@ -29,6 +29,10 @@ pub struct Peer {
     /// The most that this node's parties may pay, without asking a person, in all transactions with this peer that have
     /// not ended, by ledger, in its smallest unit. Where a ledger is not named, a person decides about every payment.
     pub automatic: BTreeMap<LedgerId, u128>,
+    /// It watches for this node: each transaction of this node's parties is entrusted to it.
+    pub watcher: bool,
+    /// This node watches for it: what it entrusts is taken.
+    pub watched: bool,
 }
 
 impl Peer {
@@ -70,6 +74,7 @@ pub(super) fn read(mut section: Section<'_, '_>) -> Option<Placed<Peer>> {
     let automatic = automatic.entries(|ledger, value| {
         Ok((ledger.parse::<LedgerId>().map_err(|e| e.to_string())?, scalar::amount(value)?))
     });
+    let [watcher, watched] = ["watcher", "watched"].map(|key| section.get_or(key, false, scalar::boolean));
     section.finish();
     let value = Peer {
         name: name?.value,
@@ -78,6 +83,8 @@ pub(super) fn read(mut section: Section<'_, '_>) -> Option<Placed<Peer>> {
         parties: parties.into_iter().map(|entry| entry.value).collect(),
         publish: publish.map(|published| published.value.into_iter().collect()),
         automatic: automatic.into_iter().map(|entry| entry.value).collect(),
+        watcher,
+        watched,
     };
     Some(Placed { place, value })
 }

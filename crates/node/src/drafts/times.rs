@@ -99,6 +99,14 @@ impl Desk {
         self.pivot_clock(manifest, decision)
     }
 
+    /// The clock of a manifest that others have agreed to, as this node's configuration has it, whatever the times in it.
+    ///
+    /// # Errors
+    /// [`Refused`] where a ledger is not known here.
+    pub(crate) fn clock_as_agreed(&self, manifest: &Manifest) -> Result<Option<PivotClock>, Refused> {
+        self.pivot_clock(manifest, self.site(&manifest.decision.ledger, "decision")?)
+    }
+
     pub(super) fn pivot_clock(
         &self,
         manifest: &Manifest,

@@ -350,6 +350,7 @@ pub(crate) fn proposal(
         deadline: At(manifest.deadline),
         grace_end: At(manifest.grace_end()),
         legs: manifest.legs().map(leg).collect(),
+        watchers: Vec::new(),
         steps,
     }
 }
@@ -398,6 +399,7 @@ pub(crate) fn transaction(
                 leg_status(id, leg, state, evidence, name_of)
             })
             .collect(),
+        watchers: Vec::new(),
         steps,
     }
 }

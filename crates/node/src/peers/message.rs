@@ -94,6 +94,14 @@ pub enum Message {
         #[cbor(with = "minicbor::bytes")]
         signed: Vec<u8>,
     },
+    /// Watch this transaction, of which the sender's parties take part. Answered by [`Reply::Taken`], or by
+    /// [`Reply::Waiting`] while too much is watched there.
+    #[n(6)]
+    Watch {
+        /// What was agreed.
+        #[n(0)]
+        manifest: Box<Manifest>,
+    },
     /// What is for sale? Answered by [`Reply::Offers`].
     #[n(8)]
     Browse,
@@ -256,6 +264,7 @@ impl Message {
             Self::Withheld { .. } => "withheld",
             Self::Renounced { .. } => "renounced",
             Self::Presigned { .. } => "presigned",
+            Self::Watch { .. } => "watch",
             Self::Browse => "browse",
             Self::Progress { .. } => "progress",
         }

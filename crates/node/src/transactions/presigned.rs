@@ -16,7 +16,7 @@ use crate::journal::{Entry, JournalError};
 
 /// Facts of this group: a txid and a spend, with what was signed.
 const GROUP: &str = "presigned";
-const SPENDS: [Spend; 2] = [Spend::Claim, Spend::Refund];
+pub(crate) const SPENDS: [Spend; 2] = [Spend::Claim, Spend::Refund];
 
 /// Whose key signs this spend of the pivot; `None` without a pivot.
 pub(crate) fn signer(state: &State, spend: Spend) -> Option<Account> {
@@ -28,12 +28,19 @@ pub(crate) fn signer(state: &State, spend: Spend) -> Option<Account> {
     }
 }
 
+/// The ledger transaction that locked the pivot, while the lock stands.
+pub(crate) fn lock(state: &State) -> Option<Digest> {
+    match state.legs().get(usize::from(state.manifest().pivot()?.0))? {
+        Leg::Prepared(lock) => Some(lock.position.reference),
+        _ => None,
+    }
+}
+
 /// The spends that this node's parties sign for the others while a lock stands, each with the lock's ledger transaction.
 pub(crate) fn due(state: &State) -> Vec<(Spend, Digest)> {
-    let leg = state.manifest().pivot().and_then(|id| state.legs().get(usize::from(id.0)));
-    let Some(Leg::Prepared(lock)) = leg else { return Vec::new() };
+    let Some(lock) = lock(state) else { return Vec::new() };
     let ours = SPENDS.into_iter().filter(|spend| is_ours(state, *spend));
-    ours.map(|spend| (spend, lock.position.reference)).collect()
+    ours.map(|spend| (spend, lock)).collect()
 }
 
 /// Whether this node acts for whoever signs it.
@@ -48,7 +55,7 @@ fn key(state: &State, spend: Spend) -> String {
     format!("{} {}", state.txid(), word(spend))
 }
 
-const fn word(spend: Spend) -> &'static str {
+pub(crate) const fn word(spend: Spend) -> &'static str {
     match spend {
         Spend::Claim => "claim",
         Spend::Refund => "refund",
@@ -75,6 +82,26 @@ impl Transactions {
     pub(crate) async fn presign(&self, state: &State, spend: Spend) -> Result<Presigned, LedgerError> {
         let (leg, locks) = self.pivot_of(state).ok_or_else(|| no_pivot(state))?;
         locks.presign(state.manifest(), leg, spend).await
+    }
+
+    /// What is signed ahead of this spend: by a key that is here, or by another's, as it was brought. `None` while there is
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub(crate) async fn signed_ahead(
+        &self,
+        state: &State,
+        spend: Spend,
+    ) -> Result<Option<Presigned>, JournalError> {
+        if is_ours(state, spend) {
+            let signed = self.presign(state, spend).await;
+            return Ok(signed
+                .inspect_err(|error| tracing::warn!(%error, "nothing is signed ahead yet"))
+                .ok());
+        }
+        let brought = self.executor.journal().reader()?.fact(GROUP, &key(state, spend))?;
+        Ok(brought.map(|bytes| Presigned { spend, bytes }))
     }
 
     /// Keeps what another's node has signed ahead, once the ledger has checked it.

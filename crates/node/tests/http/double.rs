@@ -297,6 +297,7 @@ impl Federation for Double {
             deadline: At::default(),
             grace_end: At::default(),
             legs: Vec::new(),
+            watchers: Vec::new(),
             steps: Vec::new(),
         })
     }

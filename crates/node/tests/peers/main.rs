@@ -12,4 +12,5 @@ mod messages;
 mod pivot_crashes;
 mod pivots;
 mod waiting;
+mod watchers;
 mod world;

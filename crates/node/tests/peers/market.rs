@@ -11,11 +11,12 @@ use sofie_ledgers::fake::Fake;
 use sofie_ledgers::{Hashlocks, Ledger, Presigned, Profile, Spend};
 use sofie_model::manifest::{DecisionSite, HashlockTerms, Participant, TransferTerms};
 use sofie_model::{
-    Account, Class, Digest, Finality, Leg, LegId, Manifest, Operation, PublicKey, Rule, Span, Step, Terms,
-    Timestamp, Txid,
+    Account, Class, Decide, Digest, Finality, Leg, LegId, Manifest, Operation, PublicKey, Rule, Span, Step,
+    Terms, Timestamp, Txid,
 };
 use sofie_node::api::{ApiError, Draft, Federation};
 use sofie_node::clock;
+use sofie_node::config::Config;
 use sofie_node::contracts::Deployment;
 use sofie_node::journal::{Pause, PauseAt};
 use sofie_node::opening::Opened;
@@ -32,6 +33,27 @@ const ENDOWED: u128 = 100;
 const TOKENS: u128 = 5;
 /// What Bob pays in coin.
 const COINS: u128 = 7;
+/// A peer may have this paid unasked.
+pub(crate) const ANYTHING: &str = "chain = \"100\", coin = \"100\"";
+/// The ledgers as the configuration of a node has them that are not inside it.
+pub(crate) const OUTSIDE: &str = "
+[[ledger]]
+id = \"chain\"
+kind = \"evm-rpc\"
+url = \"http://127.0.0.1:1\"
+chain_id = 7
+finality = \"depth:1\"
+skew = \"0ms\"
+
+[[ledger]]
+id = \"coin\"
+kind = \"bitcoin-rpc\"
+url = \"http://127.0.0.1:1\"
+cookie = \"cookie\"
+network = \"regtest\"
+finality = \"depth:1\"
+skew = \"0ms\"
+";
 /// The leg that Alice pays.
 pub(crate) const TRANSFER: LegId = LegId(0);
 /// The leg that Bob pays.
@@ -73,7 +95,11 @@ impl Market {
         let ledgers: String = ["chain", "coin"]
             .map(|id| format!("[[ledger]]\nid = \"{id}\"\nkind = \"calendar\"\n\n"))
             .concat();
-        let config = who.config_on(&ledgers, &[peer], "chain = \"100\", coin = \"100\"");
+        self.open(who, who.config_on(&ledgers, &[peer], ANYTHING), dies)
+    }
+
+    /// As [`Market::life`], by this configuration.
+    pub(crate) fn open(&self, who: &Who, config: Config, dies: Option<PauseAt>) -> Life {
         let dead = Arc::new(AtomicBool::new(false));
         let node = Node::opened(config, async |config| {
             let pause = dies.clone().map(|at| death(at, dead.clone()));
@@ -173,6 +199,17 @@ impl Market {
     pub(crate) fn sign_ahead(&self, who: &Who, manifest: &Manifest, spend: Spend) -> Presigned {
         let coin = self.coin.held_by([who.account()]);
         futures::executor::block_on(Hashlocks::presign(&coin, manifest, PIVOT, spend)).unwrap()
+    }
+
+    /// COMMIT of both legs, by Alice's hand.
+    pub(crate) fn commit(&self, manifest: &Manifest, evidence_root: Digest, preimages: Vec<Digest>) {
+        let decide = Decide::Commit { included: 0b11, evidence_root, preimages, guard: None };
+        let operation = Operation::Decide { manifest: Arc::new(manifest.clone()), decide };
+        let chain = self.chain.held_by([self.alice.account()]);
+        futures::executor::block_on(async {
+            let intent = chain.intend(&operation).await.unwrap();
+            chain.submit(&intent).await.unwrap();
+        });
     }
 
     /// Whether the leg is locked.

@@ -15,9 +15,9 @@ use crate::market::{BEFORE, Life, Market, PIVOT, SWAPPED, TRANSFER, until};
 use crate::world::{Who, nonce, own};
 
 /// Time enough for a swap on a busy machine.
-const AMPLE: u64 = 120;
+pub(crate) const AMPLE: u64 = 120;
 /// T_D, T_p and G that come soon and do for P5.
-const SOON: [u64; 3] = [8, 4, 8];
+pub(crate) const SOON: [u64; 3] = [8, 5, 8];
 
 #[test]
 fn two_nodes_swap() {
@@ -113,14 +113,14 @@ fn what_was_signed_ahead_survives_a_restart() {
 }
 
 /// Alice holds the key of a peer and runs no node.
-struct Alice<'a> {
+pub(crate) struct Alice<'a> {
     market: &'a Market,
     bob: &'a Life,
-    liar: Liar<'a>,
+    pub(crate) liar: Liar<'a>,
 }
 
 impl<'a> Alice<'a> {
-    fn of(market: &'a Market, bob: &'a Life) -> Self {
+    pub(crate) fn of(market: &'a Market, bob: &'a Life) -> Self {
         Self { market, bob, liar: Liar::new(bob.node(), &market.alice, &market.bob) }
     }
 
@@ -130,12 +130,12 @@ impl<'a> Alice<'a> {
         self.market.manifest(both, nonce, seconds)
     }
 
-    fn say(&self, message: &Message) -> Reply {
+    pub(crate) fn say(&self, message: &Message) -> Reply {
         self.liar.say(message).1.expect("the answer is signed")
     }
 
     /// Bob's node has begun, and both legs are locked.
-    fn locked(&self, seconds: [u64; 3]) -> Manifest {
+    pub(crate) fn locked(&self, seconds: [u64; 3]) -> Manifest {
         let manifest = self.manifest(seconds);
         let reply = self.say(&proposal(&manifest));
         assert!(matches!(reply, Reply::Agreed { .. }), "{reply:?}");
@@ -145,30 +145,39 @@ impl<'a> Alice<'a> {
     }
 
     #[track_caller]
-    fn refused(&self, message: &Message, why: &str) {
+    pub(crate) fn refused(&self, message: &Message, why: &str) {
         match self.say(message) {
             Reply::Refused { reason } => assert!(reason.contains(why), "{reason}"),
             other => panic!("{other:?}"),
         }
     }
 
-    fn has_released(&self, txid: Txid) -> bool {
+    pub(crate) fn has_released(&self, txid: Txid) -> bool {
         self.bob.kinds(txid).contains(&"released".to_owned())
     }
 }
 
-fn asked(liar: &Liar<'_>, party: &Who, nonce: Digest) -> Participant {
+pub(crate) fn asked(liar: &Liar<'_>, party: &Who, nonce: Digest) -> Participant {
     let asked = Message::Enquire { nonce, party: party.account() };
     let Ok(Reply::Answer { account, hashlock, .. }) = liar.say(&asked).1 else { panic!("no answer") };
     Participant { account, hashlock }
 }
 
-fn proposal(manifest: &Manifest) -> Message {
+pub(crate) fn proposal(manifest: &Manifest) -> Message {
     Message::Propose { manifest: Box::new(manifest.clone()), openings: Vec::new(), contract: None }
 }
 
-fn ahead(txid: Txid, signed: &Presigned) -> Message {
+pub(crate) fn ahead(txid: Txid, signed: &Presigned) -> Message {
     Message::Presigned { txid, refund: signed.spend == Spend::Refund, signed: signed.bytes.clone() }
+}
+
+/// Both secrets: hers, and his as it is released to her.
+pub(crate) fn secrets(market: &Market, manifest: &Manifest) -> Vec<Digest> {
+    let peer = market.alice.keys.ed25519().verifying_key();
+    vec![
+        preimage(&market.alice.keys, manifest.nonce),
+        enquired(&market.bob.keys, peer.as_bytes(), manifest.nonce),
+    ]
 }
 
 /// Whoever brings nothing good signed ahead gets no secret, and nothing is lost.
@@ -221,7 +230,7 @@ fn a_claim_without_a_commit_is_committed_by_the_payers_node() {
     let market = Market::new();
     let b = market.bob();
     let alice = Alice::of(&market, &b);
-    let manifest = alice.manifest([AMPLE, 4, 8]);
+    let manifest = alice.manifest([AMPLE, 5, 8]);
     let txid = manifest.txid();
     assert!(matches!(alice.say(&proposal(&manifest)), Reply::Agreed { .. }));
     let nothing = Presigned { spend: Spend::Claim, bytes: vec![7; 32] };
@@ -234,12 +243,7 @@ fn a_claim_without_a_commit_is_committed_by_the_payers_node() {
     assert_eq!(alice.say(&good), Reply::Taken, "said again");
     assert_eq!(b.kinds(txid).iter().filter(|kind| *kind == "presigned").count(), 1, "kept once");
     until("bob releases", || alice.has_released(txid));
-    let peer = market.alice.keys.ed25519().verifying_key();
-    let secrets = vec![
-        preimage(&market.alice.keys, manifest.nonce),
-        enquired(&market.bob.keys, peer.as_bytes(), manifest.nonce),
-    ];
-    market.by_hand(&market.alice, &manifest, PIVOT, Step::Claim(secrets));
+    market.by_hand(&market.alice, &manifest, PIVOT, Step::Claim(secrets(&market, &manifest)));
     assert!(b.node().ends(txid), "{:?}", b.kinds(txid));
     market.ends(SWAPPED);
     assert_eq!(alice.say(&good), Reply::Taken, "said after the end");
@@ -271,7 +275,7 @@ fn a_pivot_that_is_not_safe_for_its_own_party_is_declined() {
     let market = Market::new();
     let b = market.bob();
     let alice = Alice::of(&market, &b);
-    let good = alice.manifest([AMPLE, 4, 8]);
+    let good = alice.manifest([AMPLE, 5, 8]);
     let key = |who: &Who| PublicKey::from(who.keys.secp256k1().verifying_key());
     let stranger = Who::new("carol");
     type Change<'a> = &'a dyn Fn(&mut Manifest);

@@ -13,7 +13,7 @@ use crate::world::{Who, nonce, own};
 /// The most of one proposer that wait (docs/specs/node-messages.md, rule 3).
 const MOST: usize = 64;
 /// T_D, T_p and G.
-const SECONDS: [u64; 3] = [600, 4, 8];
+const SECONDS: [u64; 3] = [600, 5, 8];
 
 /// A swap that the other's owner must look at: its fees may be higher than that node's own limit.
 fn dear(market: &Market, both: [sofie_model::manifest::Participant; 2], nonce: Digest) -> Manifest {

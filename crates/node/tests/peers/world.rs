@@ -134,6 +134,24 @@ impl Who {
         Config::parse(&text, &self.folder.path().join("sofie.toml")).unwrap()
     }
 
+    /// As [`Who::config_on`], with one more peer, which is a `watcher` to this node, or is `watched` by it.
+    pub(crate) fn config_with(
+        &self,
+        ledgers: &str,
+        peers: &[&Who],
+        automatic: &str,
+        (role, other): (&str, &Who),
+    ) -> Config {
+        let text = format!(
+            "{}\n[[peer]]\nname = \"{}-co\"\nurl = \"http://{}\"\nkey = \"{}\"\npublish = []\n{role} = true\n",
+            self.written(ledgers, peers, automatic),
+            other.name,
+            other.authority(),
+            hex::encode(other.keys.ed25519().verifying_key().as_bytes()),
+        );
+        Config::parse(&text, &self.folder.path().join("sofie.toml")).unwrap()
+    }
+
     fn written(&self, ledgers: &str, peers: &[&Who], automatic: &str) -> String {
         let mut text = format!(
             "[node]\nname = \"{0}-node\"\noperator = \"{0}\"\nlisten = \"127.0.0.1:{1}\"\ndata_dir = \"data\"\n\n\

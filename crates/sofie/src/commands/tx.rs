@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 use sofie_model::{Span, Txid};
-use sofie_node::api::{At, Decline, LegStatus, Payment, Transaction, Verdict};
+use sofie_node::api::{At, Decline, LegStatus, Payment, Transaction, Verdict, Watcher};
 use sofie_node::journal::JournalError;
 use sofie_node::offline;
 
@@ -150,7 +150,14 @@ fn print(one: &Transaction) {
         output::line(&format!("because      {}", output::plain(&proposal.why)));
         output::line(&format!("next         {}", proposal.next));
     }
+    one.watchers.iter().for_each(|watcher| output::line(&watcher_line(watcher)));
     one.steps.iter().for_each(|step| output::line(&step_line(step)));
+}
+
+fn watcher_line(Watcher { name, has, lacks }: &Watcher) -> String {
+    let has = if has.is_empty() { "nothing".to_owned() } else { has.join(", ") };
+    let lacks = lacks.as_ref().map(|why| format!("; lacks more: {}", output::plain(why)));
+    format!("watcher      {name} has {has}{}", lacks.unwrap_or_default())
 }
 
 fn leg_line(leg: &LegStatus) -> String {

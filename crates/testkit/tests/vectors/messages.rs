@@ -36,6 +36,7 @@ fn messages(manifest: &Manifest) -> Vec<(&'static str, Message)> {
         ("a signature under ABORT", Message::Renounced { txid, who, signature }),
         ("a claim that is signed ahead", Message::Presigned { txid, refund: false, signed: vec![1, 2, 3] }),
         ("a refund that is signed ahead", Message::Presigned { txid, refund: true, signed: vec![1, 2, 3] }),
+        ("a transaction to watch", Message::Watch { manifest: Box::new(manifest.clone()) }),
         ("a look at what is for sale", Message::Browse),
         ("a question how far a contract is", Message::Progress { txid }),
     ]

@@ -17,6 +17,8 @@ fn peer(payer: Account) -> Peer {
         parties: BTreeMap::from([("alice".parse().expect("a name"), payer)]),
         publish: None,
         automatic: BTreeMap::new(),
+        watcher: false,
+        watched: false,
     }
 }
 
