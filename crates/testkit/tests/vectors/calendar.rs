@@ -2,7 +2,7 @@
 
 use ed25519_dalek::SigningKey;
 use sofie_model::proof::calendar::{
-    Checkpoint, Entry, Included, Leaf, LogProof, Published, SECONDS, Second,
+    Checkpoint, Cosignature, Entry, Included, Leaf, LogProof, Published, SECONDS, Second,
     merkle::{Tree, leaf_hash},
 };
 use sofie_model::{
@@ -72,15 +72,34 @@ pub(crate) fn vectors() -> Vec<Vector> {
         Vector::new("the second in which the log grew last", "second", &second)
             .expect("leaf_hash", leaf_hash(&canonical::encode(&second))),
     );
-    let proof = proof();
+    all.push(proven("a proof of prepare, COMMIT and close", &proof()));
+    let cosigned = cosigned();
+    let lines: Vec<_> = cosigned.cosigned.iter().flatten().map(Cosignature::line).collect();
+    let keys: Vec<_> = cosigned.cosigned.iter().flatten().map(|one| one.witness().to_string()).collect();
+    let vector = proven("the same under two witnesses' cosignatures", &cosigned);
+    all.push(vector.expect("cosignatures", lines.join("\n")).expect("witnesses", keys.join(" ")));
+    all
+}
+
+fn proven(name: &'static str, proof: &LogProof) -> Vector {
     let proven = Proof::Calendar(proof.clone()).verify(&"notary".parse().unwrap(), &records()).unwrap();
     let facts: Vec<_> = proven.evidence.iter().map(|one| hex::encode(canonical::encode(one))).collect();
-    all.push(
-        Vector::new("a proof of prepare, COMMIT and close", "log-proof", &proof)
-            .expect("checkpoint", &proof.checkpoint)
-            .expect("evidence", facts.join(" ")),
-    );
-    all
+    Vector::new(name, "log-proof", proof)
+        .expect("checkpoint", &proof.checkpoint)
+        .expect("evidence", facts.join(" "))
+}
+
+/// As a calendar with witnesses proves: under its newest cosigned checkpoint, without a second.
+fn cosigned() -> LogProof {
+    let proof = proof();
+    let head = Checkpoint::verify(&proof.checkpoint, &proof.key).unwrap();
+    let sign = |number: u8| {
+        let (name, key) = (format!("witness.example/w{number}"), SigningKey::from_bytes(&[number; 32]));
+        Cosignature::sign(&name, &key, &head, Timestamp::from_millis(START + 2_000))
+    };
+    let mut cosigned = vec![sign(1), sign(2)];
+    cosigned.sort_unstable_by_key(|one| one.key);
+    LogProof { published: None, cosigned: Some(cosigned), ..proof }
 }
 
 /// Of the three entries of [`records`], under the root of a published second.
