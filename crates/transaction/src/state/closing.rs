@@ -43,7 +43,13 @@ impl State {
         };
         self.broken |= (0..).map(LegId).zip(&self.legs).any(parted);
         self.phase = match (self.broken, self.balks.stuck.first_key_value()) {
-            (true, _) => Phase::Halted { reason: "the pivot is claimed, and D says ABORT (P1)".into() },
+            (true, _) => Phase::Halted {
+                reason: match decision {
+                    Decision::Commit { .. } => "the pivot is refunded, and D says COMMIT (P1)",
+                    Decision::Abort { .. } => "the pivot is claimed, and D says ABORT (P1)",
+                }
+                .into(),
+            },
             (false, Some((leg, reason))) => {
                 Phase::Halted { reason: format!("{leg} refuses what was decided: {reason}") }
             }

@@ -266,12 +266,7 @@ impl State {
                 self.broken = true;
                 self.phase = Phase::Halted { reason };
             }
-            None if self.manifest.pivot().is_some_and(|id| decision.includes(id) && self.is_refunded(id)) => {
-                self.decided = Some(evidence.clone());
-                self.broken = true;
-                let reason = "the pivot is refunded, and D says COMMIT (P1)".into();
-                self.phase = Phase::Halted { reason };
-            }
+            // Also where the pivot is refunded already and COMMIT includes it: the other legs follow D before it halts.
             None => {
                 self.decided = Some(evidence.clone());
                 self.phase = Phase::Closing(decision.clone());
@@ -279,10 +274,6 @@ impl State {
             }
         }
         Ok(())
-    }
-
-    fn is_refunded(&self, id: LegId) -> bool {
-        matches!(self.legs.get(usize::from(id.0)), Some(Leg::Closed { applied: false, .. }))
     }
 
     /// It may come back, the same: an operator drives on then.

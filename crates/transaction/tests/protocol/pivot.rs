@@ -152,9 +152,18 @@ fn the_refund_does_not_wait_for_abort() {
     let refunded = closed(&state, 0, false);
     let state = at(state, due, &refunded);
     assert_eq!(tasks(&state), []);
-    // With the value back, COMMIT would break agreement.
+    // With the value back, COMMIT breaks agreement: the other legs follow it, then an operator looks.
     let input = decided(&state, commit(0b11));
-    assert!(matches!(run(state, [input]).phase(), Phase::Halted { reason } if reason.contains("P1")));
+    let state = run(state, [input]);
+    assert_eq!(tasks(&state), [Task::Apply(LegId(1))]);
+    let input = closed(&state, 1, true);
+    let halted = run(state, [input]);
+    assert!(
+        matches!(halted.phase(), Phase::Halted { reason } if reason.contains("P1")),
+        "{:?}",
+        halted.phase()
+    );
+    assert!(halted.next(&Input::Resumed, NOW).is_err(), "no driving on can mend that");
 }
 
 #[test]
