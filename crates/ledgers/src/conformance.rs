@@ -23,6 +23,7 @@ mod record;
 mod transfer;
 mod world;
 
+pub use record::no_manifest;
 pub use world::World;
 
 /// How many times a case asks for a status, with one [`Harness::step`] between, before it gives up.

@@ -7,36 +7,15 @@ use signed_note::{Note, StandardVerifier, VerifierList};
 use sofie_ledgers::{
     Clock, Ledger, Status,
     calendar::{Calendar, Config, SigningKey},
+    conformance::no_manifest,
 };
 use sofie_model::{
-    Account, Digest, Finality, Manifest, Operation, Proof, Rule, Span, Timestamp,
-    manifest::DecisionSite,
+    Digest, Operation, Proof, Timestamp,
     proof::calendar::{LogProof, merkle},
 };
 use tlog_tiles::Hash;
 
 const ENTRIES: u64 = 33;
-
-/// A manifest that names nothing: for proofs of notes alone.
-fn no_manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        legs: vec![],
-        rule: Rule::All,
-        decision: DecisionSite {
-            ledger: "evm".parse().expect("a good name"),
-            chain_id: 1,
-            contract: Account([1; 20]),
-            finality: Finality::Instant,
-            fee_limit: 0,
-        },
-        deadline: Timestamp::from_seconds(1),
-        grace: Span::ZERO,
-        guard: Account::ZERO,
-        participants: vec![],
-        nonce: Digest::ZERO,
-    }
-}
 
 /// Opens a checkpoint as any client of the specification would: by the verifier key alone.
 fn open(note: &str, verifier_key: &str) -> tlog_tiles::Checkpoint {

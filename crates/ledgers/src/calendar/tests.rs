@@ -9,7 +9,7 @@ use sofie_model::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::conformance::{self, Failure, Harness, Site};
+use crate::conformance::{self, Failure, Harness, Site, no_manifest};
 
 const START: u64 = 1_800_000_000_500;
 
@@ -77,27 +77,6 @@ async fn append(calendar: &Calendar, number: u64) -> Evidence {
     match calendar.status(&note(number), None).await.unwrap() {
         Status::Final(evidence) => evidence,
         other => panic!("{other:?}"),
-    }
-}
-
-/// A manifest that names nothing: for proofs of notes alone.
-fn no_manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        legs: vec![],
-        rule: sofie_model::Rule::All,
-        decision: sofie_model::manifest::DecisionSite {
-            ledger: "evm".parse().unwrap(),
-            chain_id: 1,
-            contract: Account([1; 20]),
-            finality: Finality::Instant,
-            fee_limit: 0,
-        },
-        deadline: Timestamp::from_seconds(1),
-        grace: Span::ZERO,
-        guard: Account::ZERO,
-        participants: vec![],
-        nonce: Digest::ZERO,
     }
 }
 

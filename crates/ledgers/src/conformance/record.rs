@@ -1,12 +1,40 @@
 //! Record ledgers: they append, and leave it to the reader to look at D.
 
-use sofie_model::{Class, Digest, Fact, Operation, Step};
+use sofie_model::{
+    Account, Class, Digest, Fact, Finality, Manifest, Operation, Rule, Span, Step, Timestamp,
+    manifest::DecisionSite,
+};
 
 use super::{
     Case, Failure, Needs, World,
     world::{During, LEG, other, same, step},
 };
 use crate::{LedgerError, Status};
+
+/// A manifest that names nothing: for proofs of notes alone.
+///
+/// # Panics
+/// Never.
+#[must_use]
+pub fn no_manifest() -> Manifest {
+    Manifest {
+        version: 1,
+        legs: vec![],
+        rule: Rule::All,
+        decision: DecisionSite {
+            ledger: "evm".parse().expect("it is a name"),
+            chain_id: 1,
+            contract: Account([1; 20]),
+            finality: Finality::Instant,
+            fee_limit: 0,
+        },
+        deadline: Timestamp::from_seconds(1),
+        grace: Span::ZERO,
+        guard: Account::ZERO,
+        participants: vec![],
+        nonce: Digest::ZERO,
+    }
+}
 
 pub(super) const CASES: &[Case] = &[
     Case {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sofie_model::{Account, Attestation, SignedAttestation};
 
 use super::*;
-use crate::conformance::{Failure, Harness, Site, failures, run_all};
+use crate::conformance::{Failure, Harness, Site, failures, no_manifest, run_all};
 
 struct Place {
     folder: tempfile::TempDir,
@@ -163,23 +163,6 @@ async fn what_it_does_not_hold_it_does_not_prove() {
     let file = place.open().unwrap();
     let mut fact = note(&file, 1).await;
     fact.position.height = 2;
-    let manifest = Manifest {
-        version: 1,
-        legs: vec![],
-        rule: sofie_model::Rule::All,
-        decision: sofie_model::manifest::DecisionSite {
-            ledger: "evm".parse().unwrap(),
-            chain_id: 1,
-            contract: Account::ZERO,
-            finality: Finality::Instant,
-            fee_limit: 0,
-        },
-        deadline: Timestamp::default(),
-        grace: Span::ZERO,
-        guard: Account::ZERO,
-        participants: vec![],
-        nonce: Digest::ZERO,
-    };
-    let answer = file.prove(&manifest, &[fact]).await;
+    let answer = file.prove(&no_manifest(), &[fact]).await;
     assert!(matches!(answer, Err(LedgerError::Nonsense { .. })), "{answer:?}");
 }

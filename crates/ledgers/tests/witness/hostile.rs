@@ -1,11 +1,12 @@
 //! Witnesses that lie, are silent or are away; a log that forks or comes back from an old copy.
 
 use sofie_ledgers::Ledger;
+use sofie_ledgers::conformance::no_manifest;
 use sofie_model::Proof;
 use sofie_model::proof::calendar::{Cosignature, LogProof};
 
 use crate::witness::{Double, Manner};
-use crate::{cosigners, entered, no_manifest, open, waits};
+use crate::{cosigners, entered, open, waits};
 
 #[tokio::test]
 async fn an_entry_counts_once_enough_witnesses_have_cosigned_it() {
