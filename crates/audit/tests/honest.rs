@@ -81,6 +81,26 @@ fn a_penalty_that_was_paid_or_given_back_is_proven() {
     }
 }
 
+/// Nothing undoes what was appended: its reader looks at D, finds no COMMIT, and is told what that means.
+#[test]
+fn a_record_that_nobody_closed_is_told_to_be_without_effect_under_an_abort() {
+    for (closed, told) in [
+        (None, "1 locks undone; 1 records stand that nobody closed, without effect for want of a COMMIT"),
+        (Some(false), "nothing took effect; 2 locks undone"),
+    ] {
+        let receipt = Tale { entered: Some(closed), ..Tale::aborted() }.receipt();
+        let report = verify(&receipt.to_bytes(), Some(&anchors(&receipt)));
+        assert_eq!(
+            (report.verdict(), report.story),
+            (Verdict::Verified, Some(Story::Aborted)),
+            "{:#?}",
+            report.checks
+        );
+        let said = &report.check("reverted").unwrap().reason;
+        assert!(said.ends_with(told), "{said}");
+    }
+}
+
 #[test]
 fn without_anchors_it_is_consistent_and_the_decision_unanchored() {
     for tale in tales() {

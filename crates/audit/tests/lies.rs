@@ -257,8 +257,15 @@ const OVERRULED: &[Lie] = &[
     ("overruled and refunded", |t| t.both_ways = true, "settlement", "paid back twice"),
 ];
 
-const ABORTED: &[Lie] =
-    &[("a lock that stays", |t| t.applied_on_chain_at = None, "reverted", "the lock of leg 0 was undone")];
+const ABORTED: &[Lie] = &[
+    ("a lock that stays", |t| t.applied_on_chain_at = None, "reverted", "the lock of leg 0 was undone"),
+    (
+        "a record that applies",
+        |t| t.entered = Some(Some(true)),
+        "reverted",
+        "leg 1 was applied in spite of ABORT",
+    ),
+];
 
 #[test]
 fn each_lie_is_refused_for_its_reason() {

@@ -147,7 +147,7 @@ fn seconds(at: Timestamp) -> String {
 pub(super) fn legs(case: &Case<'_>, report: &mut Report) {
     match &case.decided.decision {
         Decision::Commit { evidence_root, .. } => {
-            let prepared = prepared(case);
+            let prepared = all_prepared(case);
             if let Ok(prepared) = &prepared {
                 report.found("evidence root", root(prepared, evidence_root));
             }
@@ -159,7 +159,7 @@ pub(super) fn legs(case: &Case<'_>, report: &mut Report) {
 }
 
 /// The prepare evidence of the included legs, in their order.
-fn prepared<'a>(case: &Case<'a>) -> Result<Vec<&'a Evidence>, String> {
+fn all_prepared<'a>(case: &Case<'a>) -> Result<Vec<&'a Evidence>, String> {
     let (manifest, decided) = (&case.body.manifest, case.decided);
     let mut all = Vec::new();
     for (id, leg) in manifest.legs().filter(|(id, _)| decided.decision.includes(*id)) {
@@ -205,7 +205,7 @@ fn applied(case: &Case<'_>) -> Result<String, String> {
 
 fn reverted(case: &Case<'_>) -> Result<String, String> {
     let manifest = &case.body.manifest;
-    let mut count = 0;
+    let (mut count, mut inert) = (0, 0);
     for (id, _) in manifest.legs() {
         if case.facts.of_leg(manifest, id, Fact::Applied).is_some() {
             return Err(format!("{id} was applied in spite of ABORT"));
@@ -213,19 +213,30 @@ fn reverted(case: &Case<'_>) -> Result<String, String> {
         let reverted = case.facts.of_leg(manifest, id, Fact::Reverted);
         undone(case, id, reverted)?;
         count += usize::from(reverted.is_some());
+        // No lock, or it were not undone.
+        inert += usize::from(reverted.is_none() && prepared(case, id));
     }
-    Ok(format!("nothing took effect; {count} locks undone"))
+    let told = format!("nothing took effect; {count} locks undone");
+    Ok(match inert {
+        0 => told,
+        _ => format!("{told}; {inert} records stand that nobody closed, without effect for want of a COMMIT"),
+    })
 }
 
 /// A leg without effect: what it locked is free again, after the decision. A record is inert by itself.
 fn undone(case: &Case<'_>, id: LegId, reverted: Option<&Evidence>) -> Result<(), String> {
     let manifest = &case.body.manifest;
     let locks = manifest.leg(id).is_some_and(|leg| leg.class != Class::Record);
-    let prepared = case.facts.of_leg(manifest, id, Fact::Prepared).is_some();
     match reverted {
         Some(one) if !case.decided.precedes(one) => Err(format!("{id} was reverted before the decision")),
         Some(_) => Ok(()),
-        None if locks && prepared => Err(format!("no proof shows that the lock of {id} was undone")),
+        None if locks && prepared(case, id) => {
+            Err(format!("no proof shows that the lock of {id} was undone"))
+        }
         None => Ok(()),
     }
+}
+
+fn prepared(case: &Case<'_>, id: LegId) -> bool {
+    case.facts.of_leg(&case.body.manifest, id, Fact::Prepared).is_some()
 }

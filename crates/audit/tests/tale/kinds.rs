@@ -18,6 +18,7 @@ impl Tale {
             second_decision: false,
             applied_on_chain_at: Some(6),
             applied_in_log_at: Some(7),
+            entered: None,
             told_at: 8,
             observed_at: 10,
             retained: false,

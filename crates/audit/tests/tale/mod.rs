@@ -105,6 +105,8 @@ pub struct Tale {
     pub second_decision: bool,
     pub applied_on_chain_at: Option<u64>,
     pub applied_in_log_at: Option<u64>,
+    /// The record was entered before an ABORT, and perhaps closed: as applied or not.
+    pub entered: Option<Option<bool>>,
     pub told_at: u64,
     pub observed_at: u64,
     pub retained: bool,
@@ -359,6 +361,12 @@ impl Tale {
         if self.story != Story::Aborted {
             self.commit(&mut chain, &mut log, manifest);
         } else {
+            if let Some(closed) = self.entered {
+                self.enter(&mut log, manifest);
+                let (txid, leg) = (manifest.txid(), LegId(1));
+                let closed = closed.map(|applied| Entry::Closed { txid, leg, applied });
+                closed.into_iter().for_each(|entry| log.push(at(self.decided_at + 1), entry));
+            }
             chain.push(at(self.decided_at), manifest, Event::Aborted(self.aborted_by));
             if self.applied_on_chain_at.is_some() {
                 chain.push(at(self.decided_at + 1), manifest, Event::Reverted);
@@ -375,11 +383,16 @@ impl Tale {
         }
     }
 
-    fn commit(&self, chain: &mut Chain, log: &mut Log, manifest: &Manifest) {
+    fn enter(&self, log: &mut Log, manifest: &Manifest) {
         let (txid, leg) = (manifest.txid(), LegId(1));
         if let Some(Terms::Record(commitment)) = manifest.leg(leg).map(|leg| leg.terms.clone()) {
             log.push(at(self.prepared_in_log_at), Entry::Prepared { txid, leg, commitment });
         }
+    }
+
+    fn commit(&self, chain: &mut Chain, log: &mut Log, manifest: &Manifest) {
+        let (txid, leg) = (manifest.txid(), LegId(1));
+        self.enter(log, manifest);
         let root = self.root.unwrap_or_else(|| root(chain, log, manifest));
         let decision = Decision::Commit {
             included: self.included,
