@@ -1,6 +1,9 @@
 //! Ledgers that lose, delay, double or refuse.
 
-use sofie_ledgers::fake::Fault;
+use sofie_ledgers::fake::{Fake, Fault};
+use sofie_ledgers::{Ledger as _, Profile};
+use sofie_model::{Class, Finality, Leg};
+use sofie_node::clock;
 
 use super::world::*;
 
@@ -71,21 +74,40 @@ async fn a_payer_without_money_is_refused_and_nothing_moves() {
 }
 
 /// Known failures: a responder times out, the initiator aborts, the late transaction is still mined, and the asset
-/// exists twice. Here the lock arrives after the deadline, and after the decision.
+/// exists twice. Here it is mined after the deadline and after ABORT, on a ledger that does not look at D.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn known_failure_a_lock_that_arrives_after_the_abort_is_no_second_asset() {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
-    // A poll takes a millisecond or more, and every eighth submits again: none of it arrives in the first three seconds.
-    world.evm.script(Some("prepare"), Fault::Delay(3_000));
-    for _ in 0..400 {
-        world.evm.script(Some("prepare"), Fault::Lose);
-    }
-    let node = world.node(folder.path(), None).await;
-    let state = node.run(plan(2)).await;
+    let in_blocks = Profile { finality: Finality::Depth(0), ..profile("bank", Class::Escrow, false) };
+    let bank = Fake::new(in_blocks, 0, clock::clock());
+    bank.endow(PAYER, ENDOWED);
+    let mut plan = plan(2);
+    let (ledger, finality) = (bank.profile().id.clone(), bank.profile().finality);
+    let held = plan.manifest.legs[0].clone();
+    plan.manifest.legs[0] = Leg { ledger, finality, class: Class::Escrow, ..held };
+    let node = node_on(&[&world.evm, &world.log, &bank], folder.path(), None, Held::default()).await;
+    let mut handle = node.begin(plan).await.unwrap();
+    let decided = handle.until(|state| state.decided().is_some());
+    tokio::time::timeout(PATIENCE, decided).await.expect("it is decided").expect("its node lives");
+    assert!(world.facts().contains(&("evm", "aborted".into())));
+    assert_eq!(bank.facts(), [], "the lock is still under way");
+
+    let on_bank = || bank.facts().iter().map(told).collect::<Vec<_>>();
+    bank.mine();
+    assert_eq!((on_bank(), bank.holds(PAYER)), (vec!["prepared 0".to_owned()], ENDOWED - AMOUNT));
+    let miner = tokio::spawn({
+        let bank = bank.clone();
+        async move {
+            loop {
+                bank.mine();
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        }
+    });
+    let state = ended(handle).await;
+    miner.abort();
     assert!(aborted(&state), "{:?}", state.phase());
-    assert_eq!(world.money().await, (ENDOWED, 0));
-    let facts = world.facts();
-    assert!(facts.contains(&("evm", "aborted".into())) && !facts.contains(&("evm", "applied 0".into())));
+    assert_eq!((on_bank(), bank.holds(PAYER)), (vec!["prepared 0".into(), "reverted 0".into()], ENDOWED));
     assert!(node.audit().contains(&"deadline".into()));
 }
 

@@ -153,7 +153,7 @@ impl World {
     }
 }
 
-fn told(fact: &Fact) -> String {
+pub(crate) fn told(fact: &Fact) -> String {
     match fact {
         Fact::Prepared(_, leg) => format!("prepared {}", leg.0),
         Fact::Applied(_, leg) => format!("applied {}", leg.0),
