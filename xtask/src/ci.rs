@@ -36,10 +36,10 @@ pub(crate) fn run() -> Done {
     Ok(())
 }
 
-/// A cargo whose tests find the peers.
+/// A cargo whose tests find the peers, and leave none out.
 fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = shell::cargo(arguments);
-    cargo.env("SOFIE_PEERS", peers::folder());
+    cargo.env("SOFIE_PEERS", peers::folder()).env_remove("SOFIE_WITHOUT_PEERS");
     cargo
 }
 

@@ -1,5 +1,5 @@
-//! The adapters against devices of other makers: the locker, sensor and broker of `devices`, and, where they are
-//! installed, two independent peers: libcoap's server (Debian `libcoap3-bin`) and mosquitto (Debian `mosquitto`).
+//! The adapters against devices of other makers: the locker, sensor and broker of `devices`, and two
+//! independent peers: libcoap's server (Debian `libcoap3-bin`) and mosquitto (Debian `mosquitto`).
 
 #[path = "adapters/coap.rs"]
 mod coap;

@@ -1,7 +1,6 @@
 //! The Bitcoin ledger on a real bitcoind in regtest: the conformance suite, and what only Bitcoin has.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
-#![allow(clippy::print_stderr, reason = "what was skipped must be seen")]
 
 mod node;
 mod parties;

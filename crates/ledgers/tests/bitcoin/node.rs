@@ -23,14 +23,9 @@ pub(crate) struct Bitcoind {
 }
 
 impl Bitcoind {
-    /// Starts one; `None`, loudly, where there is none.
+    /// Starts one; `None` where bitcoind is left out.
     pub(crate) async fn start() -> Option<Self> {
-        let Some(program) = program() else {
-            eprintln!(
-                "skipped: no bitcoind (SOFIE_PEERS names no folder with it; `cargo xtask peers install` makes one)"
-            );
-            return None;
-        };
+        let program = sofie_peers::program("bitcoind")?;
         for _ in 0..TRIES {
             if let Some(node) = Self::once(&program).await {
                 return Some(node);
@@ -139,10 +134,4 @@ impl Drop for Bitcoind {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn program() -> Option<PathBuf> {
-    let named = std::env::var_os("BITCOIND").map(PathBuf::from);
-    let peer = std::env::var_os("SOFIE_PEERS").map(|folder| PathBuf::from(folder).join("bitcoind"));
-    [named, peer].into_iter().flatten().find(|file| file.is_file())
 }

@@ -1,13 +1,8 @@
-//! On a real Ethereum node: anvil, which `cargo xtask peers install` puts into the folder that `SOFIE_PEERS` names.
+//! On a real Ethereum node: anvil.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alloy_rpc_client::RpcClient;
-use alloy_transport_http::Http;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use sofie_ledgers::conformance::{Failure, Harness, MAX_POLLS, Site, failures, run_all};
@@ -19,43 +14,22 @@ use url::Url;
 use crate::parties::Parties;
 use crate::scenario;
 
-/// Anvil's own chain id.
-pub(crate) const CHAIN: u64 = 31_337;
+pub(crate) const CHAIN: u64 = sofie_peers::Anvil::CHAIN;
 
 pub(crate) struct Anvil {
-    process: Child,
+    node: sofie_peers::Anvil,
     pub(crate) url: Url,
-    client: RpcClient,
 }
 
 impl Anvil {
-    /// Starts one that makes a block a second; `None`, loudly, where there is none.
+    /// One that makes a block a second.
     pub(crate) fn start() -> Option<Self> {
-        let binary = std::env::var_os("SOFIE_PEERS").map(|folder| PathBuf::from(folder).join("anvil"));
-        let Some(binary) = binary.filter(|binary| binary.is_file()) else {
-            eprintln!(
-                "skipped: no anvil (SOFIE_PEERS names no folder with it; `cargo xtask peers install` makes one)"
-            );
-            return None;
-        };
-        let mut process = Command::new(binary)
-            .args(["--host", "127.0.0.1", "--port", "0", "--block-time", "1", "--slots-in-an-epoch", "1"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let listening = lines.find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned)).unwrap();
-        // Anvil must never wait for somebody to read what it prints.
-        std::thread::spawn(move || lines.for_each(drop));
-        let url: Url = format!("http://{listening}").parse().unwrap();
-        let client = RpcClient::new(Http::new(url.clone()), true);
-        Some(Self { process, url, client })
+        let node = sofie_peers::Anvil::start()?;
+        Some(Self { url: node.url.parse().unwrap(), node })
     }
 
     pub(crate) async fn ask(&self, method: &'static str, params: Value) -> Result<Value, Failure> {
-        let answer = self.client.request::<_, Value>(method, params).await;
-        answer.map_err(|error| Failure::Harness(format!("{method}: {error}")))
+        self.node.asked(method, params).await.map_err(Failure::Harness)
     }
 
     pub(crate) async fn fund(&self, parties: &Parties) -> Result<(), Failure> {
@@ -78,13 +52,6 @@ impl Anvil {
     ) -> Result<EvmLedger, OpenLedgerError> {
         let profile = rpc_profile("anvil".parse().unwrap(), finality, Span::from_seconds(1));
         EvmLedger::open(self.chain().await, profile, parties.keyring.clone(), parties.operator).await
-    }
-}
-
-impl Drop for Anvil {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

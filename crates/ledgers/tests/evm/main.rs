@@ -1,7 +1,6 @@
 //! The EVM ledger under the conformance suite, on the embedded chain and on a real anvil; and what only one of them has.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
-#![allow(clippy::print_stderr, reason = "what was skipped must be seen")]
 
 mod anvil;
 mod embedded;

@@ -1,10 +1,6 @@
 //! A calendar whose entries count only under witnesses' cosignatures (C2SP tlog-witness): before witnesses of this file,
 //! honest and not, and before a real one, `aics-witness` of the Python package index.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "helpers of tests; what is left out is said aloud"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod hostile;
 mod real;
@@ -14,12 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sofie_ledgers::calendar::{Calendar, Config, SigningKey, Witness};
+use sofie_ledgers::conformance::no_manifest;
 use sofie_ledgers::{Clock, Ledger, LedgerError, Status};
-use sofie_model::manifest::DecisionSite;
 use sofie_model::proof::calendar::WitnessKey;
-use sofie_model::{
-    Account, Anchor, Cosigner, Digest, Evidence, Finality, Manifest, Operation, Rule, Span, Timestamp,
-};
+use sofie_model::{Anchor, Cosigner, Digest, Evidence, Operation, Timestamp};
 
 pub(crate) const ORIGIN: &str = "example.com/calendar";
 
@@ -62,27 +56,6 @@ pub(crate) async fn waits(calendar: &Calendar, number: u64) -> String {
     match enter(calendar, number).await {
         Err(LedgerError::Transient { reason, .. }) => reason,
         other => panic!("it does not wait: {other:?}"),
-    }
-}
-
-/// A manifest that names nothing: for proofs of notes alone.
-pub(crate) fn no_manifest() -> Manifest {
-    Manifest {
-        version: 1,
-        legs: vec![],
-        rule: Rule::All,
-        decision: DecisionSite {
-            ledger: "evm".parse().unwrap(),
-            chain_id: 1,
-            contract: Account([1; 20]),
-            finality: Finality::Instant,
-            fee_limit: 0,
-        },
-        deadline: Timestamp::from_seconds(1),
-        grace: Span::ZERO,
-        guard: Account::ZERO,
-        participants: vec![],
-        nonce: Digest::ZERO,
     }
 }
 

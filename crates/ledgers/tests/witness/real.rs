@@ -1,8 +1,7 @@
-//! A real witness of another maker: `aics-witness`, which `cargo xtask peers install` puts into the folder that
-//! `SOFIE_PEERS` names.
+//! A real witness of another maker: `aics-witness`.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use sofie_model::Digest;
@@ -21,19 +20,6 @@ impl Drop for Peer {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// `None`, loudly, where there is none.
-fn binary() -> Option<PathBuf> {
-    let found =
-        std::env::var_os("SOFIE_PEERS").map(|folder| PathBuf::from(folder).join("witness/bin/aics-witness"));
-    let found = found.filter(|binary| binary.is_file());
-    if found.is_none() {
-        eprintln!(
-            "skipped: no aics-witness (`cargo xtask peers install` puts one into the folder of SOFIE_PEERS)"
-        );
-    }
-    found
 }
 
 impl Peer {
@@ -73,7 +59,7 @@ impl Peer {
 
 #[tokio::test]
 async fn a_witness_of_another_maker_cosigns_each_head_and_no_second_history() {
-    let Some(binary) = binary() else { return };
+    let Some(binary) = sofie_peers::program("witness/bin/aics-witness") else { return };
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("witness");
     std::fs::create_dir(&home).unwrap();

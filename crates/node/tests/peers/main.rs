@@ -1,7 +1,6 @@
 //! Several nodes that do not trust each other: real doors, real signatures, one real Ethereum node (anvil) that all of
-//! them reach. Where no anvil is, the tests say so and end. Those with a hashlock leg are on ledgers in memory.
+//! them reach. Those with a hashlock leg are on ledgers in memory.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
-#![allow(clippy::print_stderr, reason = "what was skipped must be seen")]
 
 mod drafts;
 mod honest;

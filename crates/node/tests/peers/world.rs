@@ -1,13 +1,10 @@
 //! One chain, and nodes on it that come and go, each on threads of its own: to drop those is to kill it.
 
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sofie_ledgers::evm::contracts::{DECISION, ESCROW};
 use sofie_model::manifest::{DecisionSite, Participant, TransferTerms};
 use sofie_model::{
@@ -18,69 +15,19 @@ use sofie_node::http::{self, Options};
 use sofie_node::journal::JournalError;
 use sofie_node::keys::PartyKeys;
 use sofie_node::runtime::{Runtime, StartError};
+pub(crate) use sofie_peers::Anvil;
 use sofie_transaction::{Phase, Plan};
 use tokio::sync::{mpsc, oneshot};
 
 /// A bound on waiting, not a measure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-const CHAIN: u64 = 31_337;
+const CHAIN: u64 = Anvil::CHAIN;
 /// What every party has in the beginning: 1 ether.
 const ENDOWED: u128 = 1_000_000_000_000_000_000;
 /// What the first leg moves, and the others more of: more than all fees together.
 pub(crate) const AMOUNT: u128 = 100_000_000_000_000_000;
 /// What each node may pay unasked: enough for every leg.
 pub(crate) const AUTOMATIC: u128 = 3 * AMOUNT;
-
-/// A chain with a block every second.
-pub(crate) struct Anvil {
-    process: Child,
-    pub(crate) url: String,
-}
-
-impl Anvil {
-    /// `None`, loudly, where there is none.
-    pub(crate) fn start() -> Option<Self> {
-        let binary = std::env::var_os("SOFIE_PEERS").map(|folder| PathBuf::from(folder).join("anvil"));
-        let Some(binary) = binary.filter(|binary| binary.is_file()) else {
-            eprintln!(
-                "skipped: no anvil (SOFIE_PEERS names no folder with it; `cargo xtask peers install` makes one)"
-            );
-            return None;
-        };
-        let mut process = Command::new(binary)
-            .args(["--host", "127.0.0.1", "--port", "0", "--block-time", "1", "--slots-in-an-epoch", "1"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let listening = lines.find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned)).unwrap();
-        // Anvil must never wait for somebody to read what it prints.
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { process, url: format!("http://{listening}") })
-    }
-
-    pub(crate) async fn ask(&self, method: &str, params: Value) -> Value {
-        let question = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let answer: Value =
-            client.post(&self.url).json(&question).send().await.unwrap().json().await.unwrap();
-        assert!(answer.get("error").is_none(), "{method}: {answer}");
-        answer["result"].clone()
-    }
-
-    pub(crate) async fn balance(&self, account: Account) -> u128 {
-        let held = self.ask("eth_getBalance", json!([account.to_string(), "latest"])).await;
-        u128::from_str_radix(held.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
-    }
-}
-
-impl Drop for Anvil {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// Who a node is: its folder, its port, and its one party.
 pub(crate) struct Who {

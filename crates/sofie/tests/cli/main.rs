@@ -88,15 +88,11 @@ async fn hostile_users() {
     world.stop().await;
 }
 
-/// The same fault as with the double, told by a real node: anvil, where `SOFIE_PEERS` has it.
+/// The same fault as with the double, told by a real node.
 #[tokio::test]
 async fn with_a_real_chain() {
-    let Some(anvil) = std::env::var_os("SOFIE_PEERS").map(|peers| Path::new(&peers).join("anvil")) else {
-        eprintln!("skipped: SOFIE_PEERS names no folder with anvil; cargo xtask peers install brings it");
-        return;
-    };
-    let chain = world::Chain::start(&anvil).await;
-    let env = [("RPC".to_owned(), chain.url())];
+    let Some(chain) = sofie_peers::Anvil::start_with(&[]) else { return };
+    let env = [("RPC".to_owned(), chain.url.clone())];
     let mut told = Vec::new();
     for case in Case::all(&folder("anvil")) {
         let run = case.run(&env).await;

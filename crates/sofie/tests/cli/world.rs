@@ -187,40 +187,6 @@ impl World {
     }
 }
 
-/// A real Ethereum node: anvil, chain 31337.
-#[derive(Debug)]
-pub(crate) struct Chain {
-    _process: Child,
-    port: u16,
-}
-
-impl Chain {
-    /// Starts it on a free port.
-    pub(crate) async fn start(anvil: &Path) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("it is bound").port();
-        drop(free);
-        let process = Command::new(anvil)
-            .args(["--host", "127.0.0.1", "--port", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("anvil starts");
-        let answers = async {
-            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, answers).await.expect("anvil answers");
-        Self { _process: process, port }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-}
-
 fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client")
 }

@@ -1,7 +1,5 @@
 //! Two companies' nodes share a transaction by commands, as docs/guide/two-nodes.md tells it: two `sofie up` on loopback
-//! and one anvil that both reach, and for a swap one bitcoind. Where these are not, the test says so and ends.
-
-#![allow(clippy::print_stderr, reason = "what was skipped must be seen")]
+//! and one anvil that both reach, and for a swap one bitcoind.
 
 #[allow(dead_code, clippy::unwrap_used, reason = "the ledgers' tests use more of it")]
 #[path = "../../../ledgers/tests/bitcoin/node.rs"]
@@ -12,15 +10,13 @@ mod contracts;
 mod members;
 mod swap;
 
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::processes::Process;
 use common::{sofie, text};
 use serde_json::{Value, json};
+pub(crate) use sofie_peers::Anvil;
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine.
@@ -30,61 +26,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const ENDOWED: u128 = 1_000_000_000_000_000_000;
 /// What Alice pays; Bob pays twice as much. More than all fees together.
 pub(crate) const AMOUNT: u128 = 100_000_000_000_000_000;
-
-/// A chain with a block every second.
-pub(crate) struct Anvil {
-    process: Child,
-    url: String,
-    http: reqwest::Client,
-}
-
-impl Anvil {
-    /// `None`, loudly, where there is none.
-    pub(crate) fn start() -> Option<Self> {
-        let binary = std::env::var_os("SOFIE_PEERS").map(|folder| PathBuf::from(folder).join("anvil"));
-        let Some(binary) = binary.filter(|binary| binary.is_file()) else {
-            eprintln!(
-                "skipped: two nodes on one chain; no anvil (SOFIE_PEERS names no folder with it; `cargo xtask peers \
-                 install` makes one)"
-            );
-            return None;
-        };
-        let mut process = Command::new(binary)
-            .args(["--host", "127.0.0.1", "--port", "0", "--block-time", "1", "--slots-in-an-epoch", "1"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("anvil starts");
-        let out = process.stdout.take().expect("a pipe");
-        let mut lines = BufReader::new(out).lines().map_while(Result::ok);
-        let listening = lines.find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned));
-        // Anvil must never wait for somebody to read what it prints.
-        std::thread::spawn(move || lines.for_each(drop));
-        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        Some(Self { process, url: format!("http://{}", listening.expect("it listens")), http })
-    }
-
-    async fn ask(&self, method: &str, params: Value) -> Value {
-        let question = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let answer = self.http.post(&self.url).json(&question).send().await.expect("anvil answers");
-        let answer: Value = answer.json().await.expect("JSON");
-        assert!(answer.get("error").is_none(), "{method}: {answer}");
-        answer["result"].clone()
-    }
-
-    async fn balance(&self, account: &str) -> u128 {
-        let held = self.ask("eth_getBalance", json!([account, "latest"])).await;
-        let digits = held.as_str().expect("a quantity").trim_start_matches("0x");
-        u128::from_str_radix(digits, 16).expect("a number")
-    }
-}
-
-impl Drop for Anvil {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// A company's node: its folder and, while it runs, its process.
 pub(crate) struct Company {

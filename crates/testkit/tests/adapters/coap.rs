@@ -204,7 +204,7 @@ async fn an_answer_in_blocks_is_refused_by_name() {
 /// libcoap 4.3.1: another implementation of the RFCs, in C.
 #[tokio::test]
 async fn libcoaps_server_is_described_read_and_observed() {
-    let Some(server) = peer::find("coap-server-openssl") else { return };
+    let Some(server) = sofie_peers::installed("coap-server-openssl") else { return };
     let port = peer::free_udp_port();
     let _peer = peer::spawn(&server, &["-A", "127.0.0.1", "-p", &port.to_string()]);
     let adapter = adapter(&format!("127.0.0.1:{port}")).await;
@@ -234,7 +234,7 @@ async fn libcoaps_server_is_described_read_and_observed() {
 /// libcoap's own client against our locker: the double is a CoAP server for others too.
 #[tokio::test]
 async fn libcoaps_client_opens_the_locker() {
-    let Some(client) = peer::find("coap-client-openssl") else { return };
+    let Some(client) = sofie_peers::installed("coap-client-openssl") else { return };
     let (folder, door) = a_door(Mode::Normal);
     let device = locker(&folder.path().join("door.json"), false).await;
     let url = format!("coap://{}/lock", device.address());

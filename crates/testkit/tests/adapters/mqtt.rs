@@ -266,7 +266,7 @@ async fn nobody_at_the_address_is_a_transient_error() {
 
 /// mosquitto 2.0: another implementation of the standard, in C.
 async fn mosquitto(port: u16) -> Option<(peer::Peer, String)> {
-    let program = peer::find("mosquitto")?;
+    let program = sofie_peers::installed("mosquitto")?;
     let running = peer::spawn(&program, &["-p", &port.to_string()]);
     let address = format!("127.0.0.1:{port}");
     let up = timeout(PATIENCE, async {

@@ -1,8 +1,6 @@
-//! Finding and running independent peers.
+//! Running independent peers.
 
 use std::{
-    env,
-    io::Write,
     net::{TcpListener, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -16,19 +14,6 @@ impl Drop for Peer {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// The program, from `PATH`, the system's folders, or `$SOFIE_PEERS/bin`. Absent, it says so loudly.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    let mut folders: Vec<PathBuf> = env::var_os("PATH").iter().flat_map(env::split_paths).collect();
-    folders.push("/usr/sbin".into());
-    folders.extend(env::var_os("SOFIE_PEERS").map(|peers| PathBuf::from(peers).join("bin")));
-    let found = folders.into_iter().map(|folder| folder.join(program)).find(|path| path.is_file());
-    if found.is_none() {
-        // Past the capture of the test harness: a peer that is not there must be seen.
-        let _ = writeln!(std::io::stderr(), "skipped: no {program}");
-    }
-    found
 }
 
 pub(crate) fn spawn(program: &PathBuf, args: &[&str]) -> Peer {

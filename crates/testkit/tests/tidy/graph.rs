@@ -61,6 +61,7 @@ fn an_arrow_that_the_picture_lacks_is_found() {
         ("[package]\nname='sofie-transaction'\n[dependencies]\nsofie-ledgers={path='x'}\nsofie-model={}", 1),
         ("[package]\nname='sofie-access'\n[target.'cfg(unix)'.dependencies]\nsofie-audit={}", 1),
         ("[package]\nname='sofie-node'\n[dependencies]\nsofie-testkit={}\nsofie={}", 2),
+        ("[package]\nname='sofie-node'\n[dependencies]\nsofie-peers={}", 1),
         ("[package]\nname='sofie-newroom'\n[dependencies]\nsofie-model={}", 1),
         (
             "[package]\nname='sofie-audit'\n[dependencies]\nsofie-model={}\n[dev-dependencies]\nsofie-testkit={}",

@@ -16,7 +16,8 @@ const BANNED: &[(&str, &str)] = &[
 ];
 
 /// Sources that run only in tests although they are not under `#[cfg(test)]`: folders and files of these names.
-const TEST_SOURCES: &[&str] = &["/tests/", "/benches/", "/tests.rs", "/conformance", "fuzz/"];
+const TEST_SOURCES: &[&str] =
+    &["/tests/", "/benches/", "/tests.rs", "/conformance", "fuzz/", "crates/peers/"];
 
 fn is_product(name: &str) -> bool {
     let inside = name.starts_with("crates/") || name.starts_with("xtask/");

@@ -15,22 +15,10 @@ pub(crate) struct Cluster {
     programs: PathBuf,
 }
 
-/// Where Debian's package puts its programs, of whichever version.
-fn programs() -> Option<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-    let mut found: Vec<_> = versions.filter_map(|one| Some(one.ok()?.path().join("bin"))).collect();
-    found.retain(|programs| programs.join("initdb").is_file());
-    found.sort();
-    found.pop()
-}
-
 impl Cluster {
-    /// Starts one; `None`, loudly, where PostgreSQL is not installed.
+    /// Starts one; `None` where PostgreSQL is left out.
     pub(crate) fn start() -> Option<Self> {
-        let Some(programs) = programs() else {
-            eprintln!("skipped: no PostgreSQL here (`cargo xtask peers install` installs it)");
-            return None;
-        };
+        let programs = sofie_peers::postgresql()?;
         let folder = tempfile::tempdir().unwrap();
         let cluster = Self { folder, programs };
         if is_root() {

@@ -1,69 +1,21 @@
-//! The conformance suite of the ledgers over the real custodian, with D on a real Ethereum node: anvil, which
-//! `cargo xtask peers install` puts into the folder that `SOFIE_PEERS` names.
+//! The conformance suite of the ledgers over the real custodian, with D on a real Ethereum node: anvil.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::json;
 use sofie_ledgers::Ledger;
 use sofie_ledgers::conformance::{Failure, Harness, Site, failures, run_all};
 use sofie_ledgers::evm::{EvmLedger, RpcChain, RpcConfig, rpc_profile};
 use sofie_model::{Attestation, Finality, SignedAttestation, Span, Timestamp, custodian};
+use sofie_peers::Anvil;
 use tokio_postgres::Client;
 
 use crate::cluster::Cluster;
 use crate::parties::{AMOUNT, Parties};
 use crate::process::{Custodian, endow, key, sum};
-
-/// Anvil's own chain id.
-const CHAIN: u64 = 31_337;
-
-struct Anvil {
-    process: Child,
-    url: String,
-}
-
-impl Anvil {
-    fn start() -> Option<Self> {
-        let binary = std::env::var_os("SOFIE_PEERS").map(|folder| PathBuf::from(folder).join("anvil"));
-        let Some(binary) = binary.filter(|binary| binary.is_file()) else {
-            eprintln!("skipped: no anvil (SOFIE_PEERS names no folder with it)");
-            return None;
-        };
-        let mut process = Command::new(binary)
-            .args(["--host", "127.0.0.1", "--port", "0", "--block-time", "1"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let listening = lines.find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned)).unwrap();
-        // Anvil must never wait for somebody to read what it prints.
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { process, url: format!("http://{listening}") })
-    }
-
-    async fn ask(&self, method: &str, params: Value) -> Value {
-        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let mut answer: Value =
-            client.post(&self.url).json(&call).send().await.unwrap().json().await.unwrap();
-        assert!(answer.get("error").is_none(), "{method}: {answer}");
-        answer["result"].take()
-    }
-}
-
-impl Drop for Anvil {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 struct Real {
     anvil: Anvil,
@@ -81,14 +33,15 @@ impl Real {
             anvil.ask("anvil_setBalance", json!([account.to_string(), format!("0x{balance:x}")])).await;
         }
         let url = anvil.url.parse().unwrap();
-        let config = RpcConfig { url, chain_id: CHAIN, timeout: Duration::from_secs(20), since: 0 };
+        let config = RpcConfig { url, chain_id: Anvil::CHAIN, timeout: Duration::from_secs(20), since: 0 };
         let chain = RpcChain::open(config).await.unwrap();
         let profile = rpc_profile("anvil".parse().unwrap(), Finality::Depth(1), Span::from_seconds(1));
         let d = EvmLedger::open(Arc::new(chain), profile, parties.keyring.clone(), parties.operator).await;
         let d = Arc::new(d.unwrap());
         let decides = format!(
-            "[[chain]]\nledger = \"anvil\"\nurl = \"{}\"\nchain_id = {CHAIN}\ncontract = \"{}\"\nconfirmations = 1\n",
+            "[[chain]]\nledger = \"anvil\"\nurl = \"{}\"\nchain_id = {}\ncontract = \"{}\"\nconfirmations = 1\n",
             anvil.url,
+            Anvil::CHAIN,
             d.decision_address()
         );
         let custodian = Custodian::start(&cluster, &decides);

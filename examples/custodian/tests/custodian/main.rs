@@ -1,8 +1,7 @@
 //! The custodian as an operator would run it: a process of its own over a real PostgreSQL, which each test starts for
-//! itself in a folder of its own. Where PostgreSQL or anvil is not installed, the test says so and leaves itself out.
+//! itself in a folder of its own.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
-#![allow(clippy::print_stderr, reason = "what was skipped must be seen")]
 
 mod books;
 mod cluster;

@@ -1,0 +1,30 @@
+use super::*;
+
+/// The one test whose output nextest shows although it passes (.config/nextest.toml): it says for the whole run what
+/// was left out.
+#[test]
+fn every_peer_is_here_or_left_out_aloud() {
+    let of_folder = ["anvil", "bitcoind", "witness/bin/aics-witness"].map(program);
+    let of_system = ["mosquitto", "coap-server-openssl", "coap-client-openssl"].map(installed);
+    let found = of_folder.into_iter().chain(of_system).chain([postgresql()]).flatten();
+    assert!(found.into_iter().all(|peer| peer.exists()));
+}
+
+#[test]
+fn a_missing_peer_fails_its_test_with_the_command_that_brings_it() {
+    let wanted = missing("anvil", false).expect_err("it must fail");
+    assert!(wanted.contains("anvil") && wanted.contains("cargo xtask peers install"), "{wanted}");
+    let left_out = missing("anvil", true).expect("it is left out");
+    assert!(left_out.starts_with("LEFT OUT: no anvil"), "{left_out}");
+}
+
+#[test]
+fn a_peer_is_looked_for_where_it_is_named_then_in_the_workspace() {
+    let root = folders(None)[0].parent().expect("the workspace").to_owned();
+    assert!(root.join("Cargo.lock").is_file());
+    assert_eq!(folders(Some("/elsewhere".into())), [PathBuf::from("/elsewhere"), root.join(".peers")]);
+    assert_eq!(folders(Some("mine".into())), [root.join("mine"), root.join(".peers")]);
+    let (src, here) = (root.join("crates/peers/src"), root.join("crates/peers"));
+    assert_eq!(first(&[here.clone(), src.clone()], "lib.rs"), Some(src.join("lib.rs")));
+    assert_eq!(first(&[here], "src"), None, "a folder is no program");
+}
