@@ -2,6 +2,7 @@
 
 mod measures;
 mod offers;
+mod outlook;
 mod parties;
 mod peers;
 mod submit;
@@ -231,6 +232,7 @@ impl Federation for Runtime {
             return self.proposal_shown(&pending);
         };
         let mut shown = self.transaction_shown(&state)?;
+        shown.contract = self.contracts().state(id)?.is_some();
         submit::show_openings(self, &mut shown)?;
         Ok(shown)
     }

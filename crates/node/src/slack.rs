@@ -148,7 +148,7 @@ impl Runtime {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use sofie_model::manifest::{DecisionSite, HashlockTerms};
     use sofie_model::{
         Account, Class, Decision, Digest, Evidence, Fact, Finality, LegId, Manifest, Position, PublicKey,
@@ -160,7 +160,7 @@ mod tests {
 
     const SECOND: Span = Span::from_seconds(1);
 
-    fn at(seconds: u64) -> Timestamp {
+    pub(crate) fn at(seconds: u64) -> Timestamp {
         Timestamp::from_seconds(seconds)
     }
 
@@ -177,8 +177,8 @@ mod tests {
         }
     }
 
-    /// T_D is 100, T_p is 150; COMMIT takes 5 s.
-    fn begun() -> State {
+    /// T_D is 100, T_p is 150, G is 200; COMMIT takes 5 s.
+    pub(crate) fn begun() -> State {
         let terms = HashlockTerms {
             payer: Account([1; 20]),
             claimant: Account([2; 20]),
@@ -224,7 +224,7 @@ mod tests {
         State::begin(Plan { manifest, acts_for: vec![], decision_time: SECOND * 5, pivot })
     }
 
-    fn evidence(fact: Fact) -> Evidence {
+    pub(crate) fn evidence(fact: Fact) -> Evidence {
         let position = Position { height: 1, index: 0, reference: Digest::ZERO };
         Evidence { ledger: "l".parse().unwrap(), fact, position, at: at(10) }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sofie_model::{Class, Evidence, LedgerId, LegId, Salt, Txid};
 use utoipa::ToSchema;
 
-use super::{Amount, At, Step};
+use super::{Amount, At, LegKind, Step};
 
 /// A transaction and its legs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -15,13 +15,28 @@ pub struct Transaction {
     /// How far it is: `preparing`, `collecting`, `deciding`, `applying`, `done`, `halted`; a proposal that has not begun is
     /// `proposed`, and one that never will is `declined` or `expired`.
     pub phase: String,
+    /// Why it aborts, was aborted or is halted; not there where it does none of these, or this node was not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What happens if nobody acts.
+    pub next: String,
     /// What its outcome rests on (design, P7).
     pub label: String,
+    /// Whether it is a contract's, which `GET /api/v1/contracts/{id}` shows; told where one transaction is asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contract: bool,
     /// Who proposes it and what it waits for; not there once it has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<Proposal>,
+    /// D, the ledger that decides.
+    #[schema(value_type = String)]
+    pub decision_ledger: LedgerId,
     /// What D holds; `null` while it holds nothing.
     pub decision: Option<Verdict>,
+    /// D's final record, as its evidence tells it; not there while D holds none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub decided: Option<Evidence>,
     /// T_D.
     pub deadline: At,
     /// G, the last instant of any decision to commit; the same as T_D without a hashlock leg.
@@ -82,8 +97,14 @@ pub struct LegStatus {
     /// As what.
     #[schema(value_type = String)]
     pub class: Class,
-    /// How far it is: `proposed`, `intended`, `prepared`, `applied`, `reverted`, `settled`, `refunded`, `refused`.
+    /// What it does at COMMIT.
+    pub kind: LegKind,
+    /// How far it is: `proposed`, `intended`, `prepared`, `applied`, `reverted`, `refused`; while it is only proposed, what
+    /// the proposal is: `proposed`, `declined`, `expired`.
     pub state: String,
+    /// Why its ledger refused it; not there while it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Who pays whom how much; not there for a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<Payment>,

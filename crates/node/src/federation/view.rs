@@ -2,15 +2,16 @@
 
 use futures::{Stream, stream};
 use sofie_market::{Bond, BondPhase, COURTESY, Part, Phase, Voice};
-use sofie_model::{Account, Decision, Digest, Evidence, LegId, Salt, Terms, Txid};
+use sofie_model::{Account, Decision, Digest, Evidence, Fact, LegId, Salt, Terms, Txid};
 use sofie_transaction::{Leg, State};
 
 use crate::api::{
-    Amount, At, Contract, ContractState, Deadlines, DisputeStatus, LegSlack, LegStatus, Opening, Payment,
-    PenaltyStatus, Proposal, SensorStatus, Step, Transaction, Verdict,
+    Amount, At, Contract, ContractState, Deadlines, DisputeStatus, LegKind, LegSlack, LegStatus, Opening,
+    Payment, PenaltyStatus, Proposal, SensorStatus, Step, Transaction, Verdict,
 };
 use crate::auditor;
 use crate::contracts::{Driven, Plan};
+use crate::federation::outlook;
 use crate::journal::{JournalError, Reader};
 use crate::peers::{Pending, Standing, TOO_LATE, WITHDRAWN};
 use crate::runtime::Runtime;
@@ -339,14 +340,19 @@ pub(crate) fn proposal(
     Transaction {
         id: pending.txid,
         phase: phase.into(),
+        reason: None,
+        next: outlook::of_proposal(pending),
         label,
+        contract: pending.contract.is_some(),
         proposal: Some(Proposal {
             by: pending.peer.clone(),
             participants: participants.collect(),
             why: pending.why.clone(),
             next: next.into(),
         }),
+        decision_ledger: manifest.decision.ledger.clone(),
         decision: None,
+        decided: None,
         deadline: At(manifest.deadline),
         grace_end: At(manifest.grace_end()),
         legs: manifest.legs().map(leg).collect(),
@@ -375,19 +381,23 @@ pub(crate) fn transaction(
         Phase::Done(_) => "done",
         Phase::Halted { .. } => "halted",
     };
-    let decision = match state.phase() {
-        Phase::Closing(decision) | Phase::Done(decision) => Some(match decision {
-            Decision::Commit { .. } => Verdict::Commit,
-            Decision::Abort { .. } => Verdict::Abort,
-        }),
+    // Also of one that is halted afterwards.
+    let decision = state.decided().and_then(|evidence| match evidence.fact {
+        Fact::Decided(_, Decision::Commit { .. }) => Some(Verdict::Commit),
+        Fact::Decided(_, Decision::Abort { .. }) => Some(Verdict::Abort),
         _ => None,
-    };
+    });
     Transaction {
         id: state.txid(),
         phase: phase.into(),
+        reason: outlook::reason(state, &steps),
+        next: outlook::next(state),
         label,
+        contract: false,
         proposal: None,
+        decision_ledger: state.manifest().decision.ledger.clone(),
         decision,
+        decided: state.decided().cloned(),
         deadline: At(state.manifest().deadline),
         grace_end: At(state.manifest().grace_end()),
         legs: state
@@ -396,7 +406,8 @@ pub(crate) fn transaction(
             .zip(state.legs())
             .map(|((id, leg), known)| {
                 let (state, evidence) = how_far(known);
-                leg_status(id, leg, state, evidence, name_of)
+                let reason = if let Leg::Refused(reason) = known { Some(reason.clone()) } else { None };
+                LegStatus { reason, ..leg_status(id, leg, state, evidence, name_of) }
             })
             .collect(),
         watchers: Vec::new(),
@@ -431,19 +442,25 @@ fn leg_status(
     name_of: NameOf<'_>,
 ) -> LegStatus {
     let pays = |from, to, amount| Payment { from: name_of(from), to: name_of(to), amount: Amount(amount) };
-    let (payment, timelock) = match &leg.terms {
-        Terms::Transfer(terms) => (Some(pays(terms.payer, terms.payee, terms.amount)), None),
-        Terms::Escrow(terms) => (Some(pays(terms.payer, terms.payee, terms.amount)), None),
-        Terms::Hashlock(terms) => {
-            (Some(pays(terms.payer, terms.claimant, terms.amount)), Some(At(terms.timelock)))
+    let (kind, payment, timelock) = match &leg.terms {
+        Terms::Transfer(terms) => {
+            (LegKind::Transfer, Some(pays(terms.payer, terms.payee, terms.amount)), None)
         }
-        Terms::Record(_) => (None, None),
+        Terms::Escrow(terms) => (LegKind::Escrow, Some(pays(terms.payer, terms.payee, terms.amount)), None),
+        Terms::Hashlock(terms) => (
+            LegKind::Hashlock,
+            Some(pays(terms.payer, terms.claimant, terms.amount)),
+            Some(At(terms.timelock)),
+        ),
+        Terms::Record(_) => (LegKind::Record, None, None),
     };
     LegStatus {
         leg: id,
         ledger: leg.ledger.clone(),
         class: leg.class,
+        kind,
         state: state.into(),
+        reason: None,
         payment,
         evidence,
         timelock,

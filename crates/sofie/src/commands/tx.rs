@@ -55,7 +55,7 @@ pub(crate) async fn run(verb: TxVerb, node: &Node) -> Result<ExitCode, Failure> 
                 one = ended(&client, one).await?;
             }
             show(node, &one, || print(&one));
-            if wait && one.decision != Some(Verdict::Commit) {
+            if wait && (one.phase != "done" || one.decision != Some(Verdict::Commit)) {
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -138,6 +138,7 @@ fn print(one: &Transaction) {
     output::line(&format!("transaction  {}", one.id));
     output::line(&format!("phase        {}", one.phase));
     output::line(&format!("decision     {}", decision(one).unwrap_or("none yet")));
+    output::line(&format!("decides      {}", one.decision_ledger));
     output::line(&format!("label        {}", one.label));
     output::line(&format!("deadline     {}", deadline(one)));
     for leg in &one.legs {
@@ -149,6 +150,10 @@ fn print(one: &Transaction) {
         output::line(&format!("between      {}", proposal.participants.join(", ")));
         output::line(&format!("because      {}", output::plain(&proposal.why)));
         output::line(&format!("next         {}", proposal.next));
+    } else {
+        let because = one.reason.as_ref().map(|why| format!("because      {}", output::plain(why)));
+        because.iter().for_each(|line| output::line(line));
+        output::line(&format!("next         {}", one.next));
     }
     one.watchers.iter().for_each(|watcher| output::line(&watcher_line(watcher)));
     one.steps.iter().for_each(|step| output::line(&step_line(step)));
@@ -172,8 +177,9 @@ fn leg_line(leg: &LegStatus) -> String {
         (None, Some(opening)) => format!(", records {}", output::plain(&opening.payload)),
         (None, None) => String::new(),
     };
+    let why = leg.reason.as_ref().map(|why| format!(" ({})", output::plain(why))).unwrap_or_default();
     let (at, state, slack) = (leg.leg.0, &leg.state, slack.unwrap_or_default());
-    format!("leg {at:<8} {} ({}): {state}{what}{timelock}{slack}", leg.ledger, leg.class)
+    format!("leg {at:<8} {} ({}): {state}{why}{what}{timelock}{slack}", leg.ledger, leg.class)
 }
 
 fn decision(one: &Transaction) -> Option<&'static str> {
