@@ -1,12 +1,12 @@
 // The timeline: time runs down, one lane for the parties, one a ledger, one for the things. The decision is the one line
 // that crosses them all. To a screen reader it is an ordered list that names the lane of each step.
-import type { Contract, LedgerStatus, Step } from "./api";
+import type { LedgerStatus, Step } from "./api";
 import { laneOf, lanes, stepTitle, type Lane } from "./lanes";
 import { offset, timeOfDay } from "./time";
 
-export function Timeline({ contract, ledgers }: { contract: Contract; ledgers: readonly LedgerStatus[] }) {
-  const all = lanes(ledgers, contract.steps);
-  const began = Date.parse(contract.steps[0]?.at ?? "");
+export function Timeline({ steps, ledgers }: { steps: readonly Step[]; ledgers: readonly LedgerStatus[] }) {
+  const all = lanes(ledgers, steps);
+  const began = Date.parse(steps[0]?.at ?? "");
   return (
     <div className="timeline" style={{ "--lanes": all.length } as React.CSSProperties} data-testid="timeline">
       <div className="heads">
@@ -14,9 +14,9 @@ export function Timeline({ contract, ledgers }: { contract: Contract; ledgers: r
         {all.map((lane) => <Head key={lane.key} lane={lane} />)}
       </div>
       <ol className="steps" aria-label="Steps in order">
-        {contract.steps.map((step) => <Item key={step.seq} step={step} all={all} began={began} />)}
+        {steps.map((step) => <Item key={step.seq} step={step} all={all} began={began} />)}
       </ol>
-      {contract.steps.length === 0 && <p className="quiet">Nothing has happened yet.</p>}
+      {steps.length === 0 && <p className="quiet">Nothing has happened yet.</p>}
     </div>
   );
 }

@@ -35,6 +35,71 @@ export interface Contract {
   steps: Step[];
 }
 
+export type Phase =
+  | "proposed" | "declined" | "expired" | "preparing" | "collecting" | "deciding" | "applying" | "done" | "halted";
+
+/** A ledger's word for a fact: the fact's name is the one key of `fact`; `at` is in milliseconds since 1970. */
+export interface Evidence {
+  ledger: string;
+  fact: Record<string, unknown>;
+  position: { height: number; index: number; reference: string };
+  at: number;
+}
+
+/** How long a leg has until it is too late to send what is due. */
+export interface Slack {
+  due: "prepare" | "decide" | "claim" | "settle";
+  until: string;
+  left_ms: number;
+  /** Less is left than the node may need to notice and act, as the node itself judges. */
+  alarm: boolean;
+}
+
+export interface Leg {
+  leg: number;
+  ledger: string;
+  class: "verifying" | "hashlock" | "escrow" | "record";
+  kind: "transfer" | "escrow" | "hashlock" | "record";
+  state: "proposed" | "declined" | "expired" | "intended" | "prepared" | "applied" | "reverted" | "refused";
+  reason?: string;
+  payment?: { from: string; to: string; amount: string };
+  evidence: Evidence[];
+  timelock?: string;
+  slack?: Slack;
+  opening?: { payload: string; salt: string };
+}
+
+export interface Watcher {
+  name: string;
+  has: string[];
+  lacks: string | null;
+}
+
+export interface Proposal {
+  by?: string;
+  participants: string[];
+  why: string;
+  next: string;
+}
+
+export interface Transaction {
+  id: string;
+  phase: Phase;
+  reason?: string;
+  next: string;
+  label: string;
+  contract?: boolean;
+  proposal?: Proposal;
+  decision_ledger: string;
+  decision: "commit" | "abort" | null;
+  decided?: Evidence;
+  deadline: string;
+  grace_end: string;
+  legs: Leg[];
+  watchers?: Watcher[];
+  steps: Step[];
+}
+
 export interface LedgerStatus {
   id: string;
   kind: string;
@@ -69,6 +134,11 @@ export const ENDS: readonly State[] = [
 
 export const isEnd = (state: State): boolean => ENDS.includes(state);
 
+/** Phases in which nothing more happens by itself; a halted one is looked at again, for an operator may resume it. */
+const OVER: readonly Phase[] = ["done", "declined", "expired"];
+
+export const isOver = (one: Transaction): boolean => OVER.includes(one.phase);
+
 /** Longest wait for an answer. */
 const PATIENCE_MS = 8_000;
 
@@ -102,6 +172,14 @@ export async function contract(id: string, signal?: AbortSignal): Promise<Contra
   return (await get(`/api/v1/contracts/${encodeURIComponent(id)}`, signal)).json() as Promise<Contract>;
 }
 
+export async function transactions(signal?: AbortSignal): Promise<Transaction[]> {
+  return (await get("/api/v1/transactions", signal)).json() as Promise<Transaction[]>;
+}
+
+export async function transaction(id: string, signal?: AbortSignal): Promise<Transaction> {
+  return (await get(`/api/v1/transactions/${encodeURIComponent(id)}`, signal)).json() as Promise<Transaction>;
+}
+
 /** The status, and how far the node's clock is ahead of this browser's, in milliseconds. */
 export async function status(signal?: AbortSignal): Promise<{ status: Status; skew: number }> {
   const response = await get("/api/v1/status", signal);
@@ -113,4 +191,5 @@ export async function status(signal?: AbortSignal): Promise<{ status: Status; sk
 
 export const eventsUrl = (id: string): string => `/api/v1/contracts/${encodeURIComponent(id)}/events`;
 
-export const receiptUrl = (id: string): string => `/api/v1/contracts/${encodeURIComponent(id)}/receipt`;
+export const receiptUrl = (of: "contracts" | "transactions", id: string): string =>
+  `/api/v1/${of}/${encodeURIComponent(id)}/receipt`;

@@ -1,4 +1,4 @@
-// Small parts that both pages use: a state's badge, the label's meaning, a failure in words, an amount, an id.
+// Small parts that several pages use: a state's badge, the label's meaning, a failure in words, an amount, an id.
 import type { ApiFailure, State } from "./api";
 
 const STATES: Record<State, string> = {
@@ -19,11 +19,21 @@ const STATES: Record<State, string> = {
 };
 
 export function StateBadge({ state }: { state: State }) {
-  return <span className={`badge ${state}`} data-testid="state">{STATES[state] ?? state}</span>;
+  return <Badge kind={state}>{STATES[state] ?? state}</Badge>;
 }
 
-/** What an outcome rests on (docs/guide/inter-ledger.md). */
-export function labelMeaning(label: string): string {
+/** A state in words, in the colour of its `kind`. */
+export function Badge({ kind, children }: { kind: string; children: string }) {
+  return <span className={`badge ${kind}`} data-testid="state">{children}</span>;
+}
+
+/** The label, and what the outcome rests on. */
+export function LabelWords({ label }: { label: string }) {
+  return <><b data-testid="label">{label}</b> <span className="quiet">{labelMeaning(label)}</span></>;
+}
+
+/** docs/guide/inter-ledger.md */
+function labelMeaning(label: string): string {
   if (label === "verified") return "Each ledger checks the decision itself; no operator has to be trusted.";
   if (label === "quorum") return "Rests on more than two thirds of a named group.";
   if (label === "custodial") return "Rests on a single operator, who could rewrite a ledger that it uses.";
@@ -46,3 +56,13 @@ export function Amount({ value }: { value: string }) {
 }
 
 export const shortId = (id: string): string => `${id.slice(0, 8)}…${id.slice(-4)}`;
+
+/** The head of a page whose subject is not known yet. */
+export function Unknown({ what, id, asking }: { what: string; id: string; asking: boolean }) {
+  return (
+    <>
+      <h1>{what} <span className="quiet mono">{shortId(id)}</span></h1>
+      {asking && <p className="quiet" role="status">Asking the node …</p>}
+    </>
+  );
+}

@@ -2,9 +2,8 @@
 import { useCallback, useEffect, useReducer, useState } from "react";
 
 import { ApiFailure, contract as fetchContract, eventsUrl, isEnd, type Contract, type Step } from "./api";
+import type { Connection } from "./Connection";
 import { withStep } from "./lanes";
-
-export type Connection = "connecting" | "live" | "lost" | "ended";
 
 export interface Live {
   contract: Contract | null;

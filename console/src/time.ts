@@ -32,16 +32,29 @@ export const date = (at: string): string => (valid(at) ? day.format(new Date(at)
 const valid = (at: string): boolean => !Number.isNaN(Date.parse(at));
 
 export interface Deadline {
-  key: "decision" | "evidence" | "refund";
+  key: string;
   title: string;
   at: string;
   /** Counting down, met with so much to spare, missed, or of no consequence any more. */
   state: "running" | "met" | "passed" | "void";
   /** Milliseconds left while running; to spare when met. */
   left: number;
+  /** What is wrong with it, in words. */
+  alarm?: string;
 }
 
-const stepAt = (steps: readonly Step[], names: readonly string[]): string | undefined =>
+/** A deadline at the instant `now`, met at `by`, or of no consequence. */
+export function deadline(
+  key: string, title: string, at: string, now: number, by: string | undefined, dropped: boolean,
+): Deadline {
+  const due = Date.parse(at);
+  const spare = by === undefined ? undefined : due - Date.parse(by);
+  if (spare !== undefined) return { key, title, at, state: spare >= 0 ? "met" : "passed", left: spare };
+  if (dropped) return { key, title, at, state: "void", left: 0 };
+  return { key, title, at, state: due > now ? "running" : "passed", left: due - now };
+}
+
+export const stepAt = (steps: readonly Step[], names: readonly string[]): string | undefined =>
   steps.find((step) => step.ok && names.includes(step.name))?.at;
 
 /** The three deadlines of a contract at the instant `now`. */
@@ -50,13 +63,8 @@ export function deadlines(contract: Contract, now: number): Deadline[] {
   const over = state === "aborted" || state === "refused";
   const settled = stepAt(steps, ["settled"]);
   const refunded = stepAt(steps, ["presented", "overruled", "refunded"]);
-  const one = (key: Deadline["key"], title: string, by: string | undefined, dropped: boolean): Deadline => {
-    const at = contract.deadlines[key];
-    const due = Date.parse(at);
-    if (by !== undefined) return { key, title, at, state: "met", left: due - Date.parse(by) };
-    if (dropped) return { key, title, at, state: "void", left: 0 };
-    return { key, title, at, state: due > now ? "running" : "passed", left: due - now };
-  };
+  const one = (key: keyof Contract["deadlines"], title: string, by: string | undefined, dropped: boolean): Deadline =>
+    deadline(key, title, contract.deadlines[key], now, by, dropped);
   return [
     one("decision", "Decided by", stepAt(steps, ["decided"]), over),
     one("evidence", "Evidence seen by", settled && stepAt(steps, ["observed"]), over),

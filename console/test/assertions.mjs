@@ -8,6 +8,9 @@ const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.
 export const listUrl = (base) => `${base}/console/`;
 export const contractUrl = (base, id) => `${base}/console/#/contracts/${id}`;
 
+export const transactionsUrl = (base) => `${base}/console/#/transactions`;
+export const transactionUrl = (base, id) => `${base}/console/#/transactions/${id}`;
+
 /** The steps that happen neither on a ledger nor among the parties. */
 const AT_THE_THINGS = [
   "capability-issued", "asked", "admitted", "denied", "actuated", "fate-unknown", "observed", "attested",
@@ -28,12 +31,15 @@ export async function steps(page, count) {
 /** Every step of `contract` (as the API tells it) stands on the page, in order, in its lane, and nowhere else. */
 export async function showsTheStory(page, contract) {
   await showsState(page, contract.state);
-  const shown = await steps(page, contract.steps.length);
-  assert.deepEqual(
-    shown.map(([name, , ok]) => [name, ok]),
-    contract.steps.map((step) => [step.name, step.ok]),
-  );
-  contract.steps.forEach((step, at) => {
+  await showsTheSteps(page, contract);
+  assert.equal(await page.getByTestId("label").textContent(), contract.label);
+  assert.equal(await page.getByTestId("next").textContent(), contract.next);
+}
+
+async function showsTheSteps(page, { steps: told }) {
+  const shown = await steps(page, told.length);
+  assert.deepEqual(shown.map(([name, , ok]) => [name, ok]), told.map((step) => [step.name, step.ok]));
+  told.forEach((step, at) => {
     const lane = shown[at][1];
     const expected = step.ledger ? `ledger:${step.ledger}` : AT_THE_THINGS.includes(step.name) ? "things" : "parties";
     assert.equal(lane, expected, step.name);
@@ -41,9 +47,30 @@ export async function showsTheStory(page, contract) {
   const heads = await page.getByTestId("lane").locator("b").allTextContents();
   assert.equal(heads[0], "Parties");
   assert.equal(heads.at(-1), "Things");
-  for (const { ledger } of contract.steps) if (ledger) assert.ok(heads.includes(ledger), `no lane for ${ledger}`);
-  assert.equal(await page.getByTestId("label").textContent(), contract.label);
-  assert.equal(await page.getByTestId("next").textContent(), contract.next);
+  for (const { ledger } of told) if (ledger) assert.ok(heads.includes(ledger), `no lane for ${ledger}`);
+}
+
+/** How the page calls where a leg is. */
+const LEG_STATES = { intended: "Open", prepared: "Locked", applied: "Applied", reverted: "Undone", refused: "Refused" };
+
+/** A transaction that has ended stands whole on the page, as the API tells it: each leg with its state and its evidence. */
+export async function showsTheTransaction(page, one) {
+  await showsState(page, one.decision === "commit" ? "Committed" : "Aborted");
+  await page.getByTestId("connection").getByText("Complete").waitFor();
+  await showsTheSteps(page, one);
+  assert.equal(await page.getByTestId("label").textContent(), one.label);
+  assert.equal(await page.getByTestId("next").textContent(), one.next);
+  assert.equal(await page.getByTestId("reason").count(), one.reason ? 1 : 0);
+  const decided = await page.getByTestId("decided").textContent();
+  assert.match(decided, one.decision === "commit" ? /^COMMIT: / : /^ABORT: /);
+  await page.getByText(one.decided.position.reference).first().waitFor();
+  for (const leg of one.legs) {
+    const shown = page.getByTestId(`leg-${leg.leg}`);
+    await shown.getByRole("heading", { name: `Leg ${leg.leg} on ${leg.ledger} ${leg.class}` }).waitFor();
+    await shown.getByText(LEG_STATES[leg.state], { exact: true }).waitFor();
+    for (const { position } of leg.evidence) await shown.getByText(position.reference).waitFor();
+    assert.equal(await shown.getByRole("timer").count(), 0, "what has ended has no slack");
+  }
 }
 
 /** The receipt can be fetched and the page says how to verify it. */

@@ -1,5 +1,5 @@
-// A double of the node for the page's tests: the same API, one contract that the test moves step by step, the node's
-// own security headers. It is evidence about the page, not about the node; the same assertions run against a real one.
+// A double of the node for the page's tests: the same API, one contract and one transaction that the test moves step by
+// step, the node's own security headers. It is evidence about the page, not about the node; the same assertions run against a real one.
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
@@ -54,6 +54,8 @@ export class Fixture {
       steps: [],
     };
     this.contracts = [this.contract];
+    /** A test sets it. */
+    this.transactions = [];
     this.last_event_id = undefined;
   }
 
@@ -107,16 +109,29 @@ export class Fixture {
       return json({ name: "fixture", version: "0.0.0", started_at: new Date().toISOString(), console: null, ledgers: LEDGERS });
     }
     if (path === "/api/v1/contracts") return json(this.contracts);
-    const [, id, part] = /^\/api\/v1\/contracts\/([^/]+)(?:\/(\w+))?$/.exec(path) ?? [];
-    if (id !== this.id) {
-      return json({ type: "urn:sofie:problem:not-found", title: "No such contract", status: 404, detail: `The node knows no contract ${id}`, next: "List them with GET /api/v1/contracts" }, 404, "application/problem+json");
+    if (path === "/api/v1/transactions") return json(this.transactions);
+    const missing = (what, id) => json({
+      type: "urn:sofie:problem:not-found", title: `No such ${what}`, status: 404, detail: `The node knows no ${what} ${id}`,
+      next: `List them with GET /api/v1/${what}s`,
+    }, 404, "application/problem+json");
+    const [, txid, receipt] = /^\/api\/v1\/transactions\/([^/]+)(\/receipt)?$/.exec(path) ?? [];
+    if (txid) {
+      const one = this.transactions.find((known) => known.id === txid);
+      if (!one) return missing("transaction", txid);
+      return receipt ? this.#receipt(txid, response) : json(one);
     }
+    const [, id, part] = /^\/api\/v1\/contracts\/([^/]+)(?:\/(\w+))?$/.exec(path) ?? [];
+    if (id !== this.id) return missing("contract", id);
     if (part === "events") return this.#stream(request, response);
-    if (part === "receipt") return response.writeHead(200, {
-      "content-type": "application/vnd.sofie.receipt",
-      "content-disposition": `attachment; filename="receipt-${this.id}.cbor"`,
-    }).end("fixture");
+    if (part === "receipt") return this.#receipt(this.id, response);
     return json(this.contract);
+  }
+
+  #receipt(id, response) {
+    response.writeHead(200, {
+      "content-type": "application/vnd.sofie.receipt",
+      "content-disposition": `attachment; filename="receipt-${id}.cbor"`,
+    }).end("fixture");
   }
 
   #stream(request, response) {

@@ -1,41 +1,15 @@
 // The page in Chromium against the fixture.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { test } from "node:test";
 
 import { contractUrl, isAccessible, listUrl, offersTheReceipt, showsState, showsTheStory, steps } from "./assertions.mjs";
-import { launch, openPage } from "./browser.mjs";
-import { Fixture, GOOD_RUN } from "./fixture.mjs";
+import { GOOD_RUN } from "./fixture.mjs";
+import { pages } from "./pages.mjs";
 
-const assets = process.env.SOFIE_CONSOLE_ASSETS ?? fileURLToPath(new URL("../../crates/node/console", import.meta.url));
-
-let browser;
-before(async () => {
-  browser = await launch();
-});
-after(() => browser.close());
-
-/** A fixture and a page on it; both are gone when `body` is done. */
-async function withPage(options, body) {
-  const fixture = new Fixture(assets, options.started);
-  const base = await fixture.open();
-  const { page, offences } = await openPage(browser, base, options);
-  try {
-    await body({ fixture, base, page });
-    assert.deepEqual(offences, []);
-  } finally {
-    await page.context().close();
-    await fixture.close();
-  }
-}
+const { withPage, screenshot } = pages();
 
 /** Plays the first `count` steps of a good run. */
 const play = (fixture, count) => GOOD_RUN.slice(fixture.contract.steps.length, count).forEach((step) => fixture.step(step));
-
-const screenshot = async (page, name) => {
-  const folder = process.env.SOFIE_CONSOLE_SHOTS;
-  if (folder) await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true, animations: "disabled" });
-};
 
 test("an empty node says so", async () => {
   await withPage({}, async ({ fixture, base, page }) => {
@@ -57,7 +31,7 @@ test("a new contract appears in the list and leads to its page by keyboard alone
     assert.equal(await page.getByRole("row").count(), 2);
     await isAccessible(page);
     await screenshot(page, "list");
-    for (const expected of ["Skip to the content", "SOFIE console", "abababab…abab"]) {
+    for (const expected of ["Skip to the content", "SOFIE console", "Contracts", "Transactions", "abababab…abab"]) {
       await page.keyboard.press("Tab");
       assert.equal((await page.evaluate(() => document.activeElement.textContent)).trim(), expected);
     }
@@ -174,6 +148,7 @@ test("an id that no contract has is answered in the node's own words", async () 
     await page.goto(contractUrl(base, "cd".repeat(32)));
     await page.getByRole("alert").getByText("The node knows no contract").waitFor();
     await page.getByRole("alert").getByText("List them with GET /api/v1/contracts").waitFor();
+    await isAccessible(page);
   });
 });
 
