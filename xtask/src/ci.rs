@@ -20,7 +20,7 @@ const STEPS: &[Step] = &[
     ("contracts", contracts::check),
     ("console assets", console::check),
     ("console in Chromium", console::test),
-    ("console on a real node", console::on_a_story),
+    ("console on real nodes", console::on_real_nodes),
     ("fuzz targets", fuzz::briefly),
     ("simulated worlds", simulation),
     ("tests", tests),

@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use crate::{
@@ -20,7 +20,8 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
         ["check"] => check(),
         ["test"] => test(),
         ["test", node] => against(node),
-        other => Err(Failure::usage(format!("console build|check|test [NODE], not {other:?}"))),
+        ["real"] => on_real_nodes(),
+        other => Err(Failure::usage(format!("console build|check|test [NODE]|real, not {other:?}"))),
     }
 }
 
@@ -60,12 +61,26 @@ pub(crate) fn check() -> Done {
 /// The page in Chromium, against the fixture server of `console/test`.
 pub(crate) fn test() -> Done {
     peers::install_locked(&sources())?;
-    let mut node = shell::command("node", &["--test", "--test-reporter=spec", "test/page.test.mjs"]);
-    shell::run(node.current_dir(sources()))
+    shell::run(&mut tests(&["test/page.test.mjs", "test/transactions.test.mjs"]))
+}
+
+/// Node.js and its own test runner on these files of `console`.
+fn tests(files: &[&str]) -> Command {
+    let mut node = shell::command("node", &["--test", "--test-reporter=spec"]);
+    node.args(files).current_dir(sources());
+    node
+}
+
+/// The page on real nodes: one with transactions of a user's own, and one that has just run the locker's story.
+pub(crate) fn on_real_nodes() -> Done {
+    peers::install_locked(&sources())?;
+    let program = shell::sofie(&[])?;
+    shell::run(tests(&["test/real.test.mjs"]).env("SOFIE_BIN", program.get_program()))?;
+    on_a_story()
 }
 
 /// The same assertions on a real node that has just run the locker's story, and still holds it.
-pub(crate) fn on_a_story() -> Done {
+fn on_a_story() -> Done {
     let folder = shell::root().join("target/console-story");
     fs::create_dir_all(&folder).map_err(|error| at(&folder, &error))?;
     let mut story = shell::sofie(&["try", "locker", "--json", "--hold"])?;

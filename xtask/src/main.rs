@@ -15,9 +15,9 @@ cargo xtask CHORE
 
   ci                   everything that must hold before a change lands
   peers install|ls     what the tests need besides Rust, put under .peers/ (or $SOFIE_PEERS)
-  console build|check|test [NODE]
-                       the console page: build the committed assets, compare them, try them in Chromium
-                       (against a fixture, or against the running node at the address NODE)
+  console build|check|test [NODE]|real
+                       the console page: build the committed assets, compare them, try them in Chromium (against a
+                       fixture, against the running node at the address NODE, or against nodes of its own)
   fuzz [--seconds N [TARGET]]
                        every fuzz target for a short while, with a fixed seed
   contracts build|check
