@@ -43,7 +43,9 @@ function Item({ step, all, began }: { step: Step; all: readonly Lane[]; began: n
     <li className={`step ${lane?.kind ?? ""}${step.ok ? "" : " failed"}${crossing}`}
       data-testid="step" data-name={step.name} data-lane={key} data-ok={step.ok}>
       <time dateTime={step.at} title={timeOfDay(step.at)}>{Number.isNaN(after) ? "" : `+${offset(after)}`}</time>
-      {all.map((one) => <span key={one.key} className={`rail ${one.key === key ? "here" : ""}`} aria-hidden="true" />)}
+      {all.map((one, at) => (
+        <span key={one.key} className={`rail ${one.key === key ? "here" : ""}`} style={{ gridColumn: at + 2 }} aria-hidden="true" />
+      ))}
       <div className="what" style={{ gridColumn: column + 2 }}>
         <b>{stepTitle(step.name)}</b>
         {!step.ok && <span className="failure">failed</span>}

@@ -54,6 +54,7 @@ function connected({ value, failure }: Polled<Transaction>): Connection {
 function Facts({ one, heard, connection, ledgers, skew }: {
   one: Transaction; heard: number; connection: Connection; ledgers: readonly LedgerStatus[]; skew: number;
 }) {
+  const concerned = new Set([one.decision_ledger, ...one.legs.map((leg) => leg.ledger)]);
   return (
     <>
       <div className="title">
@@ -81,7 +82,7 @@ function Facts({ one, heard, connection, ledgers, skew }: {
       {one.watchers && <Watchers all={one.watchers} />}
       <section className="card" aria-labelledby="timeline">
         <h2 id="timeline">Timeline</h2>
-        <Timeline steps={one.steps} ledgers={ledgers} />
+        <Timeline steps={one.steps} ledgers={ledgers.filter((ledger) => concerned.has(ledger.id))} />
       </section>
       <section className="card" aria-labelledby="receipt">
         <h2 id="receipt">Receipt</h2>

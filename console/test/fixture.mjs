@@ -54,6 +54,7 @@ export class Fixture {
       steps: [],
     };
     this.contracts = [this.contract];
+    this.ledgers = LEDGERS;
     /** A test sets it. */
     this.transactions = [];
     this.last_event_id = undefined;
@@ -106,7 +107,7 @@ export class Fixture {
     };
     if (path.startsWith("/console/")) return this.#asset(path.slice("/console/".length) || "index.html", response);
     if (path === "/api/v1/status") {
-      return json({ name: "fixture", version: "0.0.0", started_at: new Date().toISOString(), console: null, ledgers: LEDGERS });
+      return json({ name: "fixture", version: "0.0.0", started_at: new Date().toISOString(), console: null, ledgers: this.ledgers });
     }
     if (path === "/api/v1/contracts") return json(this.contracts);
     if (path === "/api/v1/transactions") return json(this.transactions);

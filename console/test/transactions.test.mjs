@@ -163,6 +163,27 @@ test("a pivot's timelock and grace stand among the deadlines", async () => {
   });
 });
 
+test("of a node's ledgers the timeline shows those of the transaction, each step under its own", async () => {
+  await withPage({}, async ({ fixture, base, page }) => {
+    const ids = Array.from({ length: 9 }, (_, at) => `chain-${at}`);
+    const [like] = fixture.ledgers;
+    fixture.ledgers = ["unconcerned", "evm", ...ids].map((id) => ({ ...like, id }));
+    const one = underWay(9_000);
+    one.legs = ids.map((ledger, leg) => ({ ...one.legs[0], leg, ledger }));
+    ids.forEach((ledger) => tell(one, ["prepared", ledger, "at height 7, index 0"]));
+    fixture.transactions = [one];
+    await page.goto(transactionUrl(base, TXID));
+    const lanes = page.getByTestId("lane");
+    await lanes.nth(11).waitFor();
+    assert.deepEqual(await lanes.locator("b").allTextContents(), ["Parties", "evm", ...ids, "Things"]);
+    const left = (part) => part.evaluate((element) => element.getBoundingClientRect().left);
+    for (const [at] of ids.entries()) {
+      const step = page.getByTestId("step").nth(at + 1);
+      assert.equal(await left(step.locator(".rail.here")), await left(lanes.nth(at + 2)), `the dot of chain-${at}`);
+    }
+  });
+});
+
 test("a contract leads to its transaction and back", async () => {
   await withPage({}, async ({ fixture, base, page }) => {
     fixture.transactions = [{ ...done(underWay(9_000), "commit"), id: fixture.id, contract: true }];
@@ -179,19 +200,25 @@ test("a lost node is told with the time of what is shown, and asked again at the
     fixture.transactions = [underWay(45_000)];
     await page.goto(transactionUrl(base, TXID));
     await page.getByTestId("connection").getByText("Live").waitFor();
-    // One question fails, the next ones hang: what then goes on is the button's.
-    let [asked, answers] = [0, false];
-    await page.route("**/api/v1/transactions/*", (route) => {
-      asked += 1;
-      if (asked === 1) return route.abort();
-      return answers ? route.continue() : undefined;
+    // One question fails, the next ones hang until the button has asked.
+    const [path, held] = ["**/api/v1/transactions/*", []];
+    let [failed, answers] = [false, false];
+    await page.route(path, (route) => {
+      if (answers) return route.continue();
+      if (failed) return void held.push(route);
+      failed = true;
+      return route.abort();
     });
     await page.getByTestId("lost").getByText("What you see is from").waitFor();
     await page.getByTestId("leg-0").waitFor();
     await isAccessible(page);
-    answers = true;
     fixture.transactions = [done(underWay(45_000), "commit")];
+    const again = page.waitForRequest(path);
     await page.getByRole("button", { name: "Try now" }).click();
+    await again;
+    answers = true;
+    // Those that the page has given up are gone.
+    await Promise.allSettled(held.map((route) => route.continue()));
     await showsState(page, "Committed");
     await page.getByTestId("lost").waitFor({ state: "detached" });
   });
