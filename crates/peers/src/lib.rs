@@ -28,8 +28,13 @@ const POSTGRESQL: &str = "/usr/lib/postgresql";
 #[must_use]
 #[track_caller]
 pub fn program(path: &str) -> Option<PathBuf> {
-    let named = env::var_os("SOFIE_PEERS").map(PathBuf::from);
-    needed(path, first(&folders(named), path))
+    needed(path, first(&folders(named()), path))
+}
+
+/// Where a program that a test runs, and that looks for peers by itself, is to look first: for its `SOFIE_PEERS`.
+#[must_use]
+pub fn folder() -> PathBuf {
+    folders(named()).remove(0)
 }
 
 /// The program `name` of an installed Debian package. `None` and panics as with [`program`].
@@ -54,6 +59,10 @@ pub fn postgresql() -> Option<PathBuf> {
     let versions = std::fs::read_dir(POSTGRESQL).into_iter().flatten().flatten();
     let programs = versions.map(|version| version.path().join("bin"));
     needed("PostgreSQL", programs.filter(|programs| programs.join("initdb").is_file()).max())
+}
+
+fn named() -> Option<PathBuf> {
+    env::var_os("SOFIE_PEERS").map(PathBuf::from)
 }
 
 /// Where peers may be, the first first. A relative `SOFIE_PEERS` is meant from the workspace's root, as `cargo xtask` runs.

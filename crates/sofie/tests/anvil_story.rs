@@ -1,5 +1,5 @@
 //! The same story on a real Ethereum node, anvil with a block a second, by configuration alone. The program finds anvil
-//! in `SOFIE_PEERS`, in the user's cache or on the PATH, and installs it where it is nowhere.
+//! where the other tests do, in the user's cache or on the PATH, and installs it where it is nowhere.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! `sofie try swap` and its faults, on an anvil and a bitcoind that the program starts itself: from `SOFIE_PEERS`, the
-//! user's cache or the PATH, and installs where they are nowhere.
+//! `sofie try swap` and its faults, on an anvil and a bitcoind that the program starts itself: from where the
+//! other tests find them, the user's cache or the PATH, and installs where they are nowhere.
 
 mod common;
 

@@ -51,6 +51,7 @@ pub(crate) const GOOD: &[&str] = &[
 pub(crate) fn sofie(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sofie"));
     command.args(args).stdin(Stdio::null()).env_remove("SOFIE_LOG").env_remove("SOFIE_NODE");
+    command.env("SOFIE_PEERS", sofie_peers::folder());
     command
 }
 
