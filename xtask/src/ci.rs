@@ -18,6 +18,7 @@ const STEPS: &[Step] = &[
     ("documented examples", doctests),
     ("dependencies", dependencies),
     ("contracts", contracts::check),
+    ("static analysis of the contracts", contracts::lint),
     ("console assets", console::check),
     ("console in Chromium", console::test),
     ("console on real nodes", console::on_real_nodes),

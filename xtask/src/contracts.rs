@@ -1,5 +1,6 @@
 //! `cargo xtask contracts`: the sources are in `contracts/src/`, their compiled artefacts are committed in
-//! `contracts/artifacts/`, so that `cargo build` needs no Node; `check` compiles again and compares byte for byte.
+//! `contracts/artifacts/`, so that `cargo build` needs no Node; `check` compiles again and compares byte for byte; `lint`
+//! runs Slither over them and compares what it finds with `contracts/slither-accepted.json`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,8 @@ pub(crate) fn run(arguments: &[&str]) -> Done {
     match arguments {
         ["build"] => build(&artefacts()),
         ["check"] => check(),
-        other => Err(Failure::usage(format!("contracts build|check, not {other:?}"))),
+        ["lint"] => lint(),
+        other => Err(Failure::usage(format!("contracts build|check|lint, not {other:?}"))),
     }
 }
 
@@ -29,9 +31,21 @@ fn sources() -> PathBuf {
     shell::root().join("contracts")
 }
 
+fn install_compiler() -> Done {
+    peers::install_locked(&sources()).map_err(|failure| failure.during("installing the Solidity compiler"))
+}
+
+/// Static analysis: whatever is found and not accepted with a reason is a fault.
+pub(crate) fn lint() -> Done {
+    install_compiler()?;
+    let slither = peers::slither().map_err(|failure| failure.during("installing Slither"))?;
+    let mut lint = shell::command("node", &["lint.mjs"]);
+    lint.arg(slither).current_dir(sources());
+    shell::quietly(&mut lint).map(drop)
+}
+
 fn build(into: &Path) -> Done {
-    peers::install_locked(&sources())
-        .map_err(|failure| failure.during("installing the Solidity compiler"))?;
+    install_compiler()?;
     let mut compiler = shell::command("node", &["compile.mjs"]);
     compiler.arg(into).current_dir(sources());
     shell::quietly(&mut compiler).map(drop)

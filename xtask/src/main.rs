@@ -20,8 +20,8 @@ cargo xtask CHORE
                        fixture, against the running node at the address NODE, or against nodes of its own)
   fuzz [--seconds N [TARGET]]
                        every fuzz target for a short while, with a fixed seed
-  contracts build|check
-                       the Solidity contracts: compile the committed artefacts, compare them
+  contracts build|check|lint
+                       the Solidity contracts: compile the committed artefacts, compare them, analyse the sources
 ";
 
 fn main() -> ExitCode {

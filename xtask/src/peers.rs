@@ -40,9 +40,32 @@ const DEBIAN: &[(&str, &str)] = &[
     ("postgresql-15", "/usr/lib/postgresql/15/bin/initdb"),
 ];
 
-/// Python packages, pinned, for a witness of logs that is not ours. It asks for a newer Python than Debian 12 has, and runs
-/// on that one all the same.
-const WITNESS: &[&str] = &["aics-witness==0.1.0", "aics-tlog==0.2.1"];
+/// Python packages, pinned, in an environment of their own: nothing of it is seen by the system's Python.
+struct PythonPeer {
+    /// The environment's folder among the peers.
+    home: &'static str,
+    packages: &'static [&'static str],
+    /// What pip is told besides.
+    options: &'static [&'static str],
+    /// What must be there once they are installed, relative to the environment.
+    holds: &'static str,
+}
+
+/// A witness of logs that is not ours. It asks for a newer Python than Debian 12 has, and runs on that one all the same.
+const WITNESS: PythonPeer = PythonPeer {
+    home: "witness",
+    packages: &["aics-witness==0.1.0", "aics-tlog==0.2.1"],
+    options: &["--ignore-requires-python"],
+    holds: "bin/aics-witness",
+};
+
+/// The static analysis of the contracts: [`crate::contracts`].
+const SLITHER: PythonPeer = PythonPeer {
+    home: "slither",
+    packages: &["slither-analyzer==0.11.6", "crytic-compile==0.4.2"],
+    options: &[],
+    holds: "bin/slither",
+};
 
 /// Unpacks bitcoind into the folder of peers; `sofie` runs the same one at first use.
 const BITCOIND: &str = include_str!("peers/bitcoind.sh");
@@ -81,7 +104,9 @@ pub(crate) fn install() -> Done {
         install_npm(peer, &folder)?;
     }
     install_bitcoind(&folder)?;
-    install_witness(&folder.join("witness"))?;
+    for peer in [&WITNESS, &SLITHER] {
+        install_python(peer, &folder)?;
+    }
     for name in LOCKED {
         install_locked(&shell::root().join(name))?;
     }
@@ -97,7 +122,9 @@ fn list() {
     for (package, program) in DEBIAN {
         println!("{:8} Debian  {package}", state(shell::on_path(program).is_some()));
     }
-    println!("{:8} PyPI    {}", state(is_witness_there(&folder.join("witness"))), WITNESS[0]);
+    for peer in [&WITNESS, &SLITHER] {
+        println!("{:8} PyPI    {}", state(is_python_there(peer, &folder)), peer.packages[0]);
+    }
     println!("{:8} Debian  bitcoin-knots", state(folder.join("bitcoind").is_file()));
     for name in LOCKED {
         let place = shell::root().join(name);
@@ -134,24 +161,30 @@ fn install_debian() -> Done {
     }
 }
 
-fn is_witness_there(home: &Path) -> bool {
-    home.join("bin/aics-witness").is_file()
+/// The analyser of contracts, installed now if it was not.
+pub(crate) fn slither() -> Result<PathBuf, Failure> {
+    install_python(&SLITHER, &folder())?;
+    Ok(folder().join(SLITHER.home).join(SLITHER.holds))
 }
 
-/// In an environment of its own: nothing of it is seen by the system's Python.
-fn install_witness(home: &Path) -> Done {
-    if is_witness_there(home) {
+fn is_python_there(peer: &PythonPeer, folder: &Path) -> bool {
+    folder.join(peer.home).join(peer.holds).is_file()
+}
+
+fn install_python(peer: &PythonPeer, folder: &Path) -> Done {
+    if is_python_there(peer, folder) {
         return Ok(());
     }
+    let home = folder.join(peer.home);
     if shell::quietly(&mut shell::command("python3", &["-c", "import ensurepip, venv"])).is_err() {
         shell::quietly(apt().args(["-qq", "install", "-y", "--no-install-recommends", "python3-venv"]))?;
     }
-    eprintln!("xtask: pip install {}", WITNESS.join(" "));
+    eprintln!("xtask: pip install {}", peer.packages.join(" "));
     let place = home.display().to_string();
     shell::quietly(&mut shell::command("python3", &["-m", "venv", "--clear", &place]))?;
     let pip = home.join("bin/pip").display().to_string();
-    let quiet = ["install", "--quiet", "--disable-pip-version-check", "--ignore-requires-python"];
-    shell::quietly(shell::command(&pip, &quiet).args(WITNESS)).map(drop)
+    let quiet = ["install", "--quiet", "--disable-pip-version-check"];
+    shell::quietly(shell::command(&pip, &quiet).args(peer.options).args(peer.packages)).map(drop)
 }
 
 /// Waits for another package manager at work instead of failing.
