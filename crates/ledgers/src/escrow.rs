@@ -196,7 +196,7 @@ impl Escrow {
             Status::Pending => {
                 Err(self.profile.transient(format!("the decision on {site} is not final yet")))
             }
-            Status::Absent | Status::Refused { .. } => {
+            Status::Absent | Status::Refused { .. } | Status::Displaced { .. } => {
                 Err(self.profile.refused(format!("{site} holds no decision")))
             }
         }

@@ -3,7 +3,7 @@
 //! The order of calls for one operation is `intend`, *persist the intent*, `submit`, then `status` until it is final.
 //! After a restart it is `adopt` for every intent whose fate the journal does not know, then `status`; `submit` again
 //! is allowed only with the very same intent. The intent fixes the inputs or the nonce, so that any retry conflicts
-//! with the first try (P4).
+//! with the first try (P4). A new intent is allowed once [`Status::Displaced`] says that the first can never stand.
 
 use std::sync::Arc;
 
@@ -67,6 +67,12 @@ pub enum Status {
     /// The ledger's rules refuse it for good, finally: this intent will never be recorded.
     Refused {
         /// The ledger's reason, as it gave it.
+        reason: String,
+    },
+    /// Something else took this intent's place, finally: it will never be recorded, and nothing speaks against the
+    /// operation. Only now may the operation be fixed anew (P4). Never answered where no intent was given.
+    Displaced {
+        /// What took its place.
         reason: String,
     },
 }

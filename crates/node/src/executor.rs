@@ -19,6 +19,9 @@ const POLLS_PER_SUBMIT: u32 = 8;
 /// After so many nonsensical answers in a row, the ledger is in quarantine: one may be a proxy's.
 const NONSENSE_LIMIT: u32 = 3;
 
+/// So often an operation is fixed anew because something else took its intent's place.
+const MAX_ANEW: u32 = 64;
+
 /// At most so many characters of a ledger's refusal are kept.
 const MAX_REASON: usize = 1_024;
 
@@ -99,6 +102,16 @@ enum Tried {
     Again,
 }
 
+/// What the ledger shows of an operation that was fixed.
+enum Seen {
+    /// It is over.
+    Ended(Ended),
+    /// Nothing, finally or not.
+    Nothing,
+    /// What was fixed can never stand, and the ledger says why: only now may it be fixed anew (P4).
+    Displaced(String),
+}
+
 impl Executor {
     /// An executor over a journal that holds no unfinished work.
     #[must_use]
@@ -165,11 +178,14 @@ impl Executor {
         }
         let mut pace = Pace::of(ledger.as_ref(), self.journal.clock());
         let mut intent = self.intended(&key, ledger.as_ref(), operation)?;
-        if intent.is_some()
-            && let Some(ended) = self.ask(ledger.as_ref(), operation, intent.as_ref(), &mut pace).await
-        {
-            return Ok(ended);
+        if intent.is_some() {
+            match self.ask(ledger.as_ref(), operation, intent.as_ref(), &mut pace).await {
+                Seen::Ended(ended) => return Ok(ended),
+                Seen::Displaced(_) => intent = None,
+                Seen::Nothing => {}
+            }
         }
+        let mut anew = 0;
         loop {
             let tried = match intent.take() {
                 Some(fixed) => Tried::Fixed(fixed),
@@ -180,10 +196,15 @@ impl Executor {
                 Tried::Ended(ended) => return Ok(ended),
                 Tried::Again => continue,
             };
-            if let Some(ended) = self.bring(ledger.as_ref(), operation, &fixed, &mut pace).await {
-                return Ok(ended);
+            match self.bring(ledger.as_ref(), operation, &fixed, &mut pace).await {
+                Seen::Ended(ended) => return Ok(ended),
+                Seen::Nothing => intent = Some(fixed),
+                Seen::Displaced(reason) if anew == MAX_ANEW => return Ok(refused(&reason)),
+                Seen::Displaced(reason) => {
+                    tracing::info!(operation = operation.verb(), %reason, "it is fixed anew");
+                    anew += 1;
+                }
             }
-            intent = Some(fixed);
         }
     }
 
@@ -232,32 +253,32 @@ impl Executor {
             Err(error) => match self.retry(&error, pace).await {
                 Some(ended) => Ok(Tried::Ended(ended)),
                 None => {
-                    let ended = self.ask(ledger, operation, None, pace).await;
-                    Ok(ended.map_or(Tried::Again, Tried::Ended))
+                    let seen = self.ask(ledger, operation, None, pace).await;
+                    Ok(if let Seen::Ended(ended) = seen { Tried::Ended(ended) } else { Tried::Again })
                 }
             },
         }
     }
 
-    /// Submits an intent that the journal holds, and watches what becomes of it. `None`: nothing is seen of it.
+    /// Submits an intent that the journal holds, and watches what becomes of it.
     async fn bring(
         &self,
         ledger: &dyn Ledger,
         operation: &Operation,
         fixed: &Intent,
         pace: &mut Pace,
-    ) -> Option<Ended> {
+    ) -> Seen {
         match ledger.submit(fixed).await {
             Ok(()) => {}
             Err(LedgerError::Refused { reason, .. } | LedgerError::Unsupported { reason, .. }) => {
                 let ended = self.after_refusal(ledger, operation, Some(fixed), reason, pace).await;
-                if ended.is_some() {
-                    return ended;
+                if let Some(ended) = ended {
+                    return Seen::Ended(ended);
                 }
             }
             Err(error) => {
                 if let Some(ended) = self.retry(&error, pace).await {
-                    return Some(ended);
+                    return Seen::Ended(ended);
                 }
             }
         }
@@ -274,25 +295,26 @@ impl Executor {
         self.journal.keep(vec![entry], self.journal.clock().now()).await
     }
 
-    /// The fate of what an earlier run may have submitted: what does the ledger know? `None` when it knows nothing, finally or not.
+    /// The fate of what an earlier run may have submitted: what does the ledger know?
     async fn ask(
         &self,
         ledger: &dyn Ledger,
         operation: &Operation,
         intent: Option<&Intent>,
         pace: &mut Pace,
-    ) -> Option<Ended> {
+    ) -> Seen {
         loop {
             match ledger.status(operation, intent).await {
-                Ok(Status::Final(evidence)) => return Some(Ended::Final(evidence)),
-                Ok(Status::Refused { reason }) => return Some(refused(&reason)),
+                Ok(Status::Final(evidence)) => return Seen::Ended(Ended::Final(evidence)),
+                Ok(Status::Refused { reason }) => return Seen::Ended(refused(&reason)),
+                Ok(Status::Displaced { reason }) => return Seen::Displaced(reason),
                 Ok(Status::Pending) => pace.poll().await,
                 Ok(Status::Absent) | Err(LedgerError::Unsupported { .. } | LedgerError::Refused { .. }) => {
-                    return None;
+                    return Seen::Nothing;
                 }
                 Err(error) => {
                     if let Some(ended) = self.retry(&error, pace).await {
-                        return Some(ended);
+                        return Seen::Ended(ended);
                     }
                 }
             }
@@ -310,7 +332,7 @@ impl Executor {
     ) -> Option<Ended> {
         match ledger.status(operation, intent).await {
             Ok(Status::Final(evidence)) => Some(Ended::Final(evidence)),
-            Ok(Status::Absent | Status::Refused { .. }) => Some(refused(&reason)),
+            Ok(Status::Absent | Status::Refused { .. } | Status::Displaced { .. }) => Some(refused(&reason)),
             Ok(Status::Pending) => {
                 pace.poll().await;
                 None
@@ -347,19 +369,20 @@ impl Executor {
         self.quarantined.lock().expect("no holder of this lock panics")
     }
 
-    /// Polls until the operation has ended; `None` when nothing is seen of it for a while.
+    /// Polls until the operation has ended, or nothing is seen of it for a while.
     async fn watch(
         &self,
         ledger: &dyn Ledger,
         operation: &Operation,
         intent: &Intent,
         pace: &mut Pace,
-    ) -> Option<Ended> {
+    ) -> Seen {
         let mut unseen = 0;
         while unseen < POLLS_PER_SUBMIT {
             match ledger.status(operation, Some(intent)).await {
-                Ok(Status::Final(evidence)) => return Some(Ended::Final(evidence)),
-                Ok(Status::Refused { reason }) => return Some(refused(&reason)),
+                Ok(Status::Final(evidence)) => return Seen::Ended(Ended::Final(evidence)),
+                Ok(Status::Refused { reason }) => return Seen::Ended(refused(&reason)),
+                Ok(Status::Displaced { reason }) => return Seen::Displaced(reason),
                 Ok(Status::Pending) => {
                     unseen = 0;
                     pace.poll().await;
@@ -371,12 +394,12 @@ impl Executor {
                 Err(error) => {
                     unseen += 1;
                     if let Some(ended) = self.retry(&error, pace).await {
-                        return Some(ended);
+                        return Seen::Ended(ended);
                     }
                 }
             }
         }
-        None
+        Seen::Nothing
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn carry_out(ledger: &dyn Ledger, operation: &Operation) -> Res
     loop {
         match ledger.status(operation, Some(&intent)).await? {
             Status::Final(evidence) => return Ok(evidence),
-            Status::Refused { reason } => {
+            Status::Refused { reason } | Status::Displaced { reason } => {
                 return Err(LedgerError::Refused { ledger: ledger.profile().id.clone(), reason });
             }
             Status::Absent | Status::Pending => tokio::time::sleep(ledger.profile().poll.into()).await,

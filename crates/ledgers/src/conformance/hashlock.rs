@@ -186,7 +186,7 @@ async fn ends_final(world: &World<'_>, operation: &Operation, intent: &Intent) -
         last = world.ledger.status(operation, Some(intent)).await.during("status")?;
         match last {
             Status::Final(_) => return Ok(true),
-            Status::Refused { .. } => return Ok(false),
+            Status::Refused { .. } | Status::Displaced { .. } => return Ok(false),
             Status::Absent | Status::Pending => world.harness.step().await?,
         }
     }

@@ -219,7 +219,7 @@ impl<'a> World<'a> {
             last = self.of(operation).status(operation, intent).await.during("status")?;
             match last {
                 Status::Final(evidence) => return Ok(evidence),
-                Status::Refused { .. } => break,
+                Status::Refused { .. } | Status::Displaced { .. } => break,
                 Status::Absent | Status::Pending => self.harness.step().await?,
             }
         }
@@ -243,7 +243,7 @@ impl<'a> World<'a> {
             last = self.of(operation).status(operation, Some(&intent)).await.during("status")?;
             match last {
                 Status::Refused { .. } => return Ok(()),
-                Status::Final(_) => break,
+                Status::Final(_) | Status::Displaced { .. } => break,
                 Status::Absent | Status::Pending => self.harness.step().await?,
             }
         }

@@ -18,7 +18,7 @@ use super::deploy::OpenLedgerError;
 use super::keyring::Keyring;
 use super::nonce::Nonces;
 use super::own::Own;
-use super::plan::{Plan, offer, split};
+use super::plan::{Plan, filler, offer, split};
 use super::prove::{Unprovable, prove};
 use super::replace::Replaced;
 use super::request::{Answer, Question, Request, Site, wei};
@@ -29,8 +29,6 @@ use crate::{Head, Intent, Ledger, LedgerError, Profile, Status, Treasury};
 pub const PRIORITY_FEE: u64 = 1_000_000_000;
 /// The most blocks that [`Treasury::fees`] looks through.
 pub const MAX_FEE_BLOCKS: u64 = 100_000;
-/// Gas of a transfer to oneself, which fills a nonce that nothing else will.
-const GAS_FILLER: u64 = 21_000;
 
 /// An EVM ledger.
 pub struct EvmLedger {
@@ -171,19 +169,20 @@ impl EvmLedger {
         self.key_of(request)?;
         let sender = contract::address(request.from);
         let tip = self.chain.tip().await?;
-        let fees = offer(tip.base_fee, PRIORITY_FEE, request.gas, request.fee_limit)
-            .ok_or_else(|| too_dear(tip.base_fee, request))?;
+        let fees = offer(tip.base_fee, PRIORITY_FEE, request.gas, request.fee_limit);
         let call = Call {
             from: sender,
             to: contract::address(request.to),
             value: wei(request.value),
             data: request.data.clone(),
             gas: request.gas,
-            max_fee: fees.0,
+            max_fee: fees.map_or(0, |(highest, _)| highest),
         };
         self.chain.call(&call).await?;
         let on_chain = self.chain.nonce(sender, At::Pending).await?;
+        // First: what the contract refuses is refused however dear it would be.
         let nonce = self
+        let fees = fees.ok_or_else(|| too_dear(tip.base_fee, request))?;
             .nonces
             .reserve(sender, on_chain)
             .ok_or_else(|| ChainError::Away(format!("too many transactions of {} are open", request.from)))?;
@@ -243,20 +242,13 @@ impl EvmLedger {
     pub(super) async fn give_back(&self, signed: &Signed) {
         let (sender, nonce) = (signed.sender, signed.transaction.nonce);
         let key = self.keyring.get(Account(sender.into_array()));
-        if let Some(key) = key.filter(|_| self.nonces.is_waited_for(sender, nonce)) {
-            let filler = TxEip1559 {
-                gas_limit: GAS_FILLER,
-                to: TxKind::Call(sender),
-                value: wei(0),
-                input: Bytes::new(),
-                ..signed.transaction.clone()
-            };
-            if matches!(
-                self.chain.submit(Signed::sign(filler, key)).await,
+        if let Some(key) = key.filter(|_| self.nonces.is_waited_for(sender, nonce))
+            && matches!(
+                self.chain.submit(Signed::sign(filler(signed), key)).await,
                 Ok(()) | Err(ChainError::NonceUsed(_))
-            ) {
-                return;
-            }
+            )
+        {
+            return;
         }
         self.nonces.release(sender, nonce);
     }
@@ -273,7 +265,7 @@ impl EvmLedger {
     /// The transaction of a step of the ladder, signed.
     fn raised(&self, plan: &Plan, step: u32) -> Option<Bytes> {
         let key = self.keyring.get(Account(plan.signed.sender.into_array()))?;
-        Some(Signed::sign(plan.step(step)?, key))
+        Some(Signed::sign(plan.ladder().step(step)?, key))
     }
 
     /// Who may send what anyone may send, the one with the fewest open transactions first.
@@ -376,7 +368,7 @@ impl EvmLedger {
             }
             None => {
                 let reason = format!("another transaction of {sender} took nonce {nonce}");
-                Ok(Status::Refused { reason })
+                Ok(Status::Displaced { reason })
             }
         }
     }

@@ -70,9 +70,14 @@ impl Nonces {
         })
     }
 
-    /// Whether later nonces than this one are given out, so that they wait for it.
+    /// Whether later nonces than this one, which the chain does not hold, are given out, so that they wait for it.
     pub(super) fn is_waited_for(&self, account: Address, nonce: u64) -> bool {
-        self.with(account, 0, |given| nonce >= given.floor && given.next > nonce.saturating_add(1))
+        self.with(account, 0, |given| nonce >= given.floor) && self.has_later(account, nonce)
+    }
+
+    /// Whether later nonces than this one are given out, whatever the chain holds: its count may include what only waits.
+    pub(super) fn has_later(&self, account: Address, nonce: u64) -> bool {
+        self.with(account, 0, |given| given.next > nonce.saturating_add(1))
     }
 
     fn with<T>(&self, account: Address, on_chain: u64, act: impl FnOnce(&mut Given) -> T) -> T {
@@ -113,6 +118,7 @@ mod tests {
             nonces.reserve(WHO, 0);
         }
         assert!(nonces.is_waited_for(WHO, 1) && !nonces.is_waited_for(WHO, 2));
+        assert!(nonces.has_later(WHO, 1) && !nonces.has_later(WHO, 2));
         nonces.release(WHO, 1);
         assert_eq!(nonces.reserve(WHO, 0), Some(1));
         assert_eq!(nonces.reserve(WHO, 0), Some(3));

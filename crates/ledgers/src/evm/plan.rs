@@ -8,7 +8,7 @@
 //! Bytes: [`VERSION`], the fee limit in wei (16 bytes, big-endian), the first step's EIP-2718 bytes.
 
 use alloy_consensus::TxEip1559;
-use alloy_primitives::{B256, Bytes, keccak256};
+use alloy_primitives::{B256, Bytes, TxKind, U256, keccak256};
 use secp256k1::SecretKey;
 
 use super::signed::Signed;
@@ -16,6 +16,8 @@ use crate::Intent;
 
 /// The most steps above the first: the last offers 1,800 times as much.
 pub(super) const MAX_STEPS: u32 = 64;
+/// Gas of a transfer to oneself, which fills a nonce that nothing else will.
+const GAS_FILLER: u64 = 21_000;
 const VERSION: u8 = 1;
 const HEAD: usize = 17;
 
@@ -41,9 +43,51 @@ impl Plan {
         Ok(Self { signed: Signed::read(raw, chain_id)?, fee_limit })
     }
 
+    pub(super) fn ladder(&self) -> Ladder {
+        Ladder { first: self.signed.transaction.clone(), fee_limit: self.fee_limit }
+    }
+
+    /// What takes this intent's nonce so that it can never be mined: an empty transfer to oneself, above every step of the
+    /// ladder, and itself a ladder under the same limit. It needs a tenth of a call's gas, so that the limit allows it ten
+    /// times the price. `None`: not even that is enough for such a base fee.
+    pub(super) fn filler(&self, base_fee: u64, priority: u64) -> Option<Ladder> {
+        let ladder = self.ladder();
+        let top = (0..=MAX_STEPS).map_while(|step| ladder.step(step)).last()?;
+        let (highest, priority) = offer(base_fee, priority, GAS_FILLER, self.fee_limit)?;
+        let first = TxEip1559 {
+            max_fee_per_gas: highest.max(raised(top.max_fee_per_gas)?),
+            max_priority_fee_per_gas: priority.max(raised(top.max_priority_fee_per_gas)?),
+            ..filler(&self.signed)
+        };
+        let cost = first.max_fee_per_gas.checked_mul(GAS_FILLER.into())?;
+        (cost <= self.fee_limit).then_some(Ladder { first, fee_limit: self.fee_limit })
+    }
+}
+
+/// An empty transfer to oneself, at this transaction's nonce and fees.
+pub(super) fn filler(signed: &Signed) -> TxEip1559 {
+    TxEip1559 {
+        gas_limit: GAS_FILLER,
+        to: TxKind::Call(signed.sender),
+        value: U256::ZERO,
+        input: Bytes::new(),
+        ..signed.transaction.clone()
+    }
+}
+
+/// Transactions that are alike but for their fees.
+#[derive(Debug, Clone)]
+pub(super) struct Ladder {
+    /// Step 0.
+    first: TxEip1559,
+    /// The most that a higher step may cost, in wei.
+    fee_limit: u128,
+}
+
+impl Ladder {
     /// The transaction of this step; `None` above the ladder.
     pub(super) fn step(&self, step: u32) -> Option<TxEip1559> {
-        let mut transaction = self.signed.transaction.clone();
+        let mut transaction = self.first.clone();
         for _ in 0..step {
             transaction.max_fee_per_gas = raised(transaction.max_fee_per_gas)?;
             transaction.max_priority_fee_per_gas = raised(transaction.max_priority_fee_per_gas)?;
@@ -52,9 +96,9 @@ impl Plan {
         (step <= MAX_STEPS && (step == 0 || cost <= self.fee_limit)).then_some(transaction)
     }
 
-    /// The lowest step above this one that a block with such a base fee takes.
-    pub(super) fn above(&self, step: u32, base_fee: u64) -> Option<(u32, TxEip1559)> {
-        (step + 1..=MAX_STEPS)
+    /// The lowest step, this one or above, that a block with such a base fee takes.
+    pub(super) fn at_least(&self, step: u32, base_fee: u64) -> Option<(u32, TxEip1559)> {
+        (step..=MAX_STEPS)
             .map_while(|next| Some((next, self.step(next)?)))
             .find(|(_, transaction)| transaction.max_fee_per_gas >= base_fee.into())
     }
@@ -121,10 +165,10 @@ mod tests {
         fn every_step_replaces_the_one_below_and_none_passes_the_limit(
             highest in 0_u128..1 << 60, part in 0_u128..100, limit in 0_u128..1 << 90,
         ) {
-            let plan = plan(highest, highest * part / 100, limit);
-            let mut below = plan.step(0).unwrap();
+            let ladder = plan(highest, highest * part / 100, limit).ladder();
+            let mut below = ladder.step(0).unwrap();
             for step in 1..=MAX_STEPS + 1 {
-                let Some(next) = plan.step(step) else { break };
+                let Some(next) = ladder.step(step) else { break };
                 prop_assert!(step <= MAX_STEPS && next.max_fee_per_gas * 100_000 <= limit);
                 for (low, high) in [
                     (below.max_fee_per_gas, next.max_fee_per_gas),
@@ -141,16 +185,47 @@ mod tests {
                 below = next;
             }
         }
+
+        /// Any filler: it takes the very nonce, moves nothing, replaces every step of what it gives up, pays the base fee,
+        /// and never costs more than the manifest allows.
+        #[test]
+        fn a_filler_replaces_every_step_and_keeps_the_same_limit(
+            highest in 1_u128..1 << 50, part in 0_u128..=100, limit in 0_u128..1 << 80, base_fee in 0_u64..1 << 50,
+        ) {
+            let plan = plan(highest, highest * part / 100, limit.max(highest * 100_000));
+            let Some(ladder) = plan.filler(base_fee, 1_000) else { return Ok(()) };
+            let (given, all) = (plan.ladder(), (0..=MAX_STEPS).map_while(|step| ladder.step(step)));
+            for filler in all {
+                prop_assert_eq!((filler.nonce, filler.value, filler.input.len()), (3, U256::ZERO, 0));
+                prop_assert_eq!(filler.to, TxKind::Call(plan.signed.sender));
+                prop_assert!(filler.max_fee_per_gas >= base_fee.into());
+                prop_assert!(filler.max_fee_per_gas * u128::from(filler.gas_limit) <= plan.fee_limit);
+                prop_assert!(filler.max_priority_fee_per_gas <= filler.max_fee_per_gas);
+                for step in (0..=MAX_STEPS).map_while(|step| given.step(step)) {
+                    prop_assert!(filler.max_fee_per_gas * 8 >= step.max_fee_per_gas * 9);
+                    prop_assert!(filler.max_priority_fee_per_gas * 8 >= step.max_priority_fee_per_gas * 9);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_filler_can_be_had_where_the_call_itself_is_too_dear() {
+        let plan = plan(1_000, 100, 100_000 * 2_000);
+        assert!(plan.ladder().at_least(0, 9_000).is_none() && plan.filler(9_000, 100).is_some());
+        assert!(plan.filler(10_000, 100).is_none(), "9,523 wei per gas are all that 21,000 gas may cost");
     }
 
     #[test]
     fn a_rise_of_the_base_fee_skips_steps_and_the_limit_ends_them() {
-        let plan = plan(1_000, 100, 100_000 * 2_000);
-        assert_eq!(plan.above(0, 0).map(|(step, _)| step), Some(1));
-        let (step, transaction) = plan.above(0, 1_500).unwrap();
-        assert!(transaction.max_fee_per_gas >= 1_500 && plan.step(step - 1).unwrap().max_fee_per_gas < 1_500);
-        assert!(plan.above(0, 2_001).is_none());
-        assert_eq!(plan.hashes(&key()).len(), 5, "1,125 to 1,804");
+        let ladder = plan(1_000, 100, 100_000 * 2_000).ladder();
+        assert_eq!(ladder.at_least(1, 0).map(|(step, _)| step), Some(1));
+        let (step, transaction) = ladder.at_least(1, 1_500).unwrap();
+        assert!(
+            transaction.max_fee_per_gas >= 1_500 && ladder.step(step - 1).unwrap().max_fee_per_gas < 1_500
+        );
+        assert!(ladder.at_least(1, 2_001).is_none());
+        assert_eq!(ladder.hashes(&key()).len(), 5, "1,125 to 1,804");
     }
 
     #[test]

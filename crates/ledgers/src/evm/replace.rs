@@ -1,17 +1,20 @@
 //! What to do about a transaction that the chain holds and does not mine: it is replaced by the next step of its ladder
 //! ([`Plan`]), at the same nonce.
 //!
-//! Only the account's oldest one is hurried: the later ones wait for it, whatever they offer.
+//! Only the account's oldest one is hurried: the later ones wait for it, whatever they offer. When its fee limit allows no
+//! more and others wait, it is given up: an empty transfer takes its nonce ([`Plan::filler`]). Whichever of them is mined
+//! is the only one (P4); that it was the empty one is told when it is final, as [`crate::Status::Displaced`], and what a
+//! reorganisation undoes before that is brought again (docs/adr/0041-a-nonce-is-given-up.md).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use alloy_primitives::{B256, Bytes, keccak256};
+use alloy_primitives::{Address, B256, Bytes, keccak256};
 use sofie_model::Account;
 
-use super::chain::{At, ChainError, Mined};
-use super::ledger::EvmLedger;
-use super::plan::{MAX_STEPS, Plan};
+use super::chain::{At, ChainError, Mined, Tip};
+use super::ledger::{EvmLedger, PRIORITY_FEE};
+use super::plan::{Ladder, Plan};
 use super::signed::Signed;
 use crate::LedgerError;
 
@@ -63,6 +66,17 @@ impl Replaced {
     }
 }
 
+/// What came of bringing the steps of a ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Climbed {
+    /// The chain holds this step.
+    Taken(u32),
+    /// A transaction with its nonce is mined.
+    NonceUsed,
+    /// The chain takes no step.
+    Ended,
+}
+
 impl EvmLedger {
     /// The chain did not take step `step` of `plan` anew.
     pub(super) async fn not_taken(
@@ -74,12 +88,10 @@ impl EvmLedger {
         match error {
             ChainError::Known => self.hurry(plan, step).await,
             ChainError::Underpriced(_) => self.raise(plan, step).await,
-            ChainError::NonceUsed(reason) => {
+            // What took it may be undone: only `status` can tell its fate.
+            ChainError::NonceUsed(_) => {
                 self.replaced.forget(plan.signed.hash);
-                match self.found(plan).await.map_err(|error| self.error(error))? {
-                    Some(_) => Ok(()),
-                    None => Err(self.profile.refused(format!("the nonce is used: {reason}"))),
-                }
+                Ok(())
             }
             ChainError::Refused(reason) => {
                 self.give_back(&plan.signed).await;
@@ -110,27 +122,66 @@ impl EvmLedger {
     }
 
     /// Brings the lowest step above `step` that the chain takes.
-    async fn raise(&self, plan: &Plan, mut step: u32) -> Result<(), LedgerError> {
+    async fn raise(&self, plan: &Plan, step: u32) -> Result<(), LedgerError> {
         let tip = self.chain.tip().await.map_err(|error| self.error(error))?;
-        let key = self.keyring.get(Account(plan.signed.sender.into_array()));
+        match self.climb(&plan.ladder(), plan.signed.sender, step + 1, tip).await? {
+            Climbed::Taken(step) => self.replaced.remember(plan.signed.hash, step, tip.number),
+            // Its fate is the next question.
+            Climbed::NonceUsed => {}
+            Climbed::Ended => self.give_up(plan, step, tip).await?,
+        }
+        Ok(())
+    }
+
+    /// Fills the nonce of a transaction that no fee within its limit gets mined, if it is the account's next, has waited
+    /// long enough, and others wait behind it.
+    async fn give_up(&self, plan: &Plan, step: u32, tip: Tip) -> Result<(), LedgerError> {
+        let (sender, nonce) = (plan.signed.sender, plan.signed.transaction.nonce);
+        let holds_up = self.nonces.has_later(sender, nonce)
+            && self.replaced.is_overdue(plan.signed.hash, step, tip.number)
+            && self.chain.nonce(sender, At::Latest).await.map_err(|error| self.error(error))? == nonce;
+        let filler = plan.filler(tip.base_fee, PRIORITY_FEE).filter(|_| holds_up);
+        let filled = match filler {
+            Some(filler) => self.climb(&filler, sender, 0, tip).await?,
+            None => Climbed::Ended,
+        };
+        match filled {
+            Climbed::Taken(_) => {
+                tracing::warn!(
+                    ledger = %self.profile.id, %sender, nonce, hash = %plan.signed.hash,
+                    "the fee limit keeps a transaction from being mined, and others wait for it: its nonce is given up"
+                );
+                self.replaced.remember(plan.signed.hash, step, tip.number);
+                Ok(())
+            }
+            Climbed::NonceUsed => Ok(()),
+            Climbed::Ended => Err(self.profile.transient(format!(
+                "the fee limit allows no fee that the chain takes (base fee {} wei per gas)",
+                tip.base_fee
+            ))),
+        }
+    }
+
+    /// Brings the lowest step of a ladder, `step` or above, that the chain takes.
+    async fn climb(
+        &self,
+        ladder: &Ladder,
+        sender: Address,
+        mut step: u32,
+        tip: Tip,
+    ) -> Result<Climbed, LedgerError> {
+        let key = self.keyring.get(Account(sender.into_array()));
         let key = key.ok_or_else(|| self.profile.refused("its key is not here"))?;
-        for _ in 0..MAX_STEPS {
-            let Some((next, transaction)) = plan.above(step, tip.base_fee) else { break };
+        // Each round is a higher step, and a ladder has few.
+        while let Some((next, transaction)) = ladder.at_least(step, tip.base_fee) {
             match self.chain.submit(Signed::sign(transaction, key)).await {
-                Ok(()) | Err(ChainError::Known) => {
-                    self.replaced.remember(plan.signed.hash, next, tip.number);
-                    return Ok(());
-                }
-                Err(ChainError::Underpriced(_)) => step = next,
-                // Its fate is the next question.
-                Err(ChainError::NonceUsed(_)) => return Ok(()),
+                Ok(()) | Err(ChainError::Known) => return Ok(Climbed::Taken(next)),
+                Err(ChainError::Underpriced(_)) => step = next + 1,
+                Err(ChainError::NonceUsed(_)) => return Ok(Climbed::NonceUsed),
                 Err(error) => return Err(self.profile.transient(error.to_string())),
             }
         }
-        Err(self.profile.transient(format!(
-            "the fee limit allows no fee that the chain takes (base fee {} wei per gas)",
-            tip.base_fee
-        )))
+        Ok(Climbed::Ended)
     }
 
     /// Where a transaction of the ladder was mined, if one was. While its nonce is unused, none was.
@@ -149,7 +200,7 @@ impl EvmLedger {
         }
         let mut hashes = vec![plan.signed.hash];
         if let Some(key) = self.keyring.get(Account(plan.signed.sender.into_array())) {
-            hashes.extend(plan.hashes(key));
+            hashes.extend(plan.ladder().hashes(key));
         }
         for hash in &hashes[1..] {
             if let Some(mined) = self.chain.mined(*hash).await? {

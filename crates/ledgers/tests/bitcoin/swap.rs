@@ -111,7 +111,9 @@ pub(crate) async fn finally(
     for _ in 0..20 {
         match ledger.status(operation, intent).await.unwrap() {
             Status::Final(evidence) => return evidence,
-            Status::Refused { reason } => panic!("{}: {reason}", operation.verb()),
+            Status::Refused { reason } | Status::Displaced { reason } => {
+                panic!("{}: {reason}", operation.verb())
+            }
             Status::Absent | Status::Pending => node.mine(1).await,
         }
     }

@@ -18,18 +18,18 @@ const AT_ONCE: u64 = 300;
 /// Above all that a first offer holds out: anvil begins with one gwei.
 const DEAR: u64 = 100_000_000_000;
 /// What anvil begins with.
-const CHEAP: u64 = 1_000_000_000;
+pub(crate) const CHEAP: u64 = 1_000_000_000;
 /// What a prepare may cost so that it can be offered, and never dear.
-const LOW_LIMIT: u128 = 200_000 * 4_000_000_000;
+pub(crate) const LOW_LIMIT: u128 = 200_000 * 4_000_000_000;
 
-struct Quiet {
-    anvil: Anvil,
-    parties: Parties,
+pub(crate) struct Quiet {
+    pub(crate) anvil: Anvil,
+    pub(crate) parties: Parties,
 }
 
 impl Quiet {
     /// A node that makes no block by itself; `None` where there is no node.
-    async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         let anvil = Anvil::start()?;
         let mut parties = Parties::new();
         let relayer = parties.keyring.insert(&secret(0x66)).unwrap();
@@ -42,18 +42,18 @@ impl Quiet {
     }
 
     /// A new process: nothing is remembered.
-    async fn ledger(&self, depth: u32) -> EvmLedger {
+    pub(crate) async fn ledger(&self, depth: u32) -> EvmLedger {
         let profile = rpc_profile("anvil".parse().unwrap(), Finality::Depth(depth), Span::from_millis(80));
         let (keyring, operator) = (self.parties.keyring.clone(), self.parties.operator);
         EvmLedger::open(self.anvil.chain().await, profile, keyring, operator).await.unwrap()
     }
 
-    async fn mine(&self) {
+    pub(crate) async fn mine(&self) {
         self.anvil.ask("evm_mine", json!([])).await.unwrap();
     }
 
     /// Every transaction in the node's pool.
-    async fn pool(&self) -> Vec<Value> {
+    pub(crate) async fn pool(&self) -> Vec<Value> {
         let content = self.anvil.ask("txpool_content", json!([])).await.unwrap();
         let accounts =
             content.as_object().unwrap().values().flat_map(|part| part.as_object().unwrap().values());
@@ -85,7 +85,7 @@ impl Quiet {
     }
 
     /// A block of this base fee.
-    async fn mine_at(&self, base_fee: u64) {
+    pub(crate) async fn mine_at(&self, base_fee: u64) {
         let fee = json!([format!("0x{base_fee:x}")]);
         self.anvil.ask("anvil_setNextBlockBaseFeePerGas", fee).await.unwrap();
         self.mine().await;
@@ -95,7 +95,7 @@ impl Quiet {
         carry_out(ledger, operation, || self.mine()).await
     }
 
-    async fn limited(&self, ledger: &EvmLedger, nonce: u64, limit: u128) -> Scenario {
+    pub(crate) async fn limited(&self, ledger: &EvmLedger, nonce: u64, limit: u128) -> Scenario {
         let scenario = Scenario::new(ledger, &self.parties, nonce).await;
         let mut manifest = Arc::unwrap_or_clone(scenario.manifest);
         manifest.legs[0].fee_limit = limit;

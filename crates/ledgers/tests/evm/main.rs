@@ -5,6 +5,7 @@
 mod anvil;
 mod embedded;
 mod fees;
+mod given_up;
 mod logs;
 mod nonces;
 mod parties;
@@ -12,3 +13,5 @@ mod proxy;
 mod records;
 mod records_kill;
 mod scenario;
+mod tries;
+mod workers;

@@ -152,7 +152,7 @@ async fn a_refused_transaction_holds_up_no_later_one() {
     assert!(matches!(ledger.submit(&one).await, Err(LedgerError::Refused { .. })));
     assert!(is_final(&ledger, &second, &two).await, "the later one ran as soon as the hole was filled");
     let fate = ledger.status(&first, Some(&one)).await.unwrap();
-    assert!(matches!(&fate, Status::Refused { reason } if reason.contains("took nonce")), "{fate:?}");
+    assert!(matches!(&fate, Status::Displaced { reason } if reason.contains("took nonce")), "{fate:?}");
     // And the operation itself can still be done.
     carry_out(&ledger, &first, || async {}).await;
 }

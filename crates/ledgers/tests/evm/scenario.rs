@@ -117,7 +117,9 @@ pub(crate) async fn carry_out<F: Future<Output = ()>>(
     for _ in 0..POLLS {
         match ledger.status(operation, intent.as_ref()).await.unwrap() {
             Status::Final(evidence) => return evidence,
-            Status::Refused { reason } => panic!("{}: {reason}", operation.verb()),
+            Status::Refused { reason } | Status::Displaced { reason } => {
+                panic!("{}: {reason}", operation.verb())
+            }
             Status::Absent if intent.is_none() => {
                 let fixed = ledger.intend(operation).await.unwrap();
                 ledger.submit(&fixed).await.unwrap();

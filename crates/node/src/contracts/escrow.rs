@@ -144,7 +144,7 @@ impl Contracts {
         match ledger.status(&paid, None).await {
             Ok(Status::Final(evidence)) => return Refusal::Told(Box::new(told(evidence))),
             Ok(Status::Pending) | Err(LedgerError::Transient { .. }) => return Refusal::TooEarly,
-            Ok(Status::Absent | Status::Refused { .. }) | Err(_) => {}
+            Ok(Status::Absent | Status::Refused { .. } | Status::Displaced { .. }) | Err(_) => {}
         }
         match ledger.head().await {
             Ok(head) if head.time >= from => Refusal::Stands,

@@ -102,7 +102,7 @@ fn shaken(state: &State, status: Status) -> Option<Input> {
         }
         Status::Absent => Some(Input::Undecided("it holds none".into())),
         Status::Pending => Some(Input::Undecided("it is not final any more".into())),
-        Status::Refused { reason } => Some(Input::Undecided(reason)),
+        Status::Refused { reason } | Status::Displaced { reason } => Some(Input::Undecided(reason)),
     }
 }
 
@@ -125,7 +125,7 @@ async fn lock(all: &Transactions, state: &State, leg: LegId, ledger: &LedgerId) 
     match ask(all, ledger, &operation).await? {
         Status::Final(evidence) => Some(Input::Prepared(leg, evidence)),
         Status::Refused { reason } => Some(Input::PrepareRefused(leg, reason)),
-        Status::Absent | Status::Pending => None,
+        Status::Absent | Status::Pending | Status::Displaced { .. } => None,
     }
 }
 
@@ -203,7 +203,7 @@ async fn foreign_decision(all: &Transactions, state: &State) -> Result<Option<Ev
     match look(all, state, &state.manifest().decision.ledger, &any_decision(state)).await? {
         Status::Final(evidence) => Ok(Some(evidence)),
         // Not final yet, or none: COMMIT will meet it and learn which one stands.
-        Status::Pending | Status::Absent | Status::Refused { .. } => Ok(None),
+        Status::Pending | Status::Absent | Status::Refused { .. } | Status::Displaced { .. } => Ok(None),
     }
 }
 
@@ -235,7 +235,7 @@ async fn still_stands(
             Status::Final(seen) if seen == *evidence => return Ok(Stands::Yes),
             Status::Final(_) => return undone("stands elsewhere now"),
             Status::Absent => return undone("is no longer prepared"),
-            Status::Refused { reason } => return undone(&reason),
+            Status::Refused { reason } | Status::Displaced { reason } => return undone(&reason),
             Status::Pending if too_late(all, state) => return undone("is not final any more"),
             Status::Pending => all.clock().sleep(ledger.profile().poll.into()).await,
         }

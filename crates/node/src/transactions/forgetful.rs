@@ -33,7 +33,9 @@ async fn find(
     loop {
         match asking::ask(all, ledger, operation).await {
             Some(Status::Final(evidence)) => return Input::Prepared(leg, evidence),
-            Some(Status::Absent | Status::Refused { .. }) => return Input::PrepareRefused(leg, WHY.into()),
+            Some(Status::Absent | Status::Refused { .. } | Status::Displaced { .. }) => {
+                return Input::PrepareRefused(leg, WHY.into());
+            }
             Some(Status::Pending) | None => asking::rest(all, ledger).await,
         }
     }

@@ -1,5 +1,6 @@
-//! A ledger that answers nonsense.
+//! A ledger that answers nonsense, or that something else was quicker.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,10 +12,31 @@ use sofie_node::executor::{Ended, Executor, Key, Ledgers};
 
 use super::world::*;
 
-/// Says nonsense of every status, and counts how often it was asked.
+/// What is answered the so-manieth time that a status is asked for; `None`: what is true.
+type Says = fn(u32) -> Option<Result<Status, LedgerError>>;
+
+/// Says of a status what it likes, and counts what it was asked.
 struct Mad {
     fake: Fake,
+    says: Says,
     asked: Arc<AtomicU32>,
+    fixed: Arc<AtomicU32>,
+}
+
+impl Mad {
+    /// An executor that knows no other ledger, with its journal in `folder`; and the counts of both questions.
+    fn executor(world: &World, folder: &Path, says: Says) -> (Executor, Arc<AtomicU32>, Arc<AtomicU32>) {
+        let (asked, fixed): (Arc<AtomicU32>, Arc<AtomicU32>) = Default::default();
+        let mad = Self { fake: world.log.clone(), says, asked: asked.clone(), fixed: fixed.clone() };
+        let ledgers = Ledgers::from([(mad.profile().id.clone(), Arc::new(mad) as Arc<dyn Ledger>)]);
+        let executor = Executor::new(Arc::new(ledgers), open(&folder.join("journal.sqlite"), None));
+        (executor, asked, fixed)
+    }
+}
+
+fn note(byte: u8) -> (Key, Operation) {
+    let id = Digest([byte; 32]);
+    (Key { id, task: "note".into() }, Operation::Note { topic: id, commitment: Digest::ZERO })
 }
 
 #[async_trait]
@@ -24,6 +46,7 @@ impl Ledger for Mad {
     }
 
     async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
+        self.fixed.fetch_add(1, Ordering::SeqCst);
         self.fake.intend(operation).await
     }
 
@@ -35,10 +58,11 @@ impl Ledger for Mad {
         self.fake.submit(intent).await
     }
 
-    async fn status(&self, _: &Operation, _: Option<&Intent>) -> Result<Status, LedgerError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        let ledger = self.profile().id.clone();
-        Err(LedgerError::Nonsense { ledger, reason: "block 7 is its own parent".into() })
+    async fn status(&self, operation: &Operation, intent: Option<&Intent>) -> Result<Status, LedgerError> {
+        match (self.says)(self.asked.fetch_add(1, Ordering::SeqCst)) {
+            Some(said) => said,
+            None => self.fake.status(operation, intent).await,
+        }
     }
 
     async fn head(&self) -> Result<Head, LedgerError> {
@@ -53,21 +77,50 @@ impl Ledger for Mad {
 #[tokio::test]
 async fn a_ledger_that_answers_nonsense_is_in_quarantine_by_name_until_it_is_trusted_again() {
     let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
-    let asked = Arc::new(AtomicU32::new(0));
+    let (executor, asked, _) = Mad::executor(&world, folder.path(), |_| {
+        let reason = "block 7 is its own parent".into();
+        Some(Err(LedgerError::Nonsense { ledger: "log".parse().unwrap(), reason }))
+    });
     let id = world.log.profile().id.clone();
-    let mad = Mad { fake: world.log.clone(), asked: asked.clone() };
-    let ledgers = Ledgers::from([(id.clone(), Arc::new(mad) as Arc<dyn Ledger>)]);
-    let executor = Executor::new(Arc::new(ledgers), open(&folder.path().join("journal.sqlite"), None));
-    let note = |byte| Operation::Note { topic: Digest([byte; 32]), commitment: Digest::ZERO };
-    let key = |byte| Key { id: Digest([byte; 32]), task: "note".into() };
     for byte in [1, 2] {
-        let Ended::Refused(why) = executor.operate(key(byte), &id, &note(byte)).await.unwrap() else {
+        let (key, note) = note(byte);
+        let Ended::Refused(why) = executor.operate(key, &id, &note).await.unwrap() else {
             panic!("nothing of it is believed")
         };
         assert!(why.contains("ledger log is in quarantine") && why.contains("its own parent"), "{why}");
         assert_eq!(asked.load(Ordering::SeqCst), 3, "one bad answer may be a proxy's; then nothing is asked");
     }
     executor.trust(&id);
-    executor.operate(key(3), &id, &note(3)).await.unwrap();
+    let (key, note) = note(3);
+    executor.operate(key, &id, &note).await.unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 6);
+}
+
+fn displaced() -> Option<Result<Status, LedgerError>> {
+    Some(Ok(Status::Displaced { reason: "nonce 7 is another's".into() }))
+}
+
+/// What was fixed can never stand: the operation is fixed anew, written ahead in the first one's place, and stands.
+#[tokio::test]
+async fn what_something_else_took_the_place_of_is_fixed_anew_and_stands() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let (executor, _, fixed) =
+        Mad::executor(&world, folder.path(), |time| (time < 3).then(displaced).flatten());
+    let (key, note) = note(1);
+    let ended = executor.operate(key.clone(), &world.log.profile().id, &note).await.unwrap();
+    assert!(matches!(ended, Ended::Final(_)), "{ended:?}");
+    assert_eq!(fixed.load(Ordering::SeqCst), 4, "the first, and one for each that was displaced");
+    let intents = executor.journal().reader().unwrap().intents().unwrap();
+    assert_eq!(intents.len(), 1, "the journal holds the newest one alone");
+    assert!(executor.has_begun(&key).unwrap());
+}
+
+#[tokio::test]
+async fn what_is_displaced_again_and_again_is_refused_with_the_reason() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let (executor, _, fixed) = Mad::executor(&world, folder.path(), |_| displaced());
+    let (key, note) = note(1);
+    let ended = executor.operate(key, &world.log.profile().id, &note).await.unwrap();
+    assert_eq!(ended, Ended::Refused("nonce 7 is another's".into()));
+    assert_eq!(fixed.load(Ordering::SeqCst), 65);
 }

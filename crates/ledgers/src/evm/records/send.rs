@@ -191,7 +191,7 @@ impl EvmRecords {
             Some(intent) => match self.fate(intent, finally).await? {
                 Status::Absent => intent.clone(),
                 Status::Pending | Status::Final(_) => return Ok(()),
-                Status::Refused { reason } => {
+                Status::Refused { reason } | Status::Displaced { reason } => {
                     tracing::warn!(ledger = %self.profile.id, batch = batch.number, reason, "a batch is signed anew");
                     self.plan(batch).await?
                 }
