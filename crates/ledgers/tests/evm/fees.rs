@@ -14,7 +14,7 @@ use crate::parties::{BALANCE, Parties, secret};
 use crate::scenario::{Scenario, carry_out};
 
 /// How many prepares of one account are in flight at once.
-const AT_ONCE: u64 = 300;
+const AT_ONCE: u64 = 2_000;
 /// Above all that a first offer holds out: anvil begins with one gwei.
 const DEAR: u64 = 100_000_000_000;
 /// What anvil begins with.
@@ -221,7 +221,7 @@ async fn what_is_stuck_in_one_lane_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hundreds_of_transactions_of_one_account_are_in_flight_at_once() {
+async fn thousands_of_transactions_of_one_account_are_in_flight_at_once() {
     let Some(quiet) = Quiet::start().await else { return };
     let ledger = Arc::new(quiet.ledger(0).await);
     let mut tasks = JoinSet::new();
