@@ -1,7 +1,8 @@
 //! A chain behind Ethereum JSON-RPC (execution-apis), by `alloy`'s client.
 //!
 //! The node is believed about what is newest; what goes into a proof is checked against the headers' hashes and roots.
-//! Left out: WebSockets, and TLS (this build speaks plain HTTP: run a node, or a proxy to one, next door).
+//! Left out: WebSockets (docs/adr/0043-headers-are-polled.md), and TLS (this build speaks plain HTTP: run a node, or a
+//! proxy to one, next door).
 
 mod batch;
 mod follow;
