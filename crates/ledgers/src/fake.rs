@@ -430,7 +430,7 @@ impl Chain {
         let depth = match profile.finality {
             Finality::Instant => 0,
             Finality::Depth(depth) => u64::from(depth),
-            Finality::Tag => TAG_DEPTH,
+            Finality::Tag | Finality::Safe => TAG_DEPTH,
         };
         height + depth <= self.blocks.len() as u64
     }

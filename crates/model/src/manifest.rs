@@ -44,6 +44,11 @@ pub enum Finality {
     /// At the block that the ledger itself tags `finalized`.
     #[n(2)]
     Tag,
+    /// At the block that the ledger itself tags `safe`: the last justified checkpoint of Ethereum's proof of stake
+    /// (consensus-specs, fork_choice/safe-block.md). It comes sooner than [`Finality::Tag`], and may be undone without
+    /// anybody losing a stake: whoever takes it trusts an honest majority and a network that is not cut.
+    #[n(3)]
+    Safe,
 }
 
 /// How many legs make a commit.

@@ -96,7 +96,7 @@ impl BitcoinLedger {
     pub(super) fn is_final(&self, placed: &Placed, end: End) -> bool {
         let depth = match self.profile.finality {
             Finality::Depth(blocks) => u64::from(blocks),
-            Finality::Instant | Finality::Tag => 0,
+            Finality::Instant | Finality::Tag | Finality::Safe => 0,
         };
         end.height >= placed.height + depth
     }

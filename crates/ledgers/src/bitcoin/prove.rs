@@ -21,7 +21,7 @@ impl BitcoinLedger {
         };
         let depth = match self.profile.finality {
             Finality::Depth(blocks) => u64::from(blocks),
-            Finality::Instant | Finality::Tag => 0,
+            Finality::Instant | Finality::Tag | Finality::Safe => 0,
         };
         let first = oldest.position.height.saturating_sub(MEDIAN_OF as u64 - 1);
         let last = youngest.position.height + depth;

@@ -126,6 +126,9 @@ pub trait Chain: Send + Sync {
     /// The newest block that the chain itself calls final.
     async fn finalized(&self) -> Result<u64, ChainError>;
 
+    /// The newest block that the chain itself calls safe: never older than the one that it calls final.
+    async fn safe(&self) -> Result<u64, ChainError>;
+
     /// A header by its number, oldest 0.
     async fn header(&self, number: u64) -> Result<Option<Header>, ChainError>;
 

@@ -223,6 +223,10 @@ impl Chain for EmbeddedChain {
         Ok(self.with_world(|world| world.head.number))
     }
 
+    async fn safe(&self) -> Result<u64, ChainError> {
+        self.finalized().await
+    }
+
     async fn header(&self, number: u64) -> Result<Option<Header>, ChainError> {
         self.read(|sql| read::header(sql, number))
     }

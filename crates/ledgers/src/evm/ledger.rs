@@ -67,6 +67,8 @@ pub fn rpc_profile(id: LedgerId, finality: Finality, block: Span) -> Profile {
         Finality::Depth(blocks) => u64::from(blocks),
         // Two epochs of 32 slots, and the one that is under way (Gasper).
         Finality::Tag => 96,
+        // One epoch, and the one that is under way: its checkpoint is justified, and not yet final.
+        Finality::Safe => 64,
     };
     Profile {
         id,
@@ -178,11 +180,11 @@ impl EvmLedger {
             gas: request.gas,
             max_fee: fees.map_or(0, |(highest, _)| highest),
         };
-        self.chain.call(&call).await?;
-        let on_chain = self.chain.nonce(sender, At::Pending).await?;
         // First: what the contract refuses is refused however dear it would be.
-        let nonce = self
+        self.chain.call(&call).await?;
         let fees = fees.ok_or_else(|| too_dear(tip.base_fee, request))?;
+        let on_chain = self.chain.nonce(sender, At::Pending).await?;
+        let nonce = self
             .nonces
             .reserve(sender, on_chain)
             .ok_or_else(|| ChainError::Away(format!("too many transactions of {} are open", request.from)))?;
@@ -259,6 +261,7 @@ impl EvmLedger {
             Finality::Instant => Ok(Some(tip.number)),
             Finality::Depth(blocks) => Ok(tip.number.checked_sub(u64::from(blocks))),
             Finality::Tag => self.chain.finalized().await.map(Some),
+            Finality::Safe => self.chain.safe().await.map(Some),
         }
     }
 

@@ -142,6 +142,11 @@ impl RpcChain {
         block.map(|block| checked(block.header)).transpose()
     }
 
+    /// The number of the block with this tag. A young chain has no such block yet: its genesis is final.
+    async fn tagged(&self, tag: BlockNumberOrTag) -> Result<u64, ChainError> {
+        Ok(self.head(tag).await?.map_or(0, |(header, _)| header.number))
+    }
+
     /// The newest block's header and hash.
     async fn newest(&self) -> Result<(Header, B256), ChainError> {
         let ask =
@@ -176,8 +181,11 @@ impl Chain for RpcChain {
     }
 
     async fn finalized(&self) -> Result<u64, ChainError> {
-        // A young chain has no such block yet: its genesis is final.
-        Ok(self.head(BlockNumberOrTag::Finalized).await?.map_or(0, |(header, _)| header.number))
+        self.tagged(BlockNumberOrTag::Finalized).await
+    }
+
+    async fn safe(&self) -> Result<u64, ChainError> {
+        self.tagged(BlockNumberOrTag::Safe).await
     }
 
     async fn header(&self, number: u64) -> Result<Option<Header>, ChainError> {

@@ -137,6 +137,30 @@ async fn a_payment_settles_by_anvils_own_blocks_and_its_finalized_tag() {
     assert_eq!(proof.verify(&"anvil".parse().unwrap(), &scenario.manifest).unwrap().evidence.len(), 2);
 }
 
+/// One block is an epoch here: the node calls the head's parent safe, and finalises one more behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fact_is_final_at_the_safe_tag_before_it_is_at_the_finalized_one() {
+    let Some(anvil) = Anvil::start() else { return };
+    let parties = Parties::new();
+    anvil.fund(&parties).await.unwrap();
+    let safe = anvil.ledger(&parties, Finality::Safe).await.unwrap();
+    let finalized = anvil.ledger(&parties, Finality::Tag).await.unwrap();
+    anvil.ask("evm_setIntervalMining", json!([0])).await.unwrap();
+    let prepare = scenario::Scenario::new(&safe, &parties, 1).await.prepare();
+    let intent = safe.intend(&prepare).await.unwrap();
+    safe.submit(&intent).await.unwrap();
+    let mut finals = Vec::new();
+    for _ in 0..3 {
+        anvil.ask("evm_mine", json!([])).await.unwrap();
+        let is_final = |status| matches!(status, Status::Final(_));
+        finals.push((
+            is_final(safe.status(&prepare, None).await.unwrap()),
+            is_final(finalized.status(&prepare, None).await.unwrap()),
+        ));
+    }
+    assert_eq!(finals, [(false, false), (true, false), (true, true)]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_without_the_proxy_is_named() {
     let Some(anvil) = Anvil::start() else { return };

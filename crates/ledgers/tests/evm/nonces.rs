@@ -52,6 +52,10 @@ impl Chain for Moody {
         self.chain.finalized().await
     }
 
+    async fn safe(&self) -> Result<u64, ChainError> {
+        self.chain.safe().await
+    }
+
     async fn header(&self, number: u64) -> Result<Option<Header>, ChainError> {
         self.chain.header(number).await
     }

@@ -90,7 +90,7 @@ pub struct DraftLeg {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "60s")]
     pub timelock: Option<When>,
-    /// When the ledger's facts must count as final: `instant`, `finalized` or `depth:N`, as the ledger is configured.
+    /// When the ledger's facts must count as final: `instant`, `finalized`, `safe` or `depth:N`, as the ledger is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finality: Option<String>,
     /// Under a rule of k: whether nothing happens without this leg.

@@ -164,7 +164,7 @@ pub(crate) fn span_of(text: &str) -> Option<Span> {
     number.checked_mul(unit).map(Span::from_millis)
 }
 
-/// `instant`, `finalized` or `depth:N`.
+/// `instant`, `finalized`, `safe` or `depth:N`.
 pub(super) fn finality(value: &DeValue<'_>) -> Read<Finality> {
     finality_of(&text(value)?)
 }
@@ -183,9 +183,10 @@ pub(crate) fn finality_of(text: &str) -> Read<Finality> {
     match (text, depth) {
         ("instant", _) => Ok(Finality::Instant),
         ("finalized", _) => Ok(Finality::Tag),
+        ("safe", _) => Ok(Finality::Safe),
         (_, Some(depth)) => Ok(Finality::Depth(depth)),
         _ => Err(format!(
-            "{:?} is not \"instant\", \"finalized\" or \"depth:N\" with N up to {MAX_DEPTH}",
+            "{:?} is not \"instant\", \"finalized\", \"safe\" or \"depth:N\" with N up to {MAX_DEPTH}",
             shortened(text)
         )),
     }

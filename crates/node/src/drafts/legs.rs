@@ -215,6 +215,7 @@ fn word(finality: Finality) -> String {
     match finality {
         Finality::Instant => "instant".into(),
         Finality::Tag => "finalized".into(),
+        Finality::Safe => "safe".into(),
         Finality::Depth(depth) => format!("depth:{depth}"),
     }
 }

@@ -246,7 +246,7 @@ fn a_bad_draft_is_told_its_field() {
         (
             "/legs/0/finality",
             json!("soon"),
-            "legs[0].finality: \"soon\" is not \"instant\", \"finalized\" or \"depth:N\" with N up to 100000",
+            "legs[0].finality: \"soon\" is not \"instant\", \"finalized\", \"safe\" or \"depth:N\" with N up to 100000",
         ),
         (
             "/legs/1/finality",

@@ -171,7 +171,7 @@ fn one_fault_is_told_with_its_place() {
         (
             "depth:3",
             "soon",
-            "25:12: [[ledger]] finality: \"soon\" is not \"instant\", \"finalized\" or \"depth:N\" with N up to 100000",
+            "25:12: [[ledger]] finality: \"soon\" is not \"instant\", \"finalized\", \"safe\" or \"depth:N\" with N up to 100000",
         ),
         (
             "\"12s\"",
