@@ -5,6 +5,7 @@
 //! [`canonical`]: one value has exactly one encoding, so that any changed byte is noticed.
 
 pub mod attestation;
+pub mod calendar;
 pub mod canonical;
 pub mod commitment;
 pub mod contract;

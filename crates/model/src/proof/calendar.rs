@@ -23,7 +23,7 @@ mod cosignature;
 pub mod decision;
 pub mod merkle;
 
-pub use checkpoint::{BadCheckpoint, Checkpoint, MAX_ORIGIN, is_origin, verifier_key};
+pub use checkpoint::{BadCheckpoint, Checkpoint, MAX_ORIGIN, is_origin, log_key, verifier_key};
 pub use cosignature::{
     BadCosignature, BadWitnessKey, Cosignature, MAX_WITNESSES, WitnessKey, add_checkpoint,
 };
@@ -239,6 +239,18 @@ impl LogProof {
 }
 
 impl Included {
+    /// The leaf, if it stands below `head`.
+    ///
+    /// # Errors
+    /// What does not hold, for people.
+    pub fn under(&self, head: &Checkpoint) -> Result<Leaf, String> {
+        let root = merkle::included_root(self.index, head.size, merkle::leaf_hash(&self.leaf), &self.path);
+        if root != Some(head.root) {
+            return Err("its path does not lead to the checkpoint's root".into());
+        }
+        canonical::decode(&self.leaf, MAX_LEAF).map_err(|error| error.to_string())
+    }
+
     fn verify(
         &self,
         head: &Checkpoint,
@@ -246,11 +258,7 @@ impl Included {
         manifest: &Manifest,
         before: Option<&Evidence>,
     ) -> Result<Evidence, String> {
-        let root = merkle::included_root(self.index, head.size, merkle::leaf_hash(&self.leaf), &self.path);
-        if root != Some(head.root) {
-            return Err("its path does not lead to the checkpoint's root".into());
-        }
-        let leaf: Leaf = canonical::decode(&self.leaf, MAX_LEAF).map_err(|error| error.to_string())?;
+        let leaf = self.under(head)?;
         check(&leaf.entry, leaf.at, ledger, manifest)?;
         match before {
             Some(before) if before.position.index >= self.index => Err("the leaves are not in order".into()),

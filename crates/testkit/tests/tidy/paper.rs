@@ -27,6 +27,7 @@ const PARSERS: &[(&str, &str)] = &[
     ("crates/audit/src/receipt.rs", "receipt_decode"),
     ("crates/directory/src/thing.rs", "td_parse"),
     ("crates/model/src/attestation/panel.rs", "panel"),
+    ("crates/model/src/calendar.rs", "shared_calendar"),
     ("crates/model/src/custodian.rs", "custodian"),
     ("crates/model/src/manifest.rs", "manifest"),
     ("crates/model/src/proof.rs", "proof"),

@@ -1,6 +1,7 @@
 //! A log of five leaves, its tree, its checkpoint, and a proof of a transaction that it decides.
 
 use ed25519_dalek::SigningKey;
+use sofie_model::calendar::{Answer, Ask, Found, LogKey, Request};
 use sofie_model::proof::calendar::{
     Checkpoint, Cosignature, Entry, Included, Leaf, LogProof, Published, SECONDS, Second,
     merkle::{Tree, leaf_hash},
@@ -78,7 +79,46 @@ pub(crate) fn vectors() -> Vec<Vector> {
     let keys: Vec<_> = cosigned.cosigned.iter().flatten().map(|one| one.witness().to_string()).collect();
     let vector = proven("the same under two witnesses' cosignatures", &cosigned);
     all.push(vector.expect("cosignatures", lines.join("\n")).expect("witnesses", keys.join(" ")));
+    all.extend(shared());
     all
+}
+
+/// What one that shares the log asks, who has seen its first two entries, and how it is answered.
+fn shared() -> Vec<Vector> {
+    const SEEN: u64 = 2;
+    let leaves = leaves();
+    let tree: Tree = leaves.iter().map(|(_, leaf)| leaf_hash(&canonical::encode(leaf))).collect();
+    let head = |size: u64| Checkpoint { origin: ORIGIN.into(), size, root: tree.root(size).unwrap() };
+    let log = LogKey { origin: ORIGIN.into(), key: Digest(log_key().verifying_key().to_bytes()) };
+    let intents =
+        [canonical::encode(&leaves[1].1.entry), canonical::encode(&(records(), &leaves[2].1.entry))];
+    let [prepare, decide] = intents;
+    let asked = [
+        ("a question how far a log goes", Ask::Head),
+        ("a question whether a leg is prepared", Ask::Find { intent: prepare }),
+        ("a decision to append, with its manifest", Ask::Append { intent: decide }),
+        ("a question for a proof", Ask::Prove { indices: vec![1, 2, 3] }),
+        ("a question whether one log goes on from another", Ask::Consistency { old: 3, size: 5 }),
+    ];
+    let leaf = proof().leaves[0].clone();
+    let reason = "leg 0 is closed".into();
+    let found = [
+        ("an answer that nothing stands", Found::Nothing),
+        ("an answer that a leg is prepared", Found::Stands { leaf, cosigned: vec![] }),
+        ("an answer that the rules are against it", Found::Refused { reason }),
+        ("an answer with a proof", Found::Proof { proof: proof() }),
+        ("an answer with a path", Found::Path { path: tree.consistency(3, 5).unwrap() }),
+    ];
+    let asked = asked
+        .into_iter()
+        .map(|(name, ask)| Vector::new(name, "calendar-request", &Request { seen: SEEN, ask }));
+    let answers = found.into_iter().map(|(name, found)| {
+        let (path, at) = (tree.consistency(SEEN, 5).unwrap(), Timestamp::from_millis(START + 3_000));
+        let answer = Answer { checkpoint: head(5).sign(&log_key()), path, at, found };
+        assert_eq!(answer.head(&log, &head(SEEN)), Ok(head(5)));
+        Vector::new(name, "calendar-answer", &answer).expect("log", &log)
+    });
+    asked.chain(answers).collect()
 }
 
 fn proven(name: &'static str, proof: &LogProof) -> Vector {

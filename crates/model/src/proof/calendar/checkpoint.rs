@@ -67,6 +67,18 @@ pub fn verifier_key(origin: &str, key: &Digest) -> String {
     format!("{origin}+{}+{}", hex::encode(key_id(origin, ED25519, key.as_bytes())), STANDARD.encode(encoded))
 }
 
+/// Name and key of a [`verifier_key`], if that is what it is.
+#[must_use]
+pub fn log_key(text: &str) -> Option<(String, Digest)> {
+    let (origin, rest) = text.split_once('+')?;
+    let encoded = STANDARD.decode(rest.split_once('+')?.1).ok()?;
+    let [ED25519, key @ ..] = encoded.as_slice() else { return None };
+    let key = Digest(key.try_into().ok()?);
+    let known = is_origin(origin) && VerifyingKey::from_bytes(key.as_bytes()).is_ok();
+    // The id is the hash of the rest.
+    (known && verifier_key(origin, &key) == text).then(|| (origin.to_owned(), key))
+}
+
 impl Checkpoint {
     /// The signed note.
     #[must_use]
