@@ -15,6 +15,9 @@
 //! checkpoint that covers it: an operator that shows two histories, or puts an old copy of its file back, gets no second
 //! set of signatures. Proofs then stand under the newest cosigned checkpoint.
 //!
+//! **Shared.** Other nodes use it through its owner's ([`Calendar::answer`]) and believe only what the log's key signed
+//! ([`shared::Shared`], docs/adr/0040-a-calendar-that-nodes-share.md).
+//!
 //! Left out: tiles on disk: the log is held in memory.
 
 use std::{
@@ -31,21 +34,25 @@ use async_trait::async_trait;
 pub use ed25519_dalek::SigningKey;
 pub use k256::ecdsa::SigningKey as AccountKey;
 use sofie_model::{
-    Class, Decide, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Span,
+    Class, Decision, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Span,
     proof::calendar::{Entry, LogProof, MAX_LEAVES, MAX_ORIGIN, decision, is_origin, verifier_key},
 };
 use tokio::sync::oneshot;
 
-use crate::decide::{Participants, parts};
-use crate::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status, entry};
+use crate::decide::Participants;
+use crate::{Clock, Head, Intent, Ledger, LedgerError, Profile, Status};
 
+mod door;
 mod error;
 mod file;
 mod log;
+mod seen;
+pub mod shared;
 mod wanted;
 mod witnesses;
 mod writer;
 
+pub use door::NotAnswered;
 pub use error::OpenError;
 use file::LogFile;
 use log::{Foreign, Log};
@@ -225,31 +232,6 @@ impl Calendar {
         }
     }
 
-    /// The entry that carries `operation` out.
-    fn wanted(&self, operation: &Operation) -> Result<Wanted, LedgerError> {
-        if let Operation::Decide { manifest, decide } = operation {
-            self.check_site(manifest, operation)?;
-            return Ok(Wanted::decision(manifest, decide));
-        }
-        entry::of(&self.profile.id, operation).map(Wanted::plain)
-    }
-
-    fn check_site(&self, manifest: &Manifest, operation: &Operation) -> Result<(), LedgerError> {
-        let site = &manifest.decision.ledger;
-        if !self.profile.decides {
-            return Err(self.unsupported(operation, "it takes records, not decisions".into()));
-        }
-        if *site != self.profile.id {
-            return Err(self.unsupported(operation, format!("D is {site}")));
-        }
-        Ok(())
-    }
-
-    fn decode(&self, intent: &Intent) -> Result<Wanted, LedgerError> {
-        Wanted::from_intent(intent)
-            .map_err(|error| self.profile.nonsense(format!("no intent of it: {error}")))
-    }
-
     /// Why this would not be taken now, if it would not.
     fn objection(&self, wanted: &Wanted) -> Result<(), LedgerError> {
         let log = self.log();
@@ -265,11 +247,11 @@ impl Calendar {
     }
 
     /// Final, once enough witnesses have cosigned a checkpoint that covers it.
-    async fn is_final(&self, evidence: Evidence) -> Result<Status, LedgerError> {
+    async fn is_final(&self, index: u64) -> Result<Status, LedgerError> {
         if !self.witnesses.is_empty() {
-            self.cosigned(evidence.position.height).await?;
+            self.cosigned(index + 1).await?;
         }
-        Ok(Status::Final(evidence))
+        Ok(self.evidence(index).map_or(Status::Absent, Status::Final))
     }
 
     async fn cosigned(&self, size: u64) -> Result<Arc<Cosigned>, LedgerError> {
@@ -277,33 +259,33 @@ impl Calendar {
         signed.map_err(|why| self.profile.transient(why))
     }
 
-    /// Whichever decision stands. Without one, a COMMIT that is not valid by the log's clock will never be.
-    fn decided(&self, manifest: &Manifest, decide: &Decide) -> Status {
+    /// Whether it stands. Of a decision: whichever does; without one, a COMMIT that is not valid by the log's clock will never
+    /// be. Of anything else: what is closed or decided is never prepared any more, and all other objections may pass.
+    fn standing(&self, wanted: &Wanted) -> Standing {
         let log = self.log();
-        if let Some((index, leaf)) = log.decision(manifest) {
-            return Status::Final(leaf.evidence(&self.profile.id, index));
+        let place = match &wanted.manifest {
+            Some(manifest) => log.decision(manifest),
+            None => log.find(&wanted.entry),
+        };
+        if let Some((index, _)) = place {
+            return Standing::At(index);
         }
-        let (decision, signatures) = parts(decide);
-        match decision::check(manifest, &decision, &signatures, log.last_time()) {
-            Err(reason) if matches!(decide, Decide::Commit { .. }) => Status::Refused { reason },
-            _ => Status::Absent,
-        }
+        let objection = match (&wanted.entry, &wanted.manifest) {
+            (
+                Entry::Decided { decision: commit @ Decision::Commit { .. }, signatures, .. },
+                Some(manifest),
+            ) => decision::check(manifest, commit, signatures, log.last_time()).err(),
+            (Entry::Prepared { .. }, _) => log.objection(wanted, &log::Waiting::default(), log.last_time()),
+            _ => None,
+        };
+        objection.map_or(Standing::Nowhere, Standing::Never)
     }
 
-    fn recorded(&self, wanted: &Wanted) -> Status {
+    /// What the leaf at `index` says, if there is one.
+    fn evidence(&self, index: u64) -> Option<Evidence> {
         let log = self.log();
-        match log.find(&wanted.entry) {
-            Some((index, leaf)) => Status::Final(leaf.evidence(&self.profile.id, index)),
-            // What is closed or decided is never prepared any more. All other objections may pass.
-            None => match log.objection(wanted, &log::Waiting::default(), log.last_time()) {
-                Some(reason) if matches!(wanted.entry, Entry::Prepared { .. }) => Status::Refused { reason },
-                _ => Status::Absent,
-            },
-        }
-    }
-
-    fn unsupported(&self, operation: &Operation, reason: String) -> LedgerError {
-        LedgerError::Unsupported { ledger: self.profile.id.clone(), verb: operation.verb(), reason }
+        let leaf = log.leaves.get(usize::try_from(index).ok()?)?;
+        Some(leaf.evidence(&self.profile.id, index))
     }
 }
 
@@ -314,31 +296,27 @@ impl Ledger for Calendar {
     }
 
     async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
-        let wanted = self.wanted(&self.participants.signed(operation))?;
+        let wanted = Wanted::of(&self.profile, &self.participants.signed(operation))?;
         self.objection(&wanted)?;
         Ok(wanted.to_intent())
     }
 
     /// An entry has no nonce to keep: its content is its name.
     async fn adopt(&self, intent: &Intent) -> Result<(), LedgerError> {
-        self.decode(intent).map(drop)
+        Wanted::read(&self.profile, intent).map(drop)
     }
 
     async fn submit(&self, intent: &Intent) -> Result<(), LedgerError> {
-        let wanted = self.decode(intent)?;
+        let wanted = Wanted::read(&self.profile, intent)?;
         self.objection(&wanted)?;
         self.ask(|asker| Request::Append(wanted, asker)).await
     }
 
     async fn status(&self, operation: &Operation, _: Option<&Intent>) -> Result<Status, LedgerError> {
-        let wanted = self.wanted(operation)?;
-        let status = match operation {
-            Operation::Decide { manifest, decide } => self.decided(manifest, decide),
-            _ => self.recorded(&wanted),
-        };
-        match status {
-            Status::Final(evidence) => self.is_final(evidence).await,
-            other => Ok(other),
+        match self.standing(&Wanted::of(&self.profile, operation)?) {
+            Standing::At(index) => self.is_final(index).await,
+            Standing::Never(reason) => Ok(Status::Refused { reason }),
+            Standing::Nowhere => Ok(Status::Absent),
         }
     }
 
@@ -353,40 +331,33 @@ impl Ledger for Calendar {
         if facts.len() > MAX_LEAVES {
             return Err(self.profile.nonsense(format!("a proof holds at most {MAX_LEAVES} facts")));
         }
+        for fact in facts {
+            let index = fact.position.index;
+            if self.evidence(index).as_ref() != Some(fact) {
+                return Err(self.profile.nonsense(format!("it does not hold {:?} at {index}", fact.fact)));
+            }
+        }
+        self.proven(&places(facts)).await.map(Proof::Calendar)
+    }
+}
+
+impl Calendar {
+    /// That what stands at these places, in order, stands.
+    async fn proven(&self, indices: &[u64]) -> Result<LogProof, LedgerError> {
         // A calendar that cannot write any more still proves; the second is further evidence only.
         if let Err(error) = self.publish().await {
             tracing::warn!(%error, "the last second is not published");
         }
-        let indices = self.places(facts)?;
         let needed = indices.last().map_or(0, |last| last + 1);
         let cosigned = match self.witnesses.is_empty() {
             true => None,
             false => Some(self.cosigned(needed).await?),
         };
         let log = self.log();
-        Ok(Proof::Calendar(match cosigned {
-            Some(cosigned) => self.witnessed(&log, &indices, &cosigned),
-            None => self.proof(&log, &indices, if indices.is_empty() { log.size() } else { needed }),
-        }))
-    }
-}
-
-impl Calendar {
-    /// Where these facts stand, in order.
-    fn places(&self, facts: &[Evidence]) -> Result<Vec<u64>, LedgerError> {
-        let log = self.log();
-        let mut indices = Vec::with_capacity(facts.len());
-        for fact in facts {
-            let index = fact.position.index;
-            let leaf = usize::try_from(index).ok().and_then(|index| log.leaves.get(index));
-            if leaf.map(|leaf| leaf.evidence(&self.profile.id, index)).as_ref() != Some(fact) {
-                return Err(self.profile.nonsense(format!("it does not hold {:?} at {index}", fact.fact)));
-            }
-            indices.push(index);
-        }
-        indices.sort_unstable();
-        indices.dedup();
-        Ok(indices)
+        Ok(match cosigned {
+            Some(cosigned) => self.witnessed(&log, indices, &cosigned),
+            None => self.proof(&log, indices, if indices.is_empty() { log.size() } else { needed }),
+        })
     }
 
     /// Under the head that witnesses have cosigned.
@@ -419,6 +390,24 @@ impl Drop for Calendar {
             let _ = writer.join();
         }
     }
+}
+
+/// How something stands in the log.
+enum Standing {
+    /// At this place.
+    At(u64),
+    /// It does not, and never will, because of this.
+    Never(String),
+    /// It does not.
+    Nowhere,
+}
+
+/// Where facts stand, in order.
+fn places(facts: &[Evidence]) -> Vec<u64> {
+    let mut indices: Vec<_> = facts.iter().map(|fact| fact.position.index).collect();
+    indices.sort_unstable();
+    indices.dedup();
+    indices
 }
 
 /// The origin of the tree of seconds is longer by this.

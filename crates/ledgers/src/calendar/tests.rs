@@ -3,8 +3,8 @@
 use std::sync::{Mutex, atomic::AtomicU64};
 
 use sofie_model::{
-    Account, Attestation, Fact, Signature, SignedAttestation, Step, Terms, Timestamp, contract::abort_digest,
-    manifest::Participant, proof::calendar::merkle,
+    Account, Attestation, Decide, Fact, Signature, SignedAttestation, Step, Terms, Timestamp,
+    contract::abort_digest, manifest::Participant, proof::calendar::merkle,
 };
 use tempfile::TempDir;
 
@@ -54,20 +54,20 @@ impl Place {
     }
 }
 
-fn key() -> SigningKey {
+pub(super) fn key() -> SigningKey {
     SigningKey::from_bytes(&[9; 32])
 }
 
 /// A participant's key.
-fn party(byte: u8) -> AccountKey {
+pub(super) fn party(byte: u8) -> AccountKey {
     AccountKey::from_slice(&[byte; 32]).unwrap()
 }
 
-fn account(byte: u8) -> Account {
+pub(super) fn account(byte: u8) -> Account {
     Account::from(party(byte).verifying_key())
 }
 
-fn note(number: u64) -> Operation {
+pub(super) fn note(number: u64) -> Operation {
     Operation::Note { topic: Digest::sha256(b"topic"), commitment: Digest::sha256(&number.to_be_bytes()) }
 }
 
@@ -136,7 +136,7 @@ async fn it_conforms_as_a_decision_ledger() {
 }
 
 /// A transaction that this calendar decides, with two participants and a guard until G.
-fn guarded() -> Manifest {
+pub(super) fn guarded() -> Manifest {
     let participant = |byte| Participant { account: account(byte), hashlock: Digest::sha256(&[byte; 32]) };
     let mut manifest = no_manifest();
     manifest.legs = vec![sofie_model::Leg {
@@ -157,7 +157,7 @@ fn guarded() -> Manifest {
     manifest
 }
 
-fn commit(manifest: &Manifest, guard: Option<&AccountKey>) -> Operation {
+pub(super) fn commit(manifest: &Manifest, guard: Option<&AccountKey>) -> Operation {
     let (included, evidence_root) = (1, Digest::ZERO);
     let digest = sofie_model::contract::commit_digest(manifest, included, evidence_root);
     let guard = guard.map(|key| Signature::by(key, digest));
@@ -166,7 +166,7 @@ fn commit(manifest: &Manifest, guard: Option<&AccountKey>) -> Operation {
     Operation::Decide { manifest: Arc::new(manifest.clone()), decide }
 }
 
-fn abort(manifest: &Manifest, signers: &[u8]) -> Operation {
+pub(super) fn abort(manifest: &Manifest, signers: &[u8]) -> Operation {
     let signature = |byte: &u8| Signature::by(&party(*byte), abort_digest(manifest));
     let decide = Decide::Abort { by: account(1), signatures: signers.iter().map(signature).collect() };
     Operation::Decide { manifest: Arc::new(manifest.clone()), decide }

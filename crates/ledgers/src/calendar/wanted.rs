@@ -1,15 +1,16 @@
-//! What a calendar is asked to append: an entry, and for a decision the manifest that it is checked with.
+//! What a calendar is asked to append: an entry, and for a decision the manifest that it is checked with. Its intent is the
+//! same wherever the calendar is.
 
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use sofie_model::{
-    Decide, Manifest, canonical,
+    Decide, Manifest, Operation, canonical,
     proof::calendar::{Entry, MAX_LEAF},
 };
 
-use crate::Intent;
 use crate::decide::parts;
+use crate::{Intent, LedgerError, Profile, entry};
 
 /// A longer intent is none: 64 legs and 16 participants stay far below.
 const MAX_INTENT: usize = 64 * 1024;
@@ -33,6 +34,29 @@ struct Deciding {
 }
 
 impl Wanted {
+    /// The entry that carries `operation` out on the calendar of this profile.
+    pub(super) fn of(profile: &Profile, operation: &Operation) -> Result<Self, LedgerError> {
+        let Operation::Decide { manifest, decide } = operation else {
+            return entry::of(&profile.id, operation).map(Self::plain);
+        };
+        let wanted = Self::decision(manifest, decide);
+        wanted.fits(profile).map_err(|reason| LedgerError::Unsupported {
+            ledger: profile.id.clone(),
+            verb: operation.verb(),
+            reason,
+        })?;
+        Ok(wanted)
+    }
+
+    /// Whether it is one for the calendar of this profile: a decision needs one that decides, and is D.
+    pub(super) fn fits(&self, profile: &Profile) -> Result<(), String> {
+        match self.manifest.as_ref().map(|manifest| &manifest.decision.ledger) {
+            Some(_) if !profile.decides => Err("it takes records, not decisions".into()),
+            Some(site) if *site != profile.id => Err(format!("D is {site}")),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) const fn plain(entry: Entry) -> Self {
         Self { entry, manifest: None }
     }
@@ -51,6 +75,11 @@ impl Wanted {
                 entry: self.entry.clone(),
             }),
         })
+    }
+
+    /// The same, of a calendar's own.
+    pub(super) fn read(profile: &Profile, intent: &Intent) -> Result<Self, LedgerError> {
+        Self::from_intent(intent).map_err(|error| profile.nonsense(format!("no intent of it: {error}")))
     }
 
     pub(super) fn from_intent(intent: &Intent) -> Result<Self, String> {
