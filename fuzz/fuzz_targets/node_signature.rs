@@ -26,5 +26,6 @@ fuzz_target!(|bytes: &[u8]| {
     let head = signature::Head { method: "POST", authority: "a", path: envelope::PATH, fields: &fields };
     let key = VerifyingKey::from_bytes(&PEER).expect("a key");
     let now = Timestamp::from_seconds(1_764_036_000);
-    assert!(envelope::open_request(&head, b"", "a", now, |_| Some(key)).is_err());
+    let own = envelope::Address::messages("a");
+    assert!(envelope::open_request(&head, b"", &own, now, |_| Some(key)).is_err());
 });

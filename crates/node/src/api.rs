@@ -280,6 +280,14 @@ pub trait Federation: Send + Sync + 'static {
     /// [`ErrorKind::TooMany`], [`ErrorKind::Unavailable`].
     async fn seat(&self, group: Digest, call: SeatCall) -> Result<Vec<u8>, ApiError>;
 
+    /// What a peer asks of a calendar of this node that it may use.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a calendar that is not shared; [`ErrorKind::Unauthorized`], [`ErrorKind::Misdirected`],
+    /// [`ErrorKind::Invalid`]; [`ErrorKind::Refused`] when the peer has appended as much as it may;
+    /// [`ErrorKind::TooMany`], [`ErrorKind::Unavailable`].
+    async fn calendar_ask(&self, id: LedgerId, message: Incoming) -> Result<Outgoing, ApiError>;
+
     /// The owner's word on a proposal of another node that waits for it. Said again, it changes nothing.
     ///
     /// # Errors

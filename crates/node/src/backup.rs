@@ -320,7 +320,7 @@ fn listed(folder: &Path) -> Result<Vec<PathBuf>, BackupError> {
 
 /// What a ledger keeps beside its file: it is made again. The note of an embedded chain's last block would be ahead of the copy.
 fn passing(name: &str) -> bool {
-    ["-wal", "-shm", "-journal", "-head", ".lock"].iter().any(|end| name.ends_with(end))
+    ["-wal", "-shm", "-journal", "-head", ".lock", ".draft"].iter().any(|end| name.ends_with(end))
 }
 
 fn unfinished(journal: &Path) -> Result<usize, BackupError> {

@@ -4,6 +4,7 @@
 //! column and the key at fault, and for an unknown key the nearest known one. Relative paths start at the file's own
 //! folder. Nothing is opened or created while reading: key files are [`crate::keys`]'s business.
 
+mod calendar;
 mod fault;
 mod form;
 mod peer;
@@ -19,6 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sofie_model::calendar::LogKey;
 use sofie_model::proof::calendar::WitnessKey;
 use sofie_model::{Digest, Finality, LedgerId, Span};
 use url::Url;
@@ -155,7 +157,13 @@ pub enum LedgerKind {
         witnesses: BTreeMap<WitnessKey, Url>,
         /// How many of them.
         quorum: usize,
+        /// Who may use it over HTTP; of [`Config::peers`].
+        peers: Vec<Name>,
+        /// How many entries each of them may append in all.
+        peer_entries: u64,
     },
+    /// A calendar of another node.
+    CalendarHttp(CalendarHttp),
     /// A record file under the data folder.
     File,
     /// A custodian's accounts, by docs/specs/custodian.md.
@@ -185,6 +193,21 @@ pub struct Seat {
     pub restored: Option<String>,
 }
 
+/// A calendar of another node, by docs/specs/shared-calendar.md.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalendarHttp {
+    /// Where that node's HTTP door is.
+    pub url: Url,
+    /// The log's name and key.
+    pub log: LogKey,
+    /// It may be a transaction's decision ledger, if its owner says so, too.
+    pub decides: bool,
+    /// Who must have cosigned what is final.
+    pub witnesses: Vec<WitnessKey>,
+    /// How many of them.
+    pub quorum: usize,
+}
+
 /// A Bitcoin node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bitcoin {
@@ -210,6 +233,7 @@ impl LedgerKind {
             Self::EvmRecords { .. } => "evm-records",
             Self::BitcoinRpc(_) => "bitcoin-rpc",
             Self::Calendar { .. } => "calendar",
+            Self::CalendarHttp(_) => "calendar-http",
             Self::File => "file",
             Self::Custodian { .. } => "custodian",
             Self::Quorum { .. } => "quorum",
@@ -317,7 +341,7 @@ impl Config {
     /// let error = Config::parse(text, "sofie.toml".as_ref()).unwrap_err();
     /// assert_eq!(
     ///     error.to_string(),
-    ///     "sofie.toml:7:8: [[ledger]] kind: \"evm-embeded\" is not one of evm-embedded, evm-rpc, evm-records, bitcoin-rpc, calendar, file, custodian, quorum; did you mean \"evm-embedded\"?"
+    ///     "sofie.toml:7:8: [[ledger]] kind: \"evm-embeded\" is not one of evm-embedded, evm-rpc, evm-records, bitcoin-rpc, calendar, calendar-http, file, custodian, quorum; did you mean \"evm-embedded\"?"
     /// );
     /// ```
     ///

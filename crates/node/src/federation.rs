@@ -282,6 +282,10 @@ impl Federation for Runtime {
         self.seats().answer(group, call).await
     }
 
+    async fn calendar_ask(&self, id: LedgerId, message: Incoming) -> Result<Outgoing, ApiError> {
+        self.calendars().answer(&id, &self.peers().authority(), &message).await
+    }
+
     async fn decide_proposal(&self, id: Txid, word: Word) -> Result<Transaction, ApiError> {
         peers::decide(self.peers(), id, word).await?;
         Federation::transaction(self, id).await
@@ -369,6 +373,7 @@ impl Runtime {
                 id: configured.id.clone(),
                 kind: configured.kind.as_str().into(),
                 classes: profile.classes.clone(),
+                log: self.calendars().log_of(&configured.id),
                 height: head.as_ref().ok().map(|head| head.height),
                 time: head.as_ref().ok().map(|head| At(head.time)),
                 single_operator: profile.single_operator,

@@ -9,6 +9,7 @@
 //! The API itself is [`crate::api::Federation`]; here it is only carried. Failures are problem details (RFC 9457).
 
 mod body;
+mod calendars;
 mod console;
 mod contracts;
 mod directory;

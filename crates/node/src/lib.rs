@@ -4,6 +4,7 @@ pub mod api;
 pub mod auditor;
 pub mod backup;
 mod budget;
+pub mod calendars;
 pub mod clock;
 pub mod config;
 mod console;

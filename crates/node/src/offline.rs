@@ -71,7 +71,7 @@ impl Offline {
     }
 
     fn label(&self, manifest: &Manifest) -> String {
-        // An embedded ledger has its state here, and one operator: this node's.
+        // An embedded ledger has its state here, and one operator, as has another node's calendar.
         let single = |id: &LedgerId| opening::embedded_state(&self.folder, id).any(|file| file.exists());
         sofie_transaction::label(manifest, single).to_string()
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sofie_ledgers::bitcoin::{Auth, BitcoinConfig, BitcoinLedger, BitcoinOpenError, bitcoin_profile};
+use sofie_ledgers::calendar::shared::{self, Shared};
 use sofie_ledgers::calendar::{self, Calendar};
 use sofie_ledgers::escrow::{self, Escrow};
 use sofie_ledgers::evm::{
@@ -21,6 +22,7 @@ use sofie_model::{Account, Digest, Finality, LedgerId, Span};
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::calendars::Door;
 use crate::clock;
 use crate::config::{self, Config, LedgerKind, Name};
 use crate::contracts::Deployment;
@@ -81,6 +83,14 @@ pub enum OpenError {
         /// What is wrong.
         source: calendar::OpenError,
     },
+    /// The calendar of another node.
+    #[error("ledger {ledger}: {source}")]
+    Shared {
+        /// Which ledger.
+        ledger: LedgerId,
+        /// What is wrong.
+        source: shared::BadSeen,
+    },
     /// The record file.
     #[error("ledger {ledger}: the record file {path} does not open")]
     File {
@@ -132,6 +142,7 @@ pub enum OpenError {
 }
 
 /// The opened ledgers, and where the contracts stand on those that decide.
+#[derive(Default)]
 pub struct Opened {
     /// By name.
     pub ledgers: Ledgers,
@@ -139,6 +150,8 @@ pub struct Opened {
     pub deployments: BTreeMap<LedgerId, Deployment>,
     /// Those that send by themselves, and have not begun to: [`EvmRecords::start`].
     pub senders: Vec<Arc<EvmRecords>>,
+    /// Those of this node, by name: peers may use them.
+    pub calendars: BTreeMap<LedgerId, Arc<Calendar>>,
 }
 
 /// Opens every ledger of the configuration.
@@ -150,7 +163,7 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
     std::fs::create_dir_all(&folder).map_err(|source| OpenError::Folder { path: folder.clone(), source })?;
     let no_operator = || OpenError::NoOperator { operator: config.node.operator.clone() };
     let operator = parties.named(config.node.operator.as_str()).ok_or_else(no_operator)?;
-    let mut opened = Opened { ledgers: Ledgers::new(), deployments: BTreeMap::new(), senders: Vec::new() };
+    let mut opened = Opened::default();
     // What others may stand on, and whether it is an embedded one.
     let mut evm = BTreeMap::new();
     for ledger in &config.ledgers {
@@ -182,7 +195,7 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                 let bitcoin = bitcoin.map_err(|source| OpenError::Bitcoin { ledger: id.clone(), source })?;
                 opened.ledgers.insert(id, Arc::new(bitcoin));
             }
-            LedgerKind::Calendar { read_only, decides, witnesses, quorum } => {
+            LedgerKind::Calendar { read_only, decides, witnesses, quorum, peers, .. } => {
                 let origin = format!("{}/{id}", config.node.name);
                 let path = folder.join(calendar_file(&id));
                 let own = calendar::Config::new(id.clone(), origin, path);
@@ -204,8 +217,19 @@ pub async fn open(config: &Config, parties: &Parties) -> Result<Opened, OpenErro
                 if !witnesses.is_empty() {
                     tracing::info!(ledger = %id, log = %calendar.verifier_key(), "its witnesses must know this log");
                 }
-                let calendar = calendar.acting_for(parties.iter().map(|party| party.secp256k1().clone()));
-                opened.ledgers.insert(id, Arc::new(calendar));
+                if !peers.is_empty() {
+                    tracing::info!(ledger = %id, log = %calendar.verifier_key(), "its peers must pin this log");
+                }
+                let calendar =
+                    Arc::new(calendar.acting_for(parties.iter().map(|party| party.secp256k1().clone())));
+                opened.calendars.insert(id.clone(), Arc::clone(&calendar));
+                opened.ledgers.insert(id, calendar);
+            }
+            LedgerKind::CalendarHttp(settings) => {
+                let shared = shared_calendar(&folder, settings, ledger, operator);
+                let shared = shared.map_err(|source| OpenError::Shared { ledger: id.clone(), source })?;
+                let shared = shared.acting_for(parties.iter().map(|party| party.secp256k1().clone()));
+                opened.ledgers.insert(id, Arc::new(shared));
             }
             LedgerKind::File => {
                 let path = folder.join(records(&id));
@@ -230,6 +254,26 @@ fn record_file(path: &Path, ledger: &config::Ledger, operator: &PartyKeys) -> st
     tokio::task::block_in_place(|| RecordFile::open(path, profile, key, clock::clock()))
 }
 
+/// The owner is not asked: it may start later.
+fn shared_calendar(
+    folder: &Path,
+    settings: &config::CalendarHttp,
+    ledger: &config::Ledger,
+    operator: &PartyKeys,
+) -> Result<Shared, shared::BadSeen> {
+    let config::CalendarHttp { url, log, decides, witnesses, quorum } = settings;
+    let path = folder.join(seen(&ledger.id));
+    let own = shared::Config { log: log.clone(), path, witnesses: witnesses.clone(), quorum: *quorum };
+    let door = Door::new(url, &ledger.id, log, operator.ed25519().clone());
+    let profile = profile(shared::profile(ledger.id.clone(), *decides), ledger);
+    Shared::open(own, profile, Arc::new(door))
+}
+
+/// The newest checkpoint of another node's calendar.
+fn seen(id: &LedgerId) -> String {
+    format!("{id}.seen")
+}
+
 fn records(id: &LedgerId) -> String {
     format!("{id}.records")
 }
@@ -252,10 +296,10 @@ fn own_batches(id: &LedgerId) -> String {
     format!("{id}.own-batches.sqlite")
 }
 
-/// Where the state of ledger `id` may be, if it is an embedded one.
+/// Where the state of ledger `id` may be, if one party can rewrite it.
 pub(crate) fn embedded_state(data_dir: &Path, id: &LedgerId) -> impl Iterator<Item = PathBuf> {
     let folder = data_dir.join(FOLDER);
-    let files = [chain_file(id), calendar_file(id), records(id), own_batches(id)];
+    let files = [chain_file(id), calendar_file(id), records(id), own_batches(id), seen(id)];
     files.into_iter().map(move |file| folder.join(file))
 }
 

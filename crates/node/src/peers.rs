@@ -13,6 +13,7 @@ mod entrust;
 pub mod envelope;
 mod follow;
 mod judge;
+pub(crate) mod line;
 pub mod message;
 mod negotiate;
 mod proposals;
@@ -43,7 +44,7 @@ use crate::parties::{Parties, enquired};
 use crate::transactions::{Transactions, presigned};
 
 use entrust::Entrusted;
-use envelope::{Fields, Refused};
+use envelope::{Address, Fields, Refused, TAG};
 use message::{Message, Opening, Reply, shortened};
 pub(crate) use proposals::{
     GROUP as PROPOSALS, Proposal, form1 as proposals_of_form_1, held as held_proposals,
@@ -101,6 +102,18 @@ pub struct Incoming {
     pub fields: Vec<(String, String)>,
     /// Its body.
     pub body: Vec<u8>,
+}
+
+impl Incoming {
+    /// Its fields.
+    pub(crate) fn fields(&self) -> Vec<(&str, &str)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    /// What of it can be signed, with its fields.
+    pub(crate) fn head<'a>(&'a self, fields: &'a [(&'a str, &'a str)]) -> Head<'a> {
+        Head { method: &self.method, authority: &self.authority, path: &self.path, fields }
+    }
 }
 
 /// The signed answer, whose status is 200.
@@ -289,18 +302,12 @@ impl Peers {
     /// # Errors
     /// [`ApiError`], unsigned: to one who has not shown who it is there is nothing to say.
     pub async fn receive(&self, incoming: Incoming) -> Result<Outgoing, ApiError> {
-        let fields: Vec<_> =
-            incoming.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let head = Head {
-            method: &incoming.method,
-            authority: &incoming.authority,
-            path: &incoming.path,
-            fields: &fields,
-        };
+        let fields = incoming.fields();
+        let head = incoming.head(&fields);
         let peer = self.admit(&head, &incoming.body).await?;
         let reply = self.answer(peer, &incoming.body).await?;
         let body = reply.to_bytes();
-        let sealed = envelope::seal_response(&head, 200, &body, clock::now(), &self.0.key);
+        let sealed = envelope::seal_response(TAG, &head, 200, &body, clock::now(), &self.0.key);
         let fields = sealed.map_err(|fault| unheard(&Refused::Signature(fault)))?;
         Ok(Outgoing { fields, body })
     }
@@ -310,7 +317,8 @@ impl Peers {
         let now = clock::now();
         let of = |name: &str| self.0.peers.iter().find(|peer| envelope::keyid(&peer.key) == name);
         let key_of = |name: &str| of(name).map(|peer| peer.key);
-        let opened = envelope::open_request(head, body, &self.authority(), now, key_of);
+        let own = self.authority();
+        let opened = envelope::open_request(head, body, &Address::messages(&own), now, key_of);
         let genuine = opened.map_err(|refused| {
             // Not in the audit log: a stranger could fill it.
             tracing::warn!(%refused, "a message of another node is not taken");

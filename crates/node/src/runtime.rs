@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::auditor::Auditor;
 use crate::budget::Budget;
+use crate::calendars::Calendars;
 use crate::clock::{self, ClockBehind};
 use crate::config::{self, Config};
 use crate::continuity::{self, Discontinuity};
@@ -81,6 +82,7 @@ struct Inner {
     peers: Peers,
     webhooks: Webhooks,
     seats: Seats,
+    calendars: Calendars,
     started_at: Timestamp,
     base_url: OnceLock<String>,
 }
@@ -135,8 +137,10 @@ impl Runtime {
         }
         let restored = Restored::read(&journal.reader()?)?;
         let parties = Parties::load_in(&config, restored.epoch())?;
-        let Opened { ledgers, deployments, senders } = ledgers(&config, &parties).await?;
+        let Opened { ledgers, deployments, senders, calendars } = ledgers(&config, &parties).await?;
         let seats = Seats::open(&config, &parties, restored.epoch(), &folder.join(opening::FOLDER))?;
+        let operator = operator_key(&config, &parties);
+        let calendars = Calendars::open(&config, operator.clone(), journal.clone(), calendars)?;
         let anchor = record_ledger(&config, &ledgers);
         continuity::check(continuity::seen(&journal.reader()?)?, &ledgers).await?;
         let (fatal, failed) = mpsc::channel(1);
@@ -167,7 +171,7 @@ impl Runtime {
             transactions: transactions.clone(),
             contracts: contracts.clone(),
         };
-        let peers = Peers::open(&config, operator_key(&config, &parties), rooms)?;
+        let peers = Peers::open(&config, operator, rooms)?;
         let (resumed, continued) = (
             transactions.recover_with(|one| peers.shares(one) || peers.must_entrust(one))?,
             contracts.recover()?,
@@ -201,6 +205,7 @@ impl Runtime {
             peers,
             webhooks,
             seats,
+            calendars,
             started_at,
             base_url: OnceLock::new(),
         };
@@ -303,6 +308,11 @@ impl Runtime {
     /// The members of groups that run here.
     pub(crate) fn seats(&self) -> &Seats {
         &self.0.seats
+    }
+
+    /// The calendars of this node that others use.
+    pub(crate) fn calendars(&self) -> &Calendars {
+        &self.0.calendars
     }
 
     /// When it was opened.

@@ -53,6 +53,8 @@ pub struct LedgerStatus {
     /// What legs it carries.
     #[schema(value_type = Vec<String>)]
     pub classes: Vec<Class>,
+    /// Of a calendar of this node: the log's name and key, which other nodes pin; `null` otherwise.
+    pub log: Option<String>,
     /// Its head; `null` when it does not answer.
     pub height: Option<u64>,
     /// Its clock; `null` when it does not answer.

@@ -8,7 +8,6 @@ use std::{
 };
 
 use sofie_ledgers::quorum::PACE;
-use sofie_model::proof::calendar::{MAX_WITNESSES, WitnessKey};
 use sofie_model::{Digest, LedgerId, Span, quorum::Group};
 use toml::de::DeTable;
 use url::Url;
@@ -16,6 +15,7 @@ use url::Url;
 use super::{
     Bitcoin, Config, ConfigError, DEFAULT_LISTEN, Ledger, LedgerKind, Limits, MAX_ENTRIES, Name, Node, Party,
     Peer, Platform, Policy, RpcUrl, Seat,
+    calendar::{calendar, calendar_http, calendar_peers},
     fault::Fault,
     peer,
     scalar::{self, nearest},
@@ -72,6 +72,7 @@ fn sections(mut root: Section<'_, '_>, folder: &Path) -> Config {
     unique(&root, &peers, "peer key", |peer| hex::encode(peer.key.as_bytes()));
     unique(&root, &webhooks, "webhook", |(webhook, _)| webhook.name.to_string());
     foreign_parties(&root, &peers, &names);
+    calendar_peers(&root, &ledgers, &peers);
     if told_ledgers == ledgers.len() {
         standing(&root, &ledgers);
         seats(&root, &members, &ledgers);
@@ -240,17 +241,19 @@ enum Kind {
     EvmRecords,
     BitcoinRpc,
     Calendar,
+    CalendarHttp,
     File,
     Custodian,
     Quorum,
 }
 
-const KINDS: [(&str, Kind); 8] = [
+const KINDS: [(&str, Kind); 9] = [
     ("evm-embedded", Kind::EvmEmbedded),
     ("evm-rpc", Kind::EvmRpc),
     ("evm-records", Kind::EvmRecords),
     ("bitcoin-rpc", Kind::BitcoinRpc),
     ("calendar", Kind::Calendar),
+    ("calendar-http", Kind::CalendarHttp),
     ("file", Kind::File),
     ("custodian", Kind::Custodian),
     ("quorum", Kind::Quorum),
@@ -276,6 +279,8 @@ impl Kind {
             // Its clock is the median of eleven blocks' times, which lie up to two hours ahead.
             Self::BitcoinRpc => [7_200, 7_200, 7_200],
             Self::Calendar => [2, 2, 0],
+            // A restart of its owner's node included.
+            Self::CalendarHttp => [60, 0, 2],
             Self::File => [2, 0, 0],
             // A restart of its database included.
             Self::Custodian => [60, 0, 2],
@@ -289,6 +294,7 @@ impl Kind {
             Self::BitcoinRpc => (10_000, 50_000),
             Self::Calendar | Self::File => (20, 0),
             Self::Custodian => (200, 0),
+            Self::CalendarHttp => (100, 0),
             Self::Quorum => (100, 0),
         };
         Defaults {
@@ -305,7 +311,7 @@ impl Kind {
 const ETHER: u128 = 1_000_000_000_000_000_000;
 
 /// A ledger, and the parties that it names, each with the key that does.
-type ReadLedger = Placed<(Ledger, Vec<Named>)>;
+pub(super) type ReadLedger = Placed<(Ledger, Vec<Named>)>;
 type Named = (&'static str, Placed<Name>);
 
 fn ledger(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadLedger> {
@@ -328,6 +334,7 @@ fn ledger(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadLedger> {
         Kind::EvmRecords => evm_records(&mut section),
         Kind::BitcoinRpc => bitcoin_rpc(&mut section, folder),
         Kind::Calendar => Some(calendar(&mut section, &place)),
+        Kind::CalendarHttp => calendar_http(&mut section),
         Kind::File => Some(LedgerKind::File),
         Kind::Custodian => custodian(&mut section),
         Kind::Quorum => group(&mut section, &place),
@@ -386,33 +393,6 @@ fn evm_records(section: &mut Section<'_, '_>) -> Option<LedgerKind> {
     let second = Span::from_seconds(1);
     let interval = section.get_or("interval", second, |value| scalar::span(value, INTERVALS));
     Some(LedgerKind::EvmRecords { on: on?.value, interval })
-}
-
-fn calendar(section: &mut Section<'_, '_>, place: &Range<usize>) -> LedgerKind {
-    let read_only = section.get_or("read_only", false, scalar::boolean);
-    let decides = section.get_or("decides", false, scalar::boolean);
-    let quorum = section.get("quorum", |value| scalar::whole(value, 1..=MAX_WITNESSES as u64));
-    let witnesses = section.table("witnesses", "[[ledger]] witnesses").entries(|key, url| {
-        let witness = key.parse::<WitnessKey>().map_err(|error| error.to_string())?;
-        Ok((witness, scalar::url(url, &["http"])?))
-    });
-    let witnesses: BTreeMap<WitnessKey, Url> = witnesses.into_iter().map(|one| one.value).collect();
-    let count = witnesses.len();
-    if count > MAX_WITNESSES {
-        section.fault(place, &format!("witnesses: {count}, at most {MAX_WITNESSES} are asked"));
-    }
-    let quorum = match quorum {
-        Some(Placed { value, place }) => {
-            let quorum = usize::try_from(value).unwrap_or(usize::MAX);
-            if quorum > count {
-                let next = "write NAME+ID+KEY = \"http://HOST:PORT\" for each under [ledger.witnesses]";
-                section.fault(&place, &format!("quorum: {quorum} of {count} witnesses; {next}"));
-            }
-            quorum
-        }
-        None => count,
-    };
-    LedgerKind::Calendar { read_only, decides, witnesses, quorum }
 }
 
 const NETWORKS: [(&str, &str); 5] = [

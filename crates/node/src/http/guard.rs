@@ -12,8 +12,8 @@ use tracing::Instrument;
 
 use sofie_ledgers::quorum::MEDIA_TYPE;
 
-use super::quorums;
 use super::state::{Door, Shared, Slot};
+use super::{calendars, quorums};
 use crate::api::{ApiError, ErrorKind};
 use crate::peers::envelope;
 
@@ -112,6 +112,9 @@ fn admitted(door: &Door, request: &Request) -> Result<(), ApiError> {
     // Another node shows its signature instead of the token, and its media type needs a preflight as JSON does.
     if request.uri().path() == envelope::PATH && request.method() == Method::POST {
         return body_of(request.headers(), envelope::MEDIA_TYPE, "docs/specs/node-messages.md");
+    }
+    if request.uri().path().starts_with(calendars::PREFIX) && request.method() == Method::POST {
+        return body_of(request.headers(), crate::calendars::MEDIA_TYPE, "docs/specs/shared-calendar.md");
     }
     // What is said to a member of a group proves itself.
     if request.uri().path().starts_with(quorums::PREFIX) && request.method() == Method::POST {

@@ -12,8 +12,8 @@ use utoipa::{
 };
 
 use super::{
-    console, contracts, directory, events, ledgers, metrics, node, offers, peers, platforms, problem,
-    quorums, transactions,
+    calendars, console, contracts, directory, events, ledgers, metrics, node, offers, peers, platforms,
+    problem, quorums, transactions,
 };
 use crate::api::{CloudEvent, Problem, Step, ThingEvent};
 
@@ -78,6 +78,7 @@ use crate::api::{CloudEvent, Problem, Step, ThingEvent};
         quorums::ask,
         quorums::bundle,
         quorums::word,
+        calendars::ask,
         ledgers::ledgers,
         ledgers::balances,
         ledgers::fees,
@@ -91,6 +92,7 @@ use crate::api::{CloudEvent, Problem, Step, ThingEvent};
         (name = "transactions", description = "Transactions on several ledgers"),
         (name = "peers", description = "Other companies' nodes"),
         (name = "quorums", description = "Members of groups that decide"),
+        (name = "calendars", description = "Calendars of this node that other nodes use"),
         (name = "ledgers", description = "Ledgers and the money on them"),
         (name = "console", description = "The page for people"),
     ),

@@ -14,7 +14,7 @@ use super::{
     state::{Shared, to_the_end},
 };
 use crate::api::{ApiError, Decline, Neighbours, Transaction};
-use crate::peers::{Incoming, Word, envelope};
+use crate::peers::{Incoming, Outgoing, Word, envelope};
 
 /// Where messages come in.
 pub(super) const PATH: &str = envelope::PATH;
@@ -50,21 +50,31 @@ pub(super) async fn message(
     headers: HeaderMap,
     Raw(body): Raw,
 ) -> Result<Response, ApiError> {
-    let incoming = Incoming {
-        method: method.to_string(),
-        authority: text(&headers, header::HOST.as_str()).next().unwrap_or_default().to_ascii_lowercase(),
-        path: uri.path_and_query().map_or_else(String::new, ToString::to_string),
-        fields: FIELDS.iter().flat_map(|name| text(&headers, name).map(|v| ((*name).into(), v))).collect(),
-        body,
-    };
+    let message = incoming(&method, &uri, &headers, body);
     let federation = Arc::clone(&door.federation);
-    let answer = to_the_end(slot, async move { federation.peer_message(incoming).await }).await?;
-    let mut response = ([(header::CONTENT_TYPE, envelope::MEDIA_TYPE)], answer.body).into_response();
+    let answer = to_the_end(slot, async move { federation.peer_message(message).await }).await?;
+    Ok(sealed(answer, envelope::MEDIA_TYPE))
+}
+
+/// A signed request as it came in, not yet believed.
+pub(super) fn incoming(method: &Method, uri: &Uri, headers: &HeaderMap, body: Vec<u8>) -> Incoming {
+    Incoming {
+        method: method.to_string(),
+        authority: text(headers, header::HOST.as_str()).next().unwrap_or_default().to_ascii_lowercase(),
+        path: uri.path_and_query().map_or_else(String::new, ToString::to_string),
+        fields: FIELDS.iter().flat_map(|name| text(headers, name).map(|v| ((*name).into(), v))).collect(),
+        body,
+    }
+}
+
+/// A signed answer of this media type.
+pub(super) fn sealed(answer: Outgoing, media_type: &'static str) -> Response {
+    let mut response = ([(header::CONTENT_TYPE, media_type)], answer.body).into_response();
     for (name, value) in answer.fields.pairs() {
         let value = value.parse().expect("a structured field is ASCII");
         response.headers_mut().insert(name, value);
     }
-    Ok(response)
+    response
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = String> + use<'h> {

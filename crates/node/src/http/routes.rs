@@ -10,8 +10,8 @@ use axum::{
 };
 
 use super::{
-    console, contracts, directory, events, guard, ledgers, metrics, node, offers, peers, platforms,
-    problem::no_such_path, quorums, state::Shared, transactions,
+    calendars, console, contracts, directory, events, guard, ledgers, metrics, node, offers, peers,
+    platforms, problem::no_such_path, quorums, state::Shared, transactions,
 };
 use crate::api::{ApiError, ErrorKind};
 
@@ -97,6 +97,7 @@ pub(super) fn table() -> Vec<Route> {
         change(MethodFilter::POST, "/api/v1/quorums/{group}/asks/{nonce}", quorums::ask),
         change(MethodFilter::POST, "/api/v1/quorums/{group}/bundles", quorums::bundle),
         read("/api/v1/quorums/{group}/words/{txid}/{nonce}", quorums::word),
+        change(MethodFilter::POST, "/api/v1/calendars/{id}/asks", calendars::ask),
         read("/api/v1/ledgers", ledgers::ledgers),
         read("/api/v1/ledgers/{id}/balances", ledgers::balances),
         read("/api/v1/ledgers/{id}/fees", ledgers::fees),

@@ -63,8 +63,10 @@ type Ward = BTreeMap<Txid, Progress>;
 
 impl Entrusted {
     pub(super) fn of(config: &Config) -> Self {
-        let embedded = |kind: &LedgerKind| {
-            matches!(kind, LedgerKind::EvmEmbedded { .. } | LedgerKind::Calendar { .. } | LedgerKind::File)
+        let embedded = |kind: &LedgerKind| match kind {
+            LedgerKind::EvmEmbedded { .. } | LedgerKind::File => true,
+            LedgerKind::Calendar { peers, .. } => peers.is_empty(),
+            _ => false,
         };
         let embedded = config.ledgers.iter().filter(|ledger| embedded(&ledger.kind));
         let mut inside: BTreeSet<_> = embedded.map(|ledger| ledger.id.clone()).collect();

@@ -1,5 +1,5 @@
-//! The signature that a message between nodes must have (docs/specs/node-messages.md, "Signature"). Pure: keys, time and
-//! the own name are arguments.
+//! The signature that a message between nodes must have (docs/specs/node-messages.md, "Signature"), and with a tag and paths
+//! of their own requests to a shared calendar (docs/specs/shared-calendar.md). Pure: keys, time and the own name are arguments.
 //!
 //! A request covers its method, its audience, its path and its body; it says when it was made, when it ends, which key
 //! made it and what for, and carries a nonce. A response covers its status, its body, and the signature of the request
@@ -24,8 +24,32 @@ pub const MAX_AHEAD: Span = Span::from_seconds(30);
 
 const METHOD: &str = "POST";
 const LABEL: &str = "sofie";
-const TAG: &str = "sofie-node-1";
+/// What the signatures of messages are for.
+pub(crate) const TAG: &str = "sofie-node-1";
 const ALGORITHM: &str = "ed25519";
+/// Whose message it is: the node that it goes to, and what for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address<'a> {
+    /// Host and port in lower case.
+    pub authority: &'a str,
+    /// The absolute path.
+    pub path: &'a str,
+    /// The tag of the signature: one that was made for one purpose counts for no other.
+    pub tag: &'static str,
+}
+
+impl<'a> Address<'a> {
+    /// Of messages between nodes.
+    #[must_use]
+    pub const fn messages(authority: &'a str) -> Self {
+        Self { authority, path: PATH, tag: TAG }
+    }
+
+    fn head(&self, fields: super::signature::Fields<'a>) -> Head<'a> {
+        Head { method: METHOD, authority: self.authority, path: self.path, fields }
+    }
+}
+
 const REQUEST: [&str; 4] = ["\"@method\"", "\"@authority\"", "\"@path\"", "\"content-digest\""];
 const RESPONSE: [&str; 3] = ["\"@status\"", "\"content-digest\"", "\"signature\";req;key=\"sofie\""];
 /// The digits of a nonce: 128 bits.
@@ -112,12 +136,12 @@ pub fn keyid(key: &VerifyingKey) -> String {
     hex::encode(key.as_bytes())
 }
 
-/// Signs a request with `body` to the node at `authority`.
+/// Signs a request with `body`.
 ///
 /// # Errors
-/// [`Fault`] when `authority` or `nonce` cannot be written in a field.
+/// [`Fault`] when the address or `nonce` cannot be written in a field.
 pub fn seal_request(
-    authority: &str,
+    to: &Address<'_>,
     body: &[u8],
     nonce: [u8; 16],
     now: Timestamp,
@@ -125,30 +149,30 @@ pub fn seal_request(
 ) -> Result<Fields, Fault> {
     let digest = digest::of(body);
     let fields = [("content-digest", digest.as_str())];
-    let message = Message::Request(head(authority, &fields));
-    let params = Params { nonce: Some(hex::encode(nonce)), ..params(TAG, now, key) };
+    let message = Message::Request(to.head(&fields));
+    let params = Params { nonce: Some(hex::encode(nonce)), ..params(to.tag, now, key) };
     let (input, signature) = sign(&message, LABEL, &REQUEST, &params, key)?;
     Ok(Fields { digest, input, signature })
 }
 
-/// Checks a request that came to the node `own`. `key_of` finds the pinned key of this name.
+/// Checks a request that came to `own`. `key_of` finds the pinned key of this name.
 ///
 /// # Errors
 /// [`Refused`], in the order: form, audience, time, key, body, signature.
 pub fn open_request(
     request: &Head<'_>,
     body: &[u8],
-    own: &str,
+    own: &Address<'_>,
     now: Timestamp,
     key_of: impl FnOnce(&str) -> Option<VerifyingKey>,
 ) -> Result<Genuine, Refused> {
     let message = Message::Request(*request);
     let sent = Sent::read(&message, LABEL)?;
-    fits(&sent, &REQUEST)?;
+    fits(&sent, &REQUEST, own.tag)?;
     same("method", request.method, METHOD)?;
-    same("path", request.path, PATH)?;
-    if request.authority != own {
-        return Err(Refused::Audience { got: request.authority.to_owned(), own: own.to_owned() });
+    same("path", request.path, own.path)?;
+    if request.authority != own.authority {
+        return Err(Refused::Audience { got: request.authority.to_owned(), own: own.authority.to_owned() });
     }
     let until = in_time(sent.params(), now)?;
     let nonce = sent.params().nonce.clone().unwrap_or_default();
@@ -165,11 +189,12 @@ pub fn open_request(
     Ok(Genuine { keyid, nonce, until })
 }
 
-/// Signs the answer with `status` and `body` to `request`.
+/// Signs the answer with `status` and `body` to `request`, for the purpose `tag`.
 ///
 /// # Errors
 /// [`Fault`] when the request was not signed.
 pub fn seal_response(
+    tag: &'static str,
     request: &Head<'_>,
     status: u16,
     body: &[u8],
@@ -179,16 +204,16 @@ pub fn seal_response(
     let digest = digest::of(body);
     let fields = [("content-digest", digest.as_str())];
     let message = Message::Response { status, fields: &fields, to: *request };
-    let (input, signature) = sign(&message, LABEL, &RESPONSE, &params(TAG, now, key), key)?;
+    let (input, signature) = sign(&message, LABEL, &RESPONSE, &params(tag, now, key), key)?;
     Ok(Fields { digest, input, signature })
 }
 
-/// Checks that the node of `key` gave this answer to the request that was sent to `authority` with `asked`.
+/// Checks that the node of `key` gave this answer to the request that was sent there with `asked`.
 ///
 /// # Errors
 /// [`Refused`].
 pub fn open_response(
-    authority: &str,
+    sent_to: &Address<'_>,
     asked: &Fields,
     status: u16,
     fields: super::signature::Fields<'_>,
@@ -197,19 +222,15 @@ pub fn open_response(
     key: &VerifyingKey,
 ) -> Result<(), Refused> {
     let sent_fields = asked.pairs();
-    let message = Message::Response { status, fields, to: head(authority, &sent_fields) };
+    let message = Message::Response { status, fields, to: sent_to.head(&sent_fields) };
     let sent = Sent::read(&message, LABEL)?;
-    fits(&sent, &RESPONSE)?;
+    fits(&sent, &RESPONSE, sent_to.tag)?;
     in_time(sent.params(), now)?;
     same("keyid", sent.params().keyid.as_deref().unwrap_or_default(), &keyid(key))?;
     if !digest::is_of(only(fields, "content-digest")?, body) {
         return Err(Refused::Body);
     }
     Ok(sent.verify(&message, key)?)
-}
-
-fn head<'a>(authority: &'a str, fields: super::signature::Fields<'a>) -> Head<'a> {
-    Head { method: METHOD, authority, path: PATH, fields }
 }
 
 /// The parameters of a signature for the purpose `tag`, but for a nonce.
@@ -226,10 +247,10 @@ pub(crate) fn params(tag: &str, now: Timestamp, key: &SigningKey) -> Params {
 }
 
 /// It covers exactly what it must, by the one algorithm, and for this purpose.
-fn fits(sent: &Sent, covered: &[&str]) -> Result<(), Refused> {
+fn fits(sent: &Sent, covered: &[&str], tag: &str) -> Result<(), Refused> {
     same("coverage", &sent.components().join(" "), &covered.join(" "))?;
     same("alg", sent.params().alg.as_deref().unwrap_or_default(), ALGORITHM)?;
-    same("tag", sent.params().tag.as_deref().unwrap_or_default(), TAG)
+    same("tag", sent.params().tag.as_deref().unwrap_or_default(), tag)
 }
 
 fn in_time(params: &Params, now: Timestamp) -> Result<Timestamp, Refused> {
@@ -261,6 +282,7 @@ mod tests {
 
     const OWN: &str = "127.0.0.1:8431";
     const BODY: &[u8] = b"body";
+    const TO: Address<'static> = Address::messages(OWN);
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_bytes(&[seed; 32])
@@ -271,15 +293,16 @@ mod tests {
     }
 
     fn sealed() -> Fields {
-        seal_request(OWN, BODY, [7; 16], at(0), &key(1)).unwrap()
+        seal_request(&TO, BODY, [7; 16], at(0), &key(1)).unwrap()
     }
 
     /// What becomes of `fields` at the node `own`, whose only peer is key 1.
     fn opened(fields: &Fields, own: &str, body: &[u8], now: Timestamp) -> Result<Genuine, Refused> {
         let pairs = fields.pairs();
-        let request = head(OWN, &pairs);
+        let request = TO.head(&pairs);
         let peer = key(1).verifying_key();
-        open_request(&request, body, own, now, |name| (name == keyid(&peer)).then_some(peer))
+        let own = Address { authority: own, ..TO };
+        open_request(&request, body, &own, now, |name| (name == keyid(&peer)).then_some(peer))
     }
 
     #[test]
@@ -292,7 +315,7 @@ mod tests {
     #[test]
     fn what_is_foreign_old_or_changed_is_refused() {
         let fields = sealed();
-        let stranger = seal_request(OWN, BODY, [7; 16], at(0), &key(2)).unwrap();
+        let stranger = seal_request(&TO, BODY, [7; 16], at(0), &key(2)).unwrap();
         let forged = Fields { signature: stranger.signature.clone(), ..fields.clone() };
         let foreign = Refused::Audience { got: OWN.into(), own: "127.0.0.1:8432".into() };
         assert_eq!(opened(&fields, "127.0.0.1:8432", BODY, at(0)), Err(foreign));
@@ -312,7 +335,7 @@ mod tests {
         let signed = |covered: &[&str], params: &Params| {
             let fields = [("content-digest", digest.as_str())];
             let (input, signature) =
-                sign(&Message::Request(head(OWN, &fields)), LABEL, covered, params, &key(1)).unwrap();
+                sign(&Message::Request(TO.head(&fields)), LABEL, covered, params, &key(1)).unwrap();
             opened(&Fields { digest: digest.clone(), input, signature }, OWN, BODY, at(0))
         };
         assert!(signed(&REQUEST, &own).is_ok());
@@ -337,16 +360,33 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_for_one_purpose_or_path_counts_for_no_other() {
+        let calendar = Address { path: "/api/v1/calendars/a/asks", tag: "sofie-calendar-1", ..TO };
+        let opened = |sealed_for: &Address<'_>, sent_to: &Address<'_>, own: &Address<'_>| {
+            let fields = seal_request(sealed_for, BODY, [7; 16], at(0), &key(1)).unwrap();
+            let peer = key(1).verifying_key();
+            open_request(&sent_to.head(&fields.pairs()), BODY, own, at(0), |_| Some(peer)).map(drop)
+        };
+        assert_eq!(opened(&calendar, &calendar, &calendar), Ok(()));
+        let other = Address { path: "/api/v1/calendars/b/asks", ..calendar };
+        assert_eq!(opened(&calendar, &other, &other), Err(Refused::Signature(Fault::Wrong)));
+        for (sealed, own, what) in [(TO, calendar, "tag"), (calendar, TO, "tag"), (calendar, other, "path")] {
+            let refused = opened(&sealed, &sealed, &own);
+            assert!(matches!(&refused, Err(Refused::Unfit { what: got, .. }) if *got == what), "{refused:?}");
+        }
+    }
+
+    #[test]
     fn an_answer_belongs_to_one_request() {
         let asked = sealed();
         let pairs = asked.pairs();
-        let answer = seal_response(&head(OWN, &pairs), 200, b"yes", at(1), &key(3)).unwrap();
+        let answer = seal_response(TAG, &TO.head(&pairs), 200, b"yes", at(1), &key(3)).unwrap();
         let fields = answer.pairs();
         let open = |asked: &Fields, status, body: &[u8], key: &SigningKey| {
-            open_response(OWN, asked, status, &fields, body, at(2), &key.verifying_key())
+            open_response(&TO, asked, status, &fields, body, at(2), &key.verifying_key())
         };
         assert_eq!(open(&asked, 200, b"yes", &key(3)), Ok(()));
-        let other = seal_request(OWN, BODY, [8; 16], at(0), &key(1)).unwrap();
+        let other = seal_request(&TO, BODY, [8; 16], at(0), &key(1)).unwrap();
         assert_eq!(open(&other, 200, b"yes", &key(3)), Err(Refused::Signature(Fault::Wrong)));
         assert_eq!(open(&asked, 403, b"yes", &key(3)), Err(Refused::Signature(Fault::Wrong)));
         assert_eq!(open(&asked, 200, b"no", &key(3)), Err(Refused::Body));

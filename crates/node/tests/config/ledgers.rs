@@ -101,6 +101,42 @@ fn a_calendars_witnesses_are_named_by_their_keys_and_a_quorum_is_of_them() {
 }
 
 #[test]
+fn a_calendar_is_used_by_peers_and_another_nodes_is_pinned_by_its_log() {
+    const LOG: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    let with = |kind: &str, more: &str| {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key().to_bytes();
+        format!(
+            "[[party]]\nname = \"operator\"\n[[ledger]]\nid = \"calendar\"\nkind = \"{kind}\"\n{more}\n[[peer]]\n\
+             name = \"bob-co\"\nurl = \"http://127.0.0.1:8421\"\nkey = \"{}\"\n",
+            hex::encode(key)
+        )
+    };
+    let read = |text: &str| Config::parse(text, Path::new("sofie.toml")).unwrap().ledgers.remove(0);
+    let own = read(&with("calendar", "peers = [\"bob-co\"]\npeer_entries = 7")).kind;
+    let LedgerKind::Calendar { peers, peer_entries: 7, .. } = &own else { panic!("{own:?}") };
+    assert_eq!(peers.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["bob-co"]);
+    let here = "url = \"http://127.0.0.1:8431\"\n";
+    let log = format!("log = \"{LOG}\"\n");
+    let witnesses = format!("witnesses = [\"{WITNESS}\"]\n");
+    let theirs = read(&with("calendar-http", &format!("{here}{log}{witnesses}decides = true")));
+    let LedgerKind::CalendarHttp(shared) = &theirs.kind else { panic!("{theirs:?}") };
+    assert_eq!((shared.log.to_string().as_str(), shared.quorum, shared.decides), (LOG, 1, true));
+    assert_eq!((theirs.inclusion, theirs.skew), (Span::from_seconds(60), Span::from_seconds(2)));
+    for (kind, more, told) in [
+        ("calendar", "peers = [\"bob\"]".to_owned(), "peers: no [[peer]] is named \"bob\"; there are bob-co"),
+        ("calendar", "peer_entries = 0".to_owned(), "peer_entries"),
+        ("calendar-http", log.clone(), "url"),
+        ("calendar-http", here.to_owned(), "log"),
+        ("calendar-http", format!("{here}log = \"{WITNESS}\""), "no log's key"),
+        ("calendar-http", format!("{here}{log}{witnesses}quorum = 2"), "quorum: 2 of 1 witnesses"),
+        ("calendar-http", format!("url = \"http://127.0.0.1/x\"\n{log}"), "more than scheme, host and port"),
+    ] {
+        let got = faults(&with(kind, &more));
+        assert!(got.contains(told), "{told}\n{got}");
+    }
+}
+
+#[test]
 fn a_group_is_of_enough_members_and_a_member_is_of_a_group() {
     let url = "http://127.0.0.1:8421";
     let config = Config::parse(&with_group(4, url, "notaries"), Path::new("sofie.toml")).expect("good");

@@ -82,12 +82,12 @@ fn a_good_file_is_read_whole() {
     );
     assert_eq!(config.ledgers[1].inclusion, Span::from_seconds(12));
     assert_eq!(config.ledgers[1].poll, Span::from_millis(250));
-    let LedgerKind::Calendar { read_only: true, decides: false, witnesses, quorum: 0 } =
+    let LedgerKind::Calendar { read_only: true, decides: false, witnesses, quorum: 0, peers, .. } =
         &config.ledgers[2].kind
     else {
         panic!("{:?}", config.ledgers[2].kind)
     };
-    assert!(witnesses.is_empty());
+    assert!(witnesses.is_empty() && peers.is_empty());
     assert_eq!(config.platforms[0].mapping.as_deref(), Some(Path::new("etc/locker.toml")));
     assert_eq!(config.platforms[0].policy.actions, ["open"]);
     let limits = Limits { body_bytes: 1024, drain: Span::from_seconds(2), ..Limits::default() };
@@ -151,12 +151,12 @@ fn one_fault_is_told_with_its_place() {
         (
             "read_only = true",
             "url = \"x\"",
-            "32:1: [[ledger]] has no key \"url\"; known are decides, fee_limit, finalises, id, inclusion, kind, poll, quorum, read_only, skew, witnesses",
+            "32:1: [[ledger]] has no key \"url\"; known are decides, fee_limit, finalises, id, inclusion, kind, peer_entries, peers, poll, quorum, read_only, skew, witnesses",
         ),
         (
             "kind = \"calendar\"",
             "kind = \"calender\"",
-            "31:8: [[ledger]] kind: \"calender\" is not one of evm-embedded, evm-rpc, evm-records, bitcoin-rpc, calendar, file, custodian, quorum; did you mean \"calendar\"?",
+            "31:8: [[ledger]] kind: \"calender\" is not one of evm-embedded, evm-rpc, evm-records, bitcoin-rpc, calendar, calendar-http, file, custodian, quorum; did you mean \"calendar\"?",
         ),
         (
             "url = \"http://127.0.0.1:8545/secret\"",

@@ -135,6 +135,7 @@ impl Federation for Double {
 
     async fn ledgers(&self) -> Result<Vec<LedgerStatus>, ApiError> {
         Ok(vec![LedgerStatus {
+            log: None,
             id: "evm".parse().unwrap(),
             kind: "evm-embedded".to_owned(),
             classes: vec![sofie_model::Class::Verifying],
@@ -340,6 +341,11 @@ impl Federation for Double {
 
     async fn seat(&self, group: Digest, call: SeatCall) -> Result<Vec<u8>, ApiError> {
         Ok(format!("{group} {call:?}").into_bytes())
+    }
+
+    async fn calendar_ask(&self, id: LedgerId, message: Incoming) -> Result<Outgoing, ApiError> {
+        let message = Incoming { path: format!("{id} {}", message.path), ..message };
+        self.peer_message(message).await
     }
 
     async fn decide_proposal(&self, id: Txid, _: Word) -> Result<Transaction, ApiError> {

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use sofie_model::Timestamp;
 use sofie_node::clock;
-use sofie_node::peers::envelope::{self, Fields, MEDIA_TYPE, PATH, seal_request};
+use sofie_node::peers::envelope::{self, Address, Fields, MEDIA_TYPE, PATH, seal_request};
 use sofie_node::peers::message::{Message, Reply};
 
 use crate::world::{Node, Who, nonce};
@@ -27,7 +27,7 @@ impl<'a> Liar<'a> {
 
     pub(crate) fn seal(&self, body: &[u8], now: Timestamp) -> Fields {
         let nonce = nonce().0[..16].try_into().unwrap();
-        seal_request(&self.authority, body, nonce, now, self.own.keys.ed25519()).unwrap()
+        seal_request(&Address::messages(&self.authority), body, nonce, now, self.own.keys.ed25519()).unwrap()
     }
 
     pub(crate) fn say(&self, message: &Message) -> Heard {
@@ -59,7 +59,8 @@ impl<'a> Liar<'a> {
                 headers.iter().filter_map(|(n, v)| Some((n.as_str(), v.to_str().ok()?))).collect();
             let key = self.to.keys.ed25519().verifying_key();
             let now = clock::now();
-            envelope::open_response(&self.authority, fields, 200, &pairs, &content, now, &key).unwrap();
+            let to = Address::messages(&self.authority);
+            envelope::open_response(&to, fields, 200, &pairs, &content, now, &key).unwrap();
             (status, Ok(Reply::read(&content).unwrap()))
         })
     }

@@ -116,7 +116,7 @@ impl Market {
         });
         let contracts = Deployment { chain_id: CHAIN, decision: DECISION, escrow: ESCROW };
         let deployments = BTreeMap::from([(self.chain.profile().id.clone(), contracts)]);
-        Opened { ledgers: ledgers.into_iter().collect(), deployments, senders: Vec::new() }
+        Opened { ledgers: ledgers.into_iter().collect(), deployments, ..Opened::default() }
     }
 
     pub(crate) fn held(&self) -> Held {

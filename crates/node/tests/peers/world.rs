@@ -29,6 +29,15 @@ pub(crate) const AMOUNT: u128 = 100_000_000_000_000_000;
 /// What each node may pay unasked: enough for every leg.
 pub(crate) const AUTOMATIC: u128 = 3 * AMOUNT;
 
+/// The chain as a node's configuration names it.
+pub(crate) fn evm(chain: &Anvil) -> String {
+    format!(
+        "[[ledger]]\nid = \"ethereum\"\nkind = \"evm-rpc\"\nurl = \"{}\"\nchain_id = {CHAIN}\nfinality = \
+         \"depth:1\"\ninclusion = \"2s\"\nfinalises = \"2s\"\npoll = \"250ms\"\n",
+        chain.url
+    )
+}
+
 /// Who a node is: its folder, its port, and its one party.
 pub(crate) struct Who {
     pub(crate) name: &'static str,
@@ -64,14 +73,12 @@ impl Who {
 
     fn text(&self, chain: Option<&Anvil>, peers: &[&Who], automatic: u128) -> String {
         let ledger = match chain {
-            Some(chain) => format!(
-                "kind = \"evm-rpc\"\nurl = \"{}\"\nchain_id = {CHAIN}\nfinality = \"depth:1\"\ninclusion = \"2s\"\n\
-                 finalises = \"2s\"\npoll = \"250ms\"\n",
-                chain.url
-            ),
-            None => format!("kind = \"evm-embedded\"\ngenesis = {{ {} = \"{ENDOWED}\" }}\n", self.name),
+            Some(chain) => evm(chain),
+            None => {
+                let genesis = format!("genesis = {{ {} = \"{ENDOWED}\" }}\n", self.name);
+                format!("[[ledger]]\nid = \"ethereum\"\nkind = \"evm-embedded\"\n{genesis}")
+            }
         };
-        let ledger = format!("[[ledger]]\nid = \"ethereum\"\n{ledger}");
         self.written(&ledger, peers, &format!("ethereum = \"{automatic}\""))
     }
 
