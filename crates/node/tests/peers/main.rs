@@ -2,7 +2,6 @@
 //! them reach. Those with a hashlock leg are on ledgers in memory.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod calendar;
 mod drafts;
 mod honest;
 mod hostile;
