@@ -147,7 +147,7 @@ pub struct HashlockTerms {
     /// Who locks, and is refunded after the timelock: its account on D.
     #[n(0)]
     pub payer: Account,
-    /// Who claims with every preimage: its account on D.
+    /// Who claims: its account on D.
     #[n(1)]
     pub claimant: Account,
     /// In the ledger's smallest unit.
@@ -162,6 +162,21 @@ pub struct HashlockTerms {
     /// The claimant's key in the lock: it signs the claim.
     #[n(5)]
     pub claimant_key: PublicKey,
+    /// Whose secret alone opens the lock; without it everybody's are needed.
+    #[n(6)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_by: Option<OpenedBy>,
+}
+
+/// Who opens a lock that has one hash only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cbor(index_only)]
+pub enum OpenedBy {
+    /// The claimant: its hash is what an ILP packet calls the execution condition, its secret the fulfilment (Interledger
+    /// RFC 27).
+    #[n(0)]
+    Claimant,
 }
 
 /// What one leg does, by class.
@@ -390,6 +405,33 @@ impl Manifest {
     pub fn pivot(&self) -> Option<LegId> {
         self.legs().find(|(_, leg)| leg.class == Class::Hashlock).map(|(id, _)| id)
     }
+
+    /// The pivot's terms.
+    #[must_use]
+    pub fn pivot_terms(&self) -> Option<&HashlockTerms> {
+        self.legs.iter().find_map(|leg| match &leg.terms {
+            Terms::Hashlock(terms) => Some(terms),
+            _ => None,
+        })
+    }
+
+    /// The participants, by index in ascending order, whose secrets open a lock of these terms.
+    pub fn openers(&self, terms: &HashlockTerms) -> impl Iterator<Item = (u16, &Participant)> {
+        let (alone, claimant) = (terms.opened_by.is_some(), terms.claimant);
+        (0..).zip(&self.participants).filter(move |(_, one)| !alone || one.account == claimant)
+    }
+
+    /// What a lock of these terms is locked to: a claim shows the preimage of each, in this order.
+    #[must_use]
+    pub fn lock_hashes(&self, terms: &HashlockTerms) -> Vec<Digest> {
+        self.openers(terms).map(|(_, one)| one.hashlock).collect()
+    }
+
+    /// Of everybody's preimages, in the manifest's order, those that open a lock of these terms.
+    #[must_use]
+    pub fn lock_preimages(&self, terms: &HashlockTerms, all: &[Digest]) -> Vec<Digest> {
+        self.openers(terms).filter_map(|(who, _)| all.get(usize::from(who)).copied()).collect()
+    }
 }
 
 fn right_padded(text: &[u8]) -> [u8; 32] {
@@ -466,6 +508,33 @@ mod tests {
             let expected = Quorum { required, optional, at_least: at_least as u16 };
             assert_eq!(manifest(rule, legs).quorum(), expected, "{rule:?} of {}", legs.len());
         }
+    }
+
+    #[test]
+    fn a_lock_is_opened_by_everybody_or_by_its_claimant_alone() {
+        let mut manifest = manifest(Rule::All, &[true]);
+        let one = |byte| Participant { account: Account([byte; 20]), hashlock: Digest([byte; 32]) };
+        manifest.participants = vec![one(1), one(2), one(3)];
+        let mut terms = HashlockTerms {
+            payer: Account([1; 20]),
+            claimant: Account([2; 20]),
+            amount: 1,
+            timelock: Timestamp::from_seconds(1),
+            payer_key: PublicKey([1; 33]),
+            claimant_key: PublicKey([2; 33]),
+            opened_by: None,
+        };
+        let (all, old) = ([4, 5, 6].map(|byte| Digest([byte; 32])), canonical::encode(&terms));
+        assert_eq!(manifest.lock_hashes(&terms), [1, 2, 3].map(|byte| Digest([byte; 32])));
+        assert_eq!(manifest.lock_preimages(&terms, &all), all);
+        terms.opened_by = Some(OpenedBy::Claimant);
+        assert_eq!(manifest.lock_hashes(&terms), [Digest([2; 32])]);
+        assert_eq!(manifest.lock_preimages(&terms, &all), [Digest([5; 32])]);
+        // What was written before there was a choice reads as it did.
+        assert_eq!(old[0], 0x86, "an array of six");
+        assert_eq!(canonical::decode::<HashlockTerms>(&old, old.len()).unwrap().opened_by, None);
+        let new = canonical::encode(&terms);
+        assert_eq!(canonical::decode::<HashlockTerms>(&new, new.len()).unwrap(), terms);
     }
 
     #[test]

@@ -11,8 +11,8 @@ pub enum Step {
     Prepare,
     /// Let the leg take effect, after COMMIT: a transfer is paid, an escrow only armed.
     Apply,
-    /// What a hashlock leg is asked instead of [`Step::Apply`]: claim it with every participant's preimage, in the
-    /// manifest's order, as COMMIT tells them. Its fact is [`crate::Fact::Applied`].
+    /// What a hashlock leg is asked instead of [`Step::Apply`]: claim it with the preimages that open its lock
+    /// ([`Manifest::lock_hashes`]). Its fact is [`crate::Fact::Applied`].
     Claim(Vec<Digest>),
     /// Undo the prepare, after ABORT (or after a COMMIT that leaves this leg out); of a hashlock leg, the refund after
     /// T_p.

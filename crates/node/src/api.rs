@@ -31,8 +31,8 @@ pub use contract::{
     EvidenceRule, OpenContract, Penalty, PenaltyStatus, Rule, Sensor, SensorStatus, SignRuling, Step,
 };
 pub use draft::{
-    Draft, DraftDispute, DraftEvidence, DraftLeg, DraftRule, For, LegKind, MAX_KEY, MAX_PAYLOAD, NotATime,
-    When,
+    Draft, DraftDispute, DraftEvidence, DraftLeg, DraftOpener, DraftRule, For, LegKind, MAX_KEY, MAX_PAYLOAD,
+    NotATime, When,
 };
 pub use error::{ApiError, ErrorKind, Problem, Violation};
 pub use event::{CloudEvent, EventData};

@@ -186,6 +186,7 @@ pub(crate) mod tests {
             timelock: at(150),
             payer_key: PublicKey([2; 33]),
             claimant_key: PublicKey([3; 33]),
+            opened_by: None,
         };
         let leg = sofie_model::Leg {
             ledger: "l".parse().unwrap(),

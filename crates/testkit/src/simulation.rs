@@ -1,7 +1,7 @@
 //! Whole simulated worlds, each from one seed: the very code of journal, executor, drive and transaction
 //! (`crates/node`, `crates/transaction`) on fake ledgers, with virtual time, crashes, a bad network, reorganisations, and
-//! a participant who keeps no rule. After each step the promises P1 to P4 are judged, at the end P6 and the balances
-//! (docs/guide/simulation.md, ADR 0013).
+//! a participant who keeps no rule. After each step the promises P1 to P6 are judged, at the end that everything has
+//! ended, the balances, and the labels (P7) (docs/guide/simulation.md, ADR 0013).
 //!
 //! A world is the same run every time: one thread, its own timers, no clock, no chance but the seed's. A [`Mutant`] is a
 //! broken protocol: a simulation that does not find it proves nothing.
@@ -9,6 +9,7 @@
 //! Left out: the bytes of real ledgers (conformance, `crates/ledgers`), the file system under SQLite
 //! (`crates/node/tests/journal`), devices and contracts.
 
+mod bounds;
 mod check;
 mod dice;
 mod disk;
@@ -27,8 +28,6 @@ mod world;
 
 use std::sync::Arc;
 
-use sofie_ledgers::Ledger;
-use sofie_model::LedgerId;
 use sofie_node::journal::Sqlite;
 
 pub use check::Violation;
@@ -83,10 +82,11 @@ pub fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> std::io::Result<Ou
     let tally = runtime.block_on(live(&world));
     // Tasks of dead nodes hold the world: they end with their runtime.
     drop(runtime);
+    let labels = labels(&world);
     Ok(Outcome {
         seed,
         violation: world.violation(),
-        labels: labels(&world),
+        labels,
         beyond: world.scenario.beyond,
         asleep: world.scenario.asleep,
         tally,
@@ -132,7 +132,13 @@ async fn live(world: &Arc<World>) -> Tally {
 
 /// P7: what each transaction's atomicity rests on.
 fn labels(world: &World) -> Vec<String> {
-    let single = |id: &LedgerId| world.fake(id).is_some_and(|fake| fake.profile().single_operator);
-    let label = |one: &scenario::TransactionPlan| sofie_transaction::label(&one.manifest, single).to_string();
-    world.scenario.transactions.iter().map(label).collect()
+    let told = world.scenario.transactions.iter().map(|one| bounds::label(world, one));
+    let told = told.filter_map(|label| match label {
+        Ok(label) => Some(label.to_string()),
+        Err((promise, what)) => {
+            world.violate(promise, what);
+            None
+        }
+    });
+    told.collect()
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sofie_model::{
-    Decision, Digest, Evidence, LegId, Manifest, Operation, Signature, Span, Step, Terms, Timestamp, Txid,
+    Account, Decision, Digest, Evidence, LegId, Manifest, Operation, Signature, Span, Step, Terms, Timestamp,
+    Txid,
 };
 
 use crate::{Effect, Input, Look, PivotClock, Plan, Task};
@@ -14,6 +15,7 @@ mod deciding;
 mod news;
 mod preparing;
 mod remaining;
+mod single;
 
 pub use news::News;
 pub use remaining::{Edge, Remaining};
@@ -258,9 +260,12 @@ impl State {
     /// a message: the pivot's claimant.
     #[must_use]
     pub fn claimant(&self) -> Option<u16> {
-        let leg = self.manifest.leg(self.manifest.pivot()?)?;
-        let Terms::Hashlock(terms) = &leg.terms else { return None };
-        let index = self.manifest.participants.iter().position(|one| one.account == terms.claimant)?;
+        self.index_of(self.manifest.pivot_terms()?.claimant)
+    }
+
+    /// A participant's place.
+    fn index_of(&self, account: Account) -> Option<u16> {
+        let index = self.manifest.participants.iter().position(|one| one.account == account)?;
         u16::try_from(index).ok()
     }
 
@@ -404,11 +409,12 @@ impl State {
 
     fn operate(&self, leg: LegId, task: Task) -> Effect {
         let step = match (task, &self.phase, &self.manifest.legs[usize::from(leg.0)].terms) {
-            (Task::Apply(_), Phase::Closing(Decision::Commit { preimages, .. }), Terms::Hashlock(_)) => {
-                Step::Claim(preimages.clone())
+            (Task::Apply(_), Phase::Closing(Decision::Commit { preimages, .. }), Terms::Hashlock(terms)) => {
+                Step::Claim(self.manifest.lock_preimages(terms, preimages))
             }
-            (Task::Apply(_), Phase::Late, Terms::Hashlock(_)) => {
-                Step::Claim(self.preimages.iter().flatten().copied().collect())
+            (Task::Apply(_), Phase::Late, Terms::Hashlock(terms)) => {
+                let openers = self.manifest.openers(terms);
+                Step::Claim(openers.filter_map(|(who, _)| self.preimage(who)).collect())
             }
             (Task::Apply(_), ..) => Step::Apply,
             (Task::Revert(_), ..) => Step::Revert,

@@ -51,7 +51,7 @@ impl Lock {
             timelock.ok_or_else(|| format!("its timelock {seconds} is no time that script takes"))?;
         let amount =
             u64::try_from(terms.amount).map_err(|_| format!("{} satoshi do not exist", terms.amount))?;
-        let hashes: Vec<_> = manifest.participants.iter().map(|one| one.hashlock).collect();
+        let hashes = manifest.lock_hashes(terms);
         Ok(Self {
             mark: Mark::lock(manifest.txid(), leg),
             payer: key(&terms.payer_key)?,
@@ -67,7 +67,8 @@ impl Lock {
         self.miniscript.encode()
     }
 
-    pub(super) fn participants(&self) -> usize {
+    /// How many preimages a claim shows.
+    pub(super) fn preimages(&self) -> usize {
         self.hashes.len()
     }
 
@@ -100,7 +101,7 @@ impl Lock {
         marked.iter().find_map(found)
     }
 
-    /// The witness that spends the lock by this signature; a claim's needs every preimage.
+    /// The witness that spends the lock by this signature; a claim's needs the preimage of every hash.
     pub(super) fn witness(
         &self,
         spend: Spend,
@@ -124,7 +125,7 @@ impl Lock {
         }
     }
 
-    /// Why these are not everybody's preimages; `Ok` when they are.
+    /// Why these preimages do not open it; `Ok` when they do.
     pub(super) fn fits(&self, preimages: &[Digest]) -> Result<(), String> {
         let shown: Vec<&[u8]> = preimages.iter().map(|one| one.as_bytes().as_slice()).collect();
         if shown.len() != self.hashes.len() {
@@ -139,7 +140,7 @@ impl Lock {
 /// How a lock was spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Spent {
-    /// With everybody's preimages.
+    /// With the preimages of all its hashes.
     Claim(Vec<Digest>),
     Refund,
 }
@@ -189,7 +190,6 @@ impl Satisfier<PublicKey> for Known<'_> {
 #[cfg(test)]
 mod tests {
     use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
-    use sofie_model::manifest::Participant;
     use sofie_model::{Account, Timestamp};
 
     use super::*;
@@ -210,16 +210,12 @@ mod tests {
             timelock: Timestamp::from_seconds(1_900_000_000),
             payer_key: public(1),
             claimant_key: public(2),
+            opened_by: None,
         };
         let secrets: Vec<Digest> = (0..participants).map(|byte| Digest([byte + 1; 32])).collect();
-        let one = |secret: &Digest| Participant {
-            account: Account(secret.0[..20].try_into().unwrap()),
-            hashlock: Digest::sha256(secret.as_bytes()),
-        };
-        let all: Vec<Participant> = secrets.iter().map(one).collect();
-        let hashes: Vec<_> = all.iter().map(|one| one.hashlock).collect();
+        let hashes: Vec<_> = secrets.iter().map(|secret| Digest::sha256(secret.as_bytes())).collect();
         let miniscript = compiled(&terms, 1_900_000_000, &hashes).unwrap();
-        let by_hand = script::witness_script(&terms, &all);
+        let by_hand = script::witness_script(&terms, &hashes);
         let (payer, claimant) = (key(&terms.payer_key).unwrap(), key(&terms.claimant_key).unwrap());
         let mark = Mark::note(Digest::ZERO, Digest::ZERO);
         let (amount, timelock) = (1_000, 1_900_000_000);

@@ -207,7 +207,7 @@ fn spend_fee(lock: &Lock, spend: Spend, rate: u64) -> u64 {
 
 /// Virtual bytes of a spend's witness: the script, a signature, and each preimage of a claim (BIP 141: a quarter).
 fn witness_size(lock: &Lock, spend: Spend) -> u64 {
-    let preimages = if spend == Spend::Claim { lock.participants() as u64 * 33 } else { 1 };
+    let preimages = if spend == Spend::Claim { lock.preimages() as u64 * 33 } else { 1 };
     (lock.script().len() as u64 + 3 + 73 + 4 + preimages).div_ceil(4)
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sofie_model::manifest::OpenedBy;
 use sofie_model::{Class, Digest, Evidence, Fact, Manifest, Operation, Span, Step, Terms, Timestamp};
 
 use super::{
@@ -20,6 +21,11 @@ pub(super) const CASES: &[Case] = &[
         name: "hashlock: a claim with a preimage missing, wrong or in another's place is refused",
         needs: Needs::Leg(Class::Hashlock),
         run: |w| Box::pin(wrong_preimages(w)),
+    },
+    Case {
+        name: "hashlock: one hash opens to its claimant's preimage, to no other, and is refunded as well",
+        needs: Needs::Leg(Class::Hashlock),
+        run: |w| Box::pin(single(w)),
     },
     Case {
         name: "hashlock: a refund waits until T_p, and is final after it",
@@ -86,7 +92,15 @@ fn after_timelock(manifest: &Manifest) -> Result<Timestamp, Failure> {
 
 /// A new transaction whose lock is final.
 async fn locked(world: &World<'_>) -> Result<(Arc<Manifest>, Evidence), Failure> {
-    let manifest = world.pivot().await?;
+    locked_to(world, None).await
+}
+
+/// The same, where one secret alone may open the lock.
+async fn locked_to(
+    world: &World<'_>,
+    opened_by: Option<OpenedBy>,
+) -> Result<(Arc<Manifest>, Evidence), Failure> {
+    let manifest = world.pivot(opened_by).await?;
     let prepared = world.carry_out(&step(&manifest, Step::Prepare)).await?;
     same("fact", &Fact::Prepared(manifest.txid(), LEG), &prepared.fact)?;
     Ok((manifest, prepared))
@@ -123,6 +137,25 @@ async fn wrong_preimages(world: World<'_>) -> Result<(), Failure> {
         world.is_refused(&step(&manifest, Step::Claim(preimages))).await?;
     }
     world.carry_out(&claim(&manifest)).await.map(drop)
+}
+
+async fn single(world: World<'_>) -> Result<(), Failure> {
+    let (manifest, prepared) = locked_to(&world, Some(OpenedBy::Claimant)).await?;
+    let [payer, payee] = secrets();
+    for preimages in [vec![], vec![payer], vec![payer, payee], vec![payee, payer]] {
+        world.is_refused(&step(&manifest, Step::Claim(preimages))).await?;
+    }
+    let claimed = world.carry_out(&step(&manifest, Step::Claim(vec![payee]))).await?;
+    same("fact", &Fact::Applied(manifest.txid(), LEG), &claimed.fact)?;
+    if let Some(hashlocks) = world.ledger.hashlocks() {
+        let expected = Some((vec![payee], true));
+        same("revealed after the claim", &expected, &shown(hashlocks, &manifest).await?)?;
+    }
+    world.proves(&manifest, &[claimed, prepared]).await?;
+    let (manifest, prepared) = locked_to(&world, Some(OpenedBy::Claimant)).await?;
+    world.harness.pass(after_timelock(&manifest)?).await?;
+    let refunded = world.carry_out(&refund(&manifest)).await?;
+    world.proves(&manifest, &[prepared, refunded]).await
 }
 
 async fn refunds(world: World<'_>) -> Result<(), Failure> {

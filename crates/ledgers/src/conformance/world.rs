@@ -11,7 +11,7 @@ use std::{
 use sofie_model::{
     Account, Class, Decide, Decision, Digest, Evidence, Fact, Leg, LegId, Manifest, Operation, Position,
     PublicKey, Rule, Span, Step, Terms, Timestamp, evidence,
-    manifest::{DecisionSite, EscrowTerms, HashlockTerms, Participant, TransferTerms},
+    manifest::{DecisionSite, EscrowTerms, HashlockTerms, OpenedBy, Participant, TransferTerms},
 };
 
 use super::{Failure, Harness, MAX_POLLS, Site};
@@ -125,7 +125,7 @@ impl<'a> World<'a> {
         };
         let terms = match class {
             Class::Record => Terms::Record(Digest::of("sofie.conformance.payload.v1", &[nonce.as_bytes()])),
-            Class::Hashlock => self.hashlock(deadline),
+            Class::Hashlock => self.hashlock(deadline, None),
             _ => Terms::Escrow(EscrowTerms {
                 contract: self.site.escrow,
                 payer: self.site.payer,
@@ -147,7 +147,7 @@ impl<'a> World<'a> {
         })
     }
 
-    fn hashlock(&self, deadline: Timestamp) -> Terms {
+    fn hashlock(&self, deadline: Timestamp, opened_by: Option<OpenedBy>) -> Terms {
         let [payer_key, claimant_key] = self.harness.keys();
         Terms::Hashlock(HashlockTerms {
             payer: self.site.payer,
@@ -156,13 +156,14 @@ impl<'a> World<'a> {
             timelock: deadline + DECISION_TIME,
             payer_key,
             claimant_key,
+            opened_by,
         })
     }
 
-    /// A new transaction like [`Self::manifest`], whose leg 0 is a hashlock.
-    pub(super) async fn pivot(&self) -> Result<Arc<Manifest>, Failure> {
+    /// A new transaction like [`Self::manifest`], whose leg 0 is a hashlock, opened by everybody's secrets if by none alone.
+    pub(super) async fn pivot(&self, opened_by: Option<OpenedBy>) -> Result<Arc<Manifest>, Failure> {
         let mut manifest = Arc::unwrap_or_clone(self.manifest().await?);
-        let terms = self.hashlock(manifest.deadline);
+        let terms = self.hashlock(manifest.deadline, opened_by);
         let leg = &mut manifest.legs[0];
         (leg.class, leg.terms) = (Class::Hashlock, terms);
         (manifest.grace, manifest.guard) = (DECISION_TIME * 4, self.site.payer);

@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use sofie_model::{Class, Digest, Fact, LegId, Manifest, Operation, Step};
 
+use super::rules::check_opened;
 use super::{Chain, Fake, intent};
 use crate::{Hashlocks, Intent, LedgerError, Presigned, Profile, Revealed, Spend};
 
@@ -45,11 +46,8 @@ impl Chain {
         else {
             return None;
         };
-        let fits = |(one, secret): (&sofie_model::manifest::Participant, &Digest)| {
-            Digest::sha256(secret.as_bytes()) == one.hashlock
-        };
-        let all = preimages.len() == manifest.participants.len()
-            && manifest.participants.iter().zip(&preimages).all(fits);
+        let hashes = manifest.lock_hashes(manifest.pivot_terms()?);
+        let all = check_opened(&hashes, &preimages).is_ok();
         (all && which == leg && of.txid() == manifest.txid()).then_some(preimages)
     }
 
@@ -59,7 +57,7 @@ impl Chain {
         let txid = manifest.txid();
         let (other, how) = match step {
             Step::Claim(_) => (Fact::Reverted(txid, *leg), "was paid back, after its time"),
-            Step::Revert => (Fact::Applied(txid, *leg), "was claimed, with every preimage"),
+            Step::Revert => (Fact::Applied(txid, *leg), "was claimed"),
             _ => return None,
         };
         if manifest.leg(*leg)?.class != Class::Hashlock {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sofie_model::manifest::{EscrowTerms, Participant};
+use sofie_model::manifest::{EscrowTerms, HashlockTerms, Participant};
 use sofie_model::{
     Account, Class, Decide, Decision, Digest, Fact, Leg, LegId, Manifest, Operation, Signature,
     SignedAttestation, SignedRuling, Step, Terms, Timestamp, Txid, contract,
@@ -116,8 +116,8 @@ impl Rules {
                 let Terms::Hashlock(terms) = &leg.terms else { return Err("the leg has no hashlock".into()) };
                 match self.breach {
                     Some(Breach::Preimages) => {}
-                    Some(Breach::LongPreimages) if opened_by_any(manifest, preimages) => {}
-                    _ => check_preimages(manifest, preimages)?,
+                    Some(Breach::LongPreimages) if opened_by_any(manifest, terms, preimages) => {}
+                    _ => check_opened(&manifest.lock_hashes(terms), preimages)?,
                 }
                 self.pay(SCRIPT, terms.claimant, terms.amount)?;
                 self.locks.insert((txid, id), Lock::Done);
@@ -305,18 +305,24 @@ impl Rules {
 }
 
 fn check_preimages(manifest: &Manifest, preimages: &[Digest]) -> Result<(), String> {
-    ensure(preimages.len() == manifest.participants.len(), "one preimage a participant is needed")?;
-    let fits = |(one, secret): (&Participant, &Digest)| Digest::sha256(secret.as_bytes()) == one.hashlock;
-    ensure(manifest.participants.iter().zip(preimages).all(fits), "a preimage does not fit its hashlock")
+    let hashes: Vec<_> = manifest.participants.iter().map(|one| one.hashlock).collect();
+    check_opened(&hashes, preimages)
+}
+
+pub(super) fn check_opened(hashes: &[Digest], preimages: &[Digest]) -> Result<(), String> {
+    ensure(preimages.len() == hashes.len(), "one preimage a hash is needed")?;
+    let fits = |(hash, secret): (&Digest, &Digest)| Digest::sha256(secret.as_bytes()) == *hash;
+    ensure(hashes.iter().zip(preimages).all(fits), "a preimage does not fit its hash")
 }
 
 /// A lock that forgets the length of what opens it.
-fn opened_by_any(manifest: &Manifest, preimages: &[Digest]) -> bool {
-    let opens = |(one, secret): (&Participant, &Digest)| {
+fn opened_by_any(manifest: &Manifest, terms: &HashlockTerms, preimages: &[Digest]) -> bool {
+    let opens = |(hash, secret): (&Digest, &Digest)| {
         let long = [&[0], secret.as_bytes().as_slice()].concat();
-        [secret.as_bytes().as_slice(), &long].into_iter().any(|bytes| Digest::sha256(bytes) == one.hashlock)
+        [secret.as_bytes().as_slice(), &long].into_iter().any(|bytes| Digest::sha256(bytes) == *hash)
     };
-    preimages.len() == manifest.participants.len() && manifest.participants.iter().zip(preimages).all(opens)
+    let hashes = manifest.lock_hashes(terms);
+    preimages.len() == hashes.len() && hashes.iter().zip(preimages).all(opens)
 }
 
 fn check_signatures(manifest: &Manifest, signatures: &[Signature]) -> Result<(), String> {

@@ -42,6 +42,7 @@ impl Scenario {
             timelock,
             payer_key: PAYER.public(),
             claimant_key: CLAIMANT.public(),
+            opened_by: None,
         });
         let manifest = Manifest {
             version: 1,

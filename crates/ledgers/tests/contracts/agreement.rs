@@ -67,6 +67,7 @@ fn leg() -> impl Strategy<Value = Leg> {
             timelock,
             payer_key,
             claimant_key,
+            opened_by: None,
         },
     );
     let terms = prop_oneof![

@@ -198,16 +198,16 @@ impl What {
                 let input = transaction.inputs.iter().position(|input| *input == (lock.txid, output));
                 let witness =
                     input.and_then(|at| transaction.witnesses.get(at)).ok_or("it spends another")?;
-                let fact = match script::read_witness(&lock_script, witness)
-                    .ok_or("it spends another script")?
-                {
-                    script::Branch::Refund => Fact::Reverted(txid, *leg),
-                    script::Branch::Claim(shown) => {
-                        let hashes: Vec<_> = manifest.participants.iter().map(|one| one.hashlock).collect();
-                        script::preimages(&shown, &hashes).ok_or("it shows other preimages")?;
-                        Fact::Applied(txid, *leg)
-                    }
-                };
+                let fact =
+                    match script::read_witness(&lock_script, witness).ok_or("it spends another script")? {
+                        script::Branch::Refund => Fact::Reverted(txid, *leg),
+                        script::Branch::Claim(shown) => {
+                            let hashes = manifest.pivot_terms().map(|terms| manifest.lock_hashes(terms));
+                            script::preimages(&shown, &hashes.unwrap_or_default())
+                                .ok_or("it shows other preimages")?;
+                            Fact::Applied(txid, *leg)
+                        }
+                    };
                 Ok((fact, Some(*leg)))
             }
         }

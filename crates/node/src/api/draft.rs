@@ -90,6 +90,9 @@ pub struct DraftLeg {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "60s")]
     pub timelock: Option<When>,
+    /// Whose secret alone opens a hashlock, as in an ILP packet. Without it: everybody's are needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_by: Option<DraftOpener>,
     /// When the ledger's facts must count as final: `instant`, `finalized`, `safe` or `depth:N`, as the ledger is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finality: Option<String>,
@@ -110,10 +113,18 @@ pub enum LegKind {
     Transfer,
     /// Armed at COMMIT: pays when the evidence is brought in time, else pays back.
     Escrow,
-    /// Pays whoever shows every secret before a time; at most one leg of a transaction.
+    /// Pays whoever shows its secrets before a time; at most one leg of a transaction.
     Hashlock,
     /// Records a commitment to data.
     Record,
+}
+
+/// Who opens a hashlock alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DraftOpener {
+    /// Who is paid.
+    Claimant,
 }
 
 /// How many legs make a commit.

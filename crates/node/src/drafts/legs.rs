@@ -3,11 +3,11 @@
 use sofie_audit::receipt::Sealed;
 use sofie_directory::canonical;
 use sofie_model::attestation::{MAX_KEYS, Panel};
-use sofie_model::manifest::{Dispute, EscrowTerms, HashlockTerms, TransferTerms};
+use sofie_model::manifest::{Dispute, EscrowTerms, HashlockTerms, OpenedBy, TransferTerms};
 use sofie_model::{Account, Class, Finality, Leg, Salt, Terms, Timestamp, commitment};
 
 use super::{Chance, Desk, Guest, Party, Refused, Site, ensure, random, refused, times};
-use crate::api::{DraftDispute, DraftEvidence, DraftLeg, LegKind, MAX_PAYLOAD};
+use crate::api::{DraftDispute, DraftEvidence, DraftLeg, DraftOpener, LegKind, MAX_PAYLOAD};
 use crate::config::finality_of;
 
 /// Who pays whom how much.
@@ -147,6 +147,7 @@ fn hashlock(payment: &Payment<'_>, asked: &DraftLeg, start: Timestamp) -> Hashlo
         timelock: asked.timelock.map_or_else(Timestamp::default, |when| times::instant(when, start)),
         payer_key: payment.from.key(),
         claimant_key: payment.to.key(),
+        opened_by: asked.opened_by.map(|DraftOpener::Claimant| OpenedBy::Claimant),
     }
 }
 
@@ -176,6 +177,7 @@ fn belongs(asked: &DraftLeg, path: &dyn Fn(&str) -> String) -> Result<(), Refuse
         ("payload", asked.payload.is_some(), !pays),
         ("evidence", asked.evidence.is_some(), asked.kind == LegKind::Escrow),
         ("timelock", asked.timelock.is_some(), asked.kind == LegKind::Hashlock),
+        ("opened_by", asked.opened_by.is_some(), asked.kind == LegKind::Hashlock),
     ] {
         ensure(belongs || !there, path(field), || format!("is no field of {}", noun(asked.kind)))?;
     }

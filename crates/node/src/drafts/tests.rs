@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use sofie_ledgers::Profile;
-use sofie_model::manifest::Participant;
+use sofie_model::manifest::{OpenedBy, Participant};
 use sofie_model::{
     Account, Class, Digest, Finality, LegId, PublicKey, Rule, Span, Terms, Timestamp, commitment, custodian,
 };
@@ -102,6 +102,19 @@ fn a_swap_is_filled_in_as_p5_asks() {
     assert_eq!((leg.0, sealed.payload.as_slice()), (2, &br#"{"a":"swap","b":1}"#[..]));
     assert_eq!(manifest.legs[2].terms, Terms::Record(commitment::commit(&sealed.salt, &sealed.payload)));
     manifest.check(NOW).unwrap();
+}
+
+#[test]
+fn a_hashlock_may_be_opened_by_its_claimant_alone() {
+    let mut draft = swap();
+    draft["legs"][1]["opened_by"] = json!("claimant");
+    let manifest = resolve(&desk(), &draft).unwrap().plan.manifest;
+    assert_eq!(manifest.pivot_terms().unwrap().opened_by, Some(OpenedBy::Claimant));
+    draft["legs"][0]["opened_by"] = json!("claimant");
+    let refused = resolve(&desk(), &draft).unwrap_err();
+    assert_eq!(refused.to_string(), "legs[0].opened_by: is no field of a transfer");
+    draft["legs"][0]["opened_by"] = json!("payer");
+    assert!(serde_json::from_value::<Draft>(draft).is_err());
 }
 
 #[test]

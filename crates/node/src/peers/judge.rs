@@ -231,11 +231,7 @@ impl Bench<'_> {
 
 /// The hashlock leg.
 fn pivot(manifest: &Manifest) -> Option<(LegId, &HashlockTerms)> {
-    let id = manifest.pivot()?;
-    match &manifest.leg(id)?.terms {
-        Terms::Hashlock(terms) => Some((id, terms)),
-        _ => None,
-    }
+    manifest.pivot().zip(manifest.pivot_terms())
 }
 
 /// What `parties` pay, by ledger.

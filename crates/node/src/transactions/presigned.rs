@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sofie_ledgers::port::MAX_PRESIGNED_BYTES;
 use sofie_ledgers::{Hashlocks, LedgerError, Presigned, Spend};
-use sofie_model::{Account, Digest, LegId, Terms};
+use sofie_model::{Account, Digest, LegId};
 use sofie_transaction::{Leg, State, Task};
 
 use super::{Transactions, asking};
@@ -20,12 +20,8 @@ pub(crate) const SPENDS: [Spend; 2] = [Spend::Claim, Spend::Refund];
 
 /// Whose key signs this spend of the pivot; `None` without a pivot.
 pub(crate) fn signer(state: &State, spend: Spend) -> Option<Account> {
-    let manifest = state.manifest();
-    match (&manifest.leg(manifest.pivot()?)?.terms, spend) {
-        (Terms::Hashlock(terms), Spend::Claim) => Some(terms.claimant),
-        (Terms::Hashlock(terms), Spend::Refund) => Some(terms.payer),
-        _ => None,
-    }
+    let terms = state.manifest().pivot_terms()?;
+    Some(if spend == Spend::Claim { terms.claimant } else { terms.payer })
 }
 
 /// The ledger transaction that locked the pivot, while the lock stands.
@@ -158,7 +154,8 @@ impl Transactions {
     /// # Errors
     /// [`JournalError`].
     pub(super) async fn lacks_presigned(&self, state: &State) -> Result<Option<String>, JournalError> {
-        if !self.wants_presigned || state.manifest().pivot().is_none() {
+        // With a single hash some release before there is a lock: nothing could be signed ahead of it yet.
+        if !self.wants_presigned || lock(state).is_none() {
             return Ok(None);
         }
         for spend in SPENDS {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use sofie_ledgers::fake::Fake;
 use sofie_ledgers::{Hashlocks, Ledger, Presigned, Profile, Spend};
-use sofie_model::manifest::{DecisionSite, HashlockTerms, Participant, TransferTerms};
+use sofie_model::manifest::{DecisionSite, HashlockTerms, OpenedBy, Participant, TransferTerms};
 use sofie_model::{
     Account, Class, Decide, Digest, Finality, Leg, LegId, Manifest, Operation, PublicKey, Rule, Span, Step,
     Terms, Timestamp, Txid,
@@ -70,6 +70,8 @@ pub(crate) struct Market {
     pub(crate) coin: Fake,
     pub(crate) alice: Who,
     pub(crate) bob: Who,
+    /// Who opens Bob's lock; without it both secrets do.
+    opened_by: Option<OpenedBy>,
 }
 
 impl Market {
@@ -79,7 +81,12 @@ impl Market {
         let (alice, bob) = (Who::new("alice"), Who::new("bob"));
         chain.endow(alice.account(), ENDOWED);
         coin.endow(bob.account(), ENDOWED);
-        Self { chain, coin, alice, bob }
+        Self { chain, coin, alice, bob, opened_by: None }
+    }
+
+    /// Where Alice's secret alone opens Bob's lock.
+    pub(crate) fn with_single_hash() -> Self {
+        Self { opened_by: Some(OpenedBy::Claimant), ..Self::new() }
     }
 
     pub(crate) fn alice(&self) -> Life {
@@ -105,7 +112,7 @@ impl Market {
             let pause = dies.clone().map(|at| death(at, dead.clone()));
             Runtime::open_on(config, pause, self.opened(who)).await
         });
-        Life { node: node.ok(), dead }
+        Life { node: node.ok(), dead, opened_by: self.opened_by }
     }
 
     /// The ledgers as one who has this key only sees them.
@@ -121,7 +128,7 @@ impl Market {
 
     pub(crate) fn held(&self) -> Held {
         let of = |ledger: &Fake, who: &Who| ledger.holds(who.account());
-        let Self { chain, coin, alice, bob } = self;
+        let Self { chain, coin, alice, bob, .. } = self;
         [of(chain, alice), of(chain, bob), of(coin, alice), of(coin, bob)]
     }
 
@@ -161,6 +168,7 @@ impl Market {
             timelock: deadline + Span::from_seconds(timelock),
             payer_key: key(&self.bob),
             claimant_key: key(&self.alice),
+            opened_by: self.opened_by,
         };
         Manifest {
             version: 1,
@@ -234,6 +242,7 @@ pub(crate) struct Life {
     /// `None`: it died while it started.
     pub(crate) node: Option<Node>,
     dead: Arc<AtomicBool>,
+    opened_by: Option<OpenedBy>,
 }
 
 impl Life {
@@ -258,7 +267,7 @@ impl Life {
     /// Submits the swap under a key: said again, it is the same one.
     pub(crate) fn submits(&self, seconds: u64) -> Result<Txid, ApiError> {
         let leg = |ledger: &str, kind: &str, from: &str, to: &str, amount: u128| json!({ "ledger": ledger, "kind": kind, "from": from, "to": to, "amount": amount.to_string() });
-        let draft = json!({
+        let mut draft = json!({
             "idempotency_key": "swap",
             "deadline": format!("{seconds}s"),
             "legs": [
@@ -266,6 +275,9 @@ impl Life {
                 leg("coin", "hashlock", "bob", "alice", COINS),
             ],
         });
+        if self.opened_by.is_some() {
+            draft["legs"][1]["opened_by"] = json!("claimant");
+        }
         let draft: Draft = serde_json::from_value(draft).unwrap();
         let node = self.node();
         node.run(Federation::submit(&node.runtime, draft)).map(|shown| shown.id)

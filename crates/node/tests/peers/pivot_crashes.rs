@@ -21,8 +21,7 @@ struct Run {
 
 impl Run {
     /// `whose` node (0 is Alice's) dies at this write of its first life.
-    fn new(whose: usize, write: u64) -> Self {
-        let market = Market::new();
+    fn new(market: Market, whose: usize, write: u64) -> Self {
         let dies = |who: usize| (who == whose).then_some(PauseAt::Write(write));
         let lives = [
             market.life(&market.alice, &market.bob, dies(0)),
@@ -77,11 +76,11 @@ impl Run {
 }
 
 /// From the first write to one that is never made.
-fn at_every_write(whose: usize) {
+fn at_every_write(market: fn() -> Market, whose: usize) {
     for first in (1..).step_by(WAVE as usize) {
         let died: Vec<bool> = thread::scope(|scope| {
             let runs: Vec<_> = (first..first + WAVE)
-                .map(|write| scope.spawn(move || Run::new(whose, write).ends()))
+                .map(|write| scope.spawn(move || Run::new(market(), whose, write).ends()))
                 .collect();
             runs.into_iter().map(|run| run.join().unwrap()).collect()
         });
@@ -95,10 +94,20 @@ fn at_every_write(whose: usize) {
 
 #[test]
 fn alices_node_dies_at_every_write_of_its_journal() {
-    at_every_write(0);
+    at_every_write(Market::new, 0);
 }
 
 #[test]
 fn bobs_node_dies_at_every_write_of_its_journal() {
-    at_every_write(1);
+    at_every_write(Market::new, 1);
+}
+
+#[test]
+fn the_claimants_node_of_a_single_hash_dies_at_every_write_of_its_journal() {
+    at_every_write(Market::with_single_hash, 0);
+}
+
+#[test]
+fn the_payers_node_of_a_single_hash_dies_at_every_write_of_its_journal() {
+    at_every_write(Market::with_single_hash, 1);
 }

@@ -26,7 +26,7 @@ fn two_nodes_swap() {
     let txid = a.submits(AMPLE).unwrap();
     assert!(a.node().ends(txid) && b.node().ends(txid), "{:?}\n{:?}", a.kinds(txid), b.kinds(txid));
     market.ends(SWAPPED);
-    // Each holds what the other signed ahead, before its own secret leaves it.
+    // Each holds what the other signed ahead, before its own secret is in its journal.
     for (life, who) in [(&a, "participant 0"), (&b, "participant 1")] {
         let told = life.node().told(txid.0);
         let at = |wanted: &dyn Fn(&(String, String)) -> bool| told.iter().position(wanted);
@@ -247,6 +247,31 @@ fn a_claim_without_a_commit_is_committed_by_the_payers_node() {
     assert!(b.node().ends(txid), "{:?}", b.kinds(txid));
     market.ends(SWAPPED);
     assert_eq!(alice.say(&good), Reply::Taken, "said after the end");
+}
+
+/// An ILP packet's lock: a claim shows one secret, and the payer's node has the others.
+#[test]
+fn a_claim_of_a_single_hash_is_committed_by_the_payers_node() {
+    let market = Market::with_single_hash();
+    let b = market.bob();
+    let alice = Alice::of(&market, &b);
+    let manifest = alice.locked([AMPLE, 5, 8]);
+    let txid = manifest.txid();
+    let hers = preimage(&market.alice.keys, manifest.nonce);
+    market.by_hand(&market.alice, &manifest, PIVOT, Step::Claim(vec![hers]));
+    assert!(b.node().ends(txid), "{:?}", b.kinds(txid));
+    market.ends(SWAPPED);
+}
+
+/// The claimant is silent: what was locked comes back, and nobody but she has had a secret.
+#[test]
+fn a_claimant_of_a_single_hash_that_says_nothing_costs_nothing_but_time() {
+    let market = Market::with_single_hash();
+    let b = market.bob();
+    let alice = Alice::of(&market, &b);
+    let manifest = alice.locked(SOON);
+    assert!(!b.node().ends(manifest.txid()), "it aborts");
+    market.ends(BEFORE);
 }
 
 /// A payer who locks, signs the refund ahead, and is never heard of again: both values come back, his by her node.

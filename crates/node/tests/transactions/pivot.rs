@@ -61,6 +61,7 @@ fn pivot_plan(deadline: Timestamp, decision_time: Span, acts_for: &[u16]) -> Pla
             timelock,
             payer_key: public(0),
             claimant_key: public(1),
+            opened_by: None,
         }),
     ));
     let pivot = PivotClock {

@@ -1,4 +1,4 @@
-//! The promises (P1 to P4 after each step, P6 and the balances at the end), judged from the ledgers' true state and from
+//! The promises (P1 to P6 after each step, that everything ends and the balances at the end), judged from the ledgers' true state and from
 //! what nodes wrote down. No node sees any of this.
 
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use sofie_model::{Account, Decision, Digest, Evidence, Fact, LegId, Manifest, Ti
 use sofie_node::journal::{Entry, Machine, Reader};
 use sofie_transaction::{Input, Phase};
 
+use super::bounds::is_timely;
 use super::keys::{PEOPLE, account};
 use super::scenario::{ENDOWMENT, Scenario, TransactionPlan, VAULT};
 use super::world::{World, fact_words};
@@ -149,7 +150,8 @@ impl Check {
         let by = |what: String| format!("node {node} {what}");
         let (id, input) = match entry {
             Entry::Intent { id, task, .. } => {
-                let locks = task.starts_with("prepare") && plan(world, Txid(*id)).is_some_and(untimely);
+                let locks = task.starts_with("prepare")
+                    && plan(world, Txid(*id)).is_some_and(|plan| !is_timely(plan));
                 return ensure(!locks, "P5", || {
                     by(format!("is about to {task} although the times are not safe"))
                 });
@@ -169,7 +171,7 @@ impl Check {
             }),
             // Only its own participants' releases are its deed.
             Input::Released(who, _) if !world.acts_for(node, who) => Ok(()),
-            Input::Released(who, _) => release(world, plan)
+            Input::Released(who, _) => release(world, plan, who)
                 .map_err(|why| ("P2", by(format!("releases the secret of participant {who}: {why}")))),
             Input::Prepared(leg, _) => ensure(is_prepared(world, &plan.manifest, leg), "P2", || {
                 by(format!("takes {leg} for prepared, and its ledger does not hold that finally"))
@@ -206,11 +208,6 @@ pub(super) fn unguarded(world: &World, id: Txid) -> bool {
     plan(world, id).is_some_and(|plan| world.scenario.is_outside(plan.manifest.guard))
 }
 
-/// P5 does not hold.
-fn untimely(plan: &TransactionPlan) -> bool {
-    plan.clock.is_some_and(|clock| sofie_transaction::slack(&plan.manifest, clock).is_err())
-}
-
 /// Whether the pivot is claimed (true) or paid back (false), finally; `None` while neither is so.
 pub(super) fn pivot_end(world: &World, plan: &TransactionPlan) -> Option<bool> {
     let leg = plan.manifest.pivot()?;
@@ -239,7 +236,7 @@ pub(super) fn has_parted(world: &World, plan: &TransactionPlan) -> bool {
     decided.zip(pivot_end(world, plan)).is_some_and(|(decided, ended)| decided != ended)
 }
 
-fn ensure(holds: bool, promise: &'static str, what: impl FnOnce() -> String) -> Found {
+pub(super) fn ensure(holds: bool, promise: &'static str, what: impl FnOnce() -> String) -> Found {
     if holds { Ok(()) } else { Err((promise, what())) }
 }
 
@@ -298,8 +295,9 @@ fn valid(world: &World, id: Txid, decision: &Decision, at: Timestamp) -> Found {
     }
 }
 
-/// P2 at a release: enough is finally prepared, and COMMIT can still be final before T_D.
-fn release(world: &World, plan: &TransactionPlan) -> Result<(), String> {
+/// P2 at a release: enough is finally prepared, and COMMIT can still be final before T_D. Before a pivot with a single hash
+/// is there, everybody but its claimant has released; its payer has told nobody then.
+fn release(world: &World, plan: &TransactionPlan, who: u16) -> Result<(), String> {
     let (manifest, d) = (&plan.manifest, &world.scenario.ledgers[0].profile);
     if world.wheel.now() + d.inclusion + d.finalises > manifest.deadline {
         return Err("too late for COMMIT to be final before the deadline".into());
@@ -307,6 +305,8 @@ fn release(world: &World, plan: &TransactionPlan) -> Result<(), String> {
     let prepared = |leg: &LegId| is_prepared(world, manifest, *leg);
     let mask =
         manifest.legs().map(|(leg, _)| leg).filter(prepared).fold(0, |mask, leg| mask | 1_u64 << leg.0);
+    let early = plan.single_payer().is_some() && plan.claimant() != Some(who);
+    let mask = mask | manifest.pivot().filter(|_| early).map_or(0, |leg| 1 << leg.0);
     if manifest.quorum().allows(mask) {
         Ok(())
     } else {

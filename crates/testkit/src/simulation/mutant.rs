@@ -68,6 +68,8 @@ mutants! {
     LateRefund "late-refund" "The pivot is paid back only after ABORT, not as soon as its time has passed.";
     RenounceLate "renounce-late" "ABORT is signed for a participant whose secret is out.";
     NothingAhead "nothing-ahead" "What was signed ahead for the pivot's lock is not brought to the others.";
+    PayerTells "payer-tells" "The payer of a pivot with a single hash tells its secret before its lock is final.";
+    StrongLabel "strong-label" "A label says nothing of operators that are alone.";
     EarlyTimelock "early-timelock" "The pivot's ledger pays back before T_p.";
     LongPreimage "long-preimage" "The pivot's ledger opens to a preimage of 33 bytes.";
     EarlyRefund "early-refund" "A custodian pays back by time, without a decision.";

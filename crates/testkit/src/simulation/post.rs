@@ -15,7 +15,7 @@ use super::dice::Dice;
 use super::keys::sign;
 use super::life::Life;
 use super::mutant::Mutant;
-use super::scenario::{TransactionPlan, pivot};
+use super::scenario::TransactionPlan;
 
 /// Of a hundred messages so many are lost.
 const LOST: u64 = 20;
@@ -98,7 +98,7 @@ async fn sign_ahead(life: Life, transactions: Transactions, plan: TransactionPla
     }
     let ledger = plan.manifest.leg(leg).and_then(|leg| ledgers.get(&leg.ledger));
     let Some(locks) = ledger.and_then(|ledger| ledger.hashlocks()) else { return };
-    let Some(terms) = pivot::terms(&plan.manifest) else { return };
+    let Some(terms) = plan.pivot() else { return };
     for (spend, who) in [(Spend::Claim, terms.claimant), (Spend::Refund, terms.payer)] {
         if !life.world.scenario.holds(life.node, who) {
             continue;

@@ -11,7 +11,7 @@ use sofie_transaction::Input;
 
 use super::dice::Dice;
 use super::keys::{account, owner, sign};
-use super::scenario::{TransactionPlan, pivot};
+use super::scenario::TransactionPlan;
 use super::time::DAWN;
 use super::world::World;
 
@@ -138,15 +138,15 @@ impl Rogue {
     }
 
     fn pays_pivot(&self) -> bool {
-        pivot::terms(&self.plan.manifest).is_some_and(|terms| self.is_theirs(terms.payer))
+        self.plan.pivot().is_some_and(|terms| self.is_theirs(terms.payer))
     }
 
     fn claims_pivot(&self) -> bool {
-        pivot::terms(&self.plan.manifest).is_some_and(|terms| self.is_theirs(terms.claimant))
+        self.plan.pivot().is_some_and(|terms| self.is_theirs(terms.claimant))
     }
 
     fn timelock(&self) -> Option<Timestamp> {
-        pivot::terms(&self.plan.manifest).map(|terms| terms.timelock)
+        self.plan.pivot().map(|terms| terms.timelock)
     }
 
     fn end(&self) -> u64 {
@@ -197,7 +197,7 @@ impl Rogue {
     /// What they tell: secrets, and what is signed ahead for the pivot's lock.
     async fn speak(&mut self) {
         let tells = !matches!(self.manner, Manner::Silent);
-        let claimant = pivot::terms(&self.plan.manifest).map(|terms| terms.claimant);
+        let claimant = self.plan.pivot().map(|terms| terms.claimant);
         for (who, secret) in (0..).zip(&self.plan.secrets) {
             let publishes = self.plan.manifest.participants[usize::from(who)].account;
             if !tells || !self.holds(who) || Some(publishes) == claimant {
@@ -230,6 +230,14 @@ impl Rogue {
             known.then_some(*secret)
         };
         (0..).zip(&self.plan.secrets).map(know).collect()
+    }
+
+    /// Those of them that open the pivot.
+    fn opening(&self) -> Option<Vec<Digest>> {
+        match self.plan.single_payer() {
+            Some(_) => Some(self.plan.manifest.lock_preimages(self.plan.pivot()?, &self.plan.secrets)),
+            None => self.secrets(),
+        }
     }
 
     async fn act(&mut self) {
@@ -299,7 +307,7 @@ impl Rogue {
 
     async fn claim(&mut self, now: bool) {
         let Some(leg) = self.plan.manifest.pivot().filter(|_| now && self.claims_pivot()) else { return };
-        if let Some(preimages) = self.secrets().filter(|_| self.world.pivot_is_open(&self.plan)) {
+        if let Some(preimages) = self.opening().filter(|_| self.world.pivot_is_open(&self.plan)) {
             let claims = self.step(leg, Step::Claim(preimages));
             self.send("claims", &claims).await;
         }

@@ -160,6 +160,7 @@ impl Scenario {
         parties::split(&mut one, if swaps { 65 } else { 10 }, &mut Dice::new(seed, 3));
         if swaps {
             pivot::add(&mut one, &mut dice);
+            pivot::unify(&mut one.transactions, &mut Dice::new(seed, 4));
         }
         one
     }
@@ -186,9 +187,10 @@ impl Scenario {
                 |leg: &Leg| format!("{} {}{}", leg.class, leg.ledger, if leg.required { "" } else { "?" });
             let legs: Vec<_> = one.manifest.legs.iter().map(leg).collect();
             let deadline = one.manifest.deadline.since(DAWN);
-            let pivot = pivot::terms(&one.manifest).map(|terms| {
+            let pivot = one.pivot().map(|terms| {
                 let (timelock, grace) = (terms.timelock.since(DAWN), one.manifest.grace_end().since(DAWN));
-                format!("; paid back after {timelock}, and until {grace}")
+                let hashes = if terms.opened_by.is_some() { "one hash" } else { "every hash" };
+                format!("; locked to {hashes}, paid back after {timelock}, and until {grace}")
             });
             format!(
                 "transaction {}: {:?} of [{}], until {deadline}{}",

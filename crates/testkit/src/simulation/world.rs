@@ -318,16 +318,25 @@ impl World {
         let Some(plan) = plans.iter().find(|one| one.id == id) else { return };
         let own = |who| self.acts_for(node, who);
         match canonical::decode::<Input>(input, input.len()) {
-            Ok(Input::Released(who, secret))
-                if own(who) && plan.claimant() != Some(who) && !check::is_kept(self, plan, now) =>
-            {
+            Ok(Input::Released(who, secret)) if own(who) && self.is_told(plan, who, now) => {
                 self.inner().told.insert((id, who), secret);
+            }
+            Ok(Input::Prepared(leg, _)) if plan.manifest.pivot() == Some(leg) => {
+                if let Some(who) = plan.single_payer().filter(|who| own(*who)) {
+                    self.inner().told.insert((id, who), plan.secrets[usize::from(who)]);
+                }
             }
             Ok(Input::Renounced(who, signature)) if own(who) => {
                 self.renounce(node, id, who, signature);
             }
             _ => {}
         }
+    }
+
+    /// Whether what `who` has released goes to the others at once. The payer of a single hash tells it once its lock is final.
+    fn is_told(&self, plan: &TransactionPlan, who: u16, now: Timestamp) -> bool {
+        let waits = plan.single_payer() == Some(who) && self.mutant != Some(Mutant::PayerTells);
+        plan.claimant() != Some(who) && !waits && !check::is_kept(self, plan, now)
     }
 
     /// P1: whoever signs ABORT has released nothing.
@@ -363,8 +372,8 @@ impl World {
         };
         let plans = &self.scenario.transactions;
         let Some(plan) = plans.iter().find(|one| one.manifest.nonce == manifest.nonce) else { return };
-        for ((who, secret), shown) in (0..).zip(&plan.secrets).zip(preimages) {
-            if secret == shown {
+        for (who, secret) in (0..).zip(&plan.secrets) {
+            if preimages.contains(secret) {
                 self.inner().published.insert((plan.id, who));
             }
         }
@@ -454,6 +463,7 @@ impl World {
     /// Looks at a ledger after it has changed.
     pub(super) fn observe(&self, ledger: usize) {
         let found = self.inner().check.ledger(self, ledger);
+        let found = found.and_then(|()| super::bounds::decided_in_time(self, ledger));
         self.tell_new(ledger);
         self.found(found);
     }

@@ -35,6 +35,12 @@ pub(crate) enum Broken {
     NobodyElseClaims,
     /// A claimant whose COMMIT is lost waits for ABORT.
     LostCommitIsLeft,
+    /// The payer of a pivot with a single hash locks it before it holds every other secret.
+    LocksBeforeReleases,
+    /// It gives its own secret away before the lock is final.
+    PayerReleasesEarly,
+    /// It signs ABORT while its lock stands.
+    SignsAbortAfterLocking,
 }
 
 pub(crate) const ALL: [Broken; 16] = [
@@ -55,3 +61,7 @@ pub(crate) const ALL: [Broken; 16] = [
     Broken::NobodyElseClaims,
     Broken::LostCommitIsLeft,
 ];
+
+/// Those that only a pivot with a single hash can break.
+pub(crate) const SINGLE: [Broken; 3] =
+    [Broken::LocksBeforeReleases, Broken::PayerReleasesEarly, Broken::SignsAbortAfterLocking];

@@ -14,6 +14,7 @@
 mod broken;
 mod promises;
 mod protocol;
+mod single;
 mod state;
 mod times;
 
@@ -67,15 +68,41 @@ fn the_promises_hold_with_skewed_clocks_and_slow_detection() {
     holds("detection 2, skew 1", Protocol::sound(Times::tight(2, 1)));
 }
 
+/// An ILP packet's lock (design "Secrets").
+fn single() -> Protocol {
+    Protocol { single: true, ..tight() }
+}
+
+#[test]
+fn the_promises_hold_with_a_single_hash() {
+    holds("a single hash", single());
+}
+
+#[test]
+fn the_promises_hold_with_a_single_hash_skewed_clocks_and_slow_detection() {
+    let times = Times::tight(2, 1);
+    holds("a single hash, detection 2, skew 1", Protocol { single: true, ..Protocol::sound(times) });
+}
+
+#[test]
+fn every_broken_rule_of_a_single_hash_is_found() {
+    for broken in broken::SINGLE {
+        fails(&format!("{broken:?}"), Protocol { broken: Some(broken), ..single() }, P1);
+    }
+}
+
+const fn promise_of(broken: Broken) -> &'static str {
+    match broken {
+        Broken::ReleaseBeforeFinal => P2,
+        Broken::NewIntent => P4,
+        _ => P1,
+    }
+}
+
 #[test]
 fn every_broken_rule_is_found() {
     for broken in broken::ALL {
-        let promise = match broken {
-            Broken::ReleaseBeforeFinal => P2,
-            Broken::NewIntent => P4,
-            _ => P1,
-        };
-        fails(&format!("{broken:?}"), Protocol { broken: Some(broken), ..tight() }, promise);
+        fails(&format!("{broken:?}"), Protocol { broken: Some(broken), ..tight() }, promise_of(broken));
     }
 }
 

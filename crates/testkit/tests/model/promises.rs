@@ -60,8 +60,9 @@ fn agrees(_: &Protocol, state: &State) -> bool {
     !(legs.contains(&Outcome::Applied) && legs.contains(&Outcome::Reverted))
 }
 
-fn is_valid(_: &Protocol, state: &State) -> bool {
-    !state.is_recorded(Tx::Commit) || state.released_well
+fn is_valid(protocol: &Protocol, state: &State) -> bool {
+    let locked = !protocol.single || state.is_final(Tx::LockPivot);
+    !state.is_recorded(Tx::Commit) || (state.released_well && locked)
 }
 
 fn is_live(protocol: &Protocol, state: &State) -> bool {

@@ -60,6 +60,8 @@ pub(crate) struct Protocol {
     pub(crate) refund_within: u8,
     /// A guard that crashes may stay away.
     pub(crate) guard_may_die: bool,
+    /// The pivot opens to its claimant's secret alone (see `single.rs`).
+    pub(crate) single: bool,
 }
 
 impl Protocol {
@@ -76,10 +78,11 @@ impl Protocol {
             publish_claim_until: times.release_until() - times.detection,
             refund_within: times.detection,
             guard_may_die: false,
+            single: false,
         }
     }
 
-    fn breaks(&self, rule: Broken) -> bool {
+    pub(crate) fn breaks(&self, rule: Broken) -> bool {
         self.broken == Some(rule)
     }
 
@@ -95,7 +98,7 @@ impl Protocol {
                 free && self.may_abort(state)
             }
             Tx::Claim => {
-                let length = state.odd.is_none() || self.breaks(Broken::AnyLength);
+                let length = self.lock_takes_lengths(state) || self.breaks(Broken::AnyLength);
                 state.is_recorded(Tx::LockPivot) && !state.is_spent() && length
             }
             Tx::Refund => {
@@ -137,12 +140,13 @@ impl Protocol {
         }
         match tx {
             // Secrets: a claim that is seen makes every preimage known; COMMIT follows.
-            Tx::Commit if undecided && state.now <= self.times.deadline => {
-                state.seen(Tx::Claim).filter(|_| state.odd.is_none())
-            }
+            Tx::Commit if undecided && state.now <= self.times.deadline => self
+                .answers_claim_since(state)
+                .filter(|_| state.odd.is_none() && self.somebody_has_all(state)),
             // Secrets: between T_D and G, once the claim is final, by the guard.
             Tx::Commit if undecided && state.now <= self.times.grace_end => {
-                let guard_acts = state.is_honest(Who::Alice) && state.odd.is_none();
+                let guard_acts =
+                    state.is_honest(Who::Alice) && state.odd.is_none() && self.somebody_has_all(state);
                 let lost = self.guard_may_die && !state.is_up(Who::Alice);
                 let claimed = self.claim_that_guard_accepts(state);
                 claimed.filter(|_| guard_acts && !lost).map(|since| since.max(self.times.deadline + 1))
@@ -191,7 +195,9 @@ impl Protocol {
     /// Who can do what is owed.
     fn can_do(&self, state: &State, tx: Tx) -> bool {
         match tx {
-            Tx::Commit if state.now > self.times.deadline => state.able(Who::Alice),
+            Tx::Commit if state.now > self.times.deadline || state.released != Set::EVERYONE => {
+                state.able(Who::Alice)
+            }
             Tx::Claim if self.breaks(Broken::NobodyElseClaims) || !state.is_final(Tx::Commit) => {
                 state.able(Who::Bob)
             }
@@ -220,7 +226,7 @@ impl Protocol {
             && !state.released.has(who)
             && !state.abort_signed
             && !state.is_decided()
-            && PREPARES.iter().all(prepared)
+            && self.looks_at(who).iter().all(prepared)
             && state.now <= until
     }
 
@@ -244,7 +250,7 @@ impl Protocol {
         }
         let gave = |who: &Who| state.is_honest(*who) && state.released.has(*who);
         let signs = self.breaks(Broken::SignsAbortAfterRelease) || !ALL.iter().any(gave);
-        if signs && !state.abort_signed && !state.is_decided() {
+        if signs && !self.has_promised(state) && !state.abort_signed && !state.is_decided() {
             actions.push(Action::SignAbort);
         }
         let owed = self.duties(state).into_iter().map(|(tx, _)| tx);
@@ -259,7 +265,7 @@ impl Protocol {
         let secretive = state.hostile.members().filter(|who| !state.released.has(*who));
         actions.extend(secretive.map(Action::Release));
         for tx in [Tx::Commit, Tx::Abort, Tx::Claim, Tx::Refund] {
-            let knows = !matches!(tx, Tx::Commit | Tx::Claim) || state.hostile_know_all();
+            let knows = self.hostile_can(state, tx);
             if knows && self.takes(state, tx) {
                 actions.push(Action::Strike(tx));
             }
@@ -324,9 +330,7 @@ impl Protocol {
     fn submit(&self, state: &mut State, tx: Tx) {
         let until = state.now + tx.inclusion(&self.times);
         state.set(tx, Place::Waiting { since: state.now, until, was_final_at: None });
-        if matches!(tx, Tx::Commit | Tx::Claim) {
-            state.released = Set::EVERYONE;
-        }
+        self.publish(state, tx);
     }
 
     fn record(&self, state: &mut State, tx: Tx) {
@@ -407,7 +411,7 @@ impl Model for Protocol {
         for tx in PREPARES {
             let able = tx.owner().is_some_and(|who| state.is_up(who));
             let useful = state.now < self.times.release_until() && !state.is_decided();
-            if able && useful && state.is_absent(tx) {
+            if able && useful && state.is_absent(tx) && self.is_its_turn(state, tx) {
                 actions.push(Action::Prepare(tx));
             }
         }
@@ -422,7 +426,10 @@ impl Model for Protocol {
         let mut state = last.clone();
         match action {
             Action::Tick => self.tick(&mut state),
-            Action::Prepare(tx) => self.record(&mut state, tx),
+            Action::Prepare(tx) => {
+                self.promise(&mut state, tx);
+                self.record(&mut state, tx);
+            }
             // The intent fixes the inputs: the ledger has it already (P4).
             Action::PrepareAgain(_) => state.twice |= self.breaks(Broken::NewIntent),
             Action::Release(who) => self.release(&mut state, who),
@@ -444,9 +451,7 @@ impl Model for Protocol {
             Action::Strike(tx) => {
                 state.set(tx, Place::Absent);
                 self.record(&mut state, tx);
-                if matches!(tx, Tx::Commit | Tx::Claim) {
-                    state.released = Set::EVERYONE;
-                }
+                self.publish(&mut state, tx);
             }
             Action::Crash(who) => state.crash = Crash::Down(who),
             Action::Restart(_) => state.crash = Crash::Back,

@@ -1,7 +1,9 @@
 //! The transactions that the vectors are about.
 
 use k256::ecdsa::SigningKey;
-use sofie_model::manifest::{DecisionSite, Dispute, EscrowTerms, HashlockTerms, Participant, TransferTerms};
+use sofie_model::manifest::{
+    DecisionSite, Dispute, EscrowTerms, HashlockTerms, OpenedBy, Participant, TransferTerms,
+};
 use sofie_model::{
     Account, Class, Digest, Finality, Leg, Manifest, PublicKey, Rule, Salt, Span, Terms, Timestamp,
     commitment,
@@ -84,6 +86,7 @@ pub(crate) fn swap() -> Manifest {
         timelock: Timestamp::from_seconds(DEADLINE + 7_200),
         payer_key: PublicKey::from(key(1).verifying_key()),
         claimant_key: PublicKey::from(key(2).verifying_key()),
+        opened_by: None,
     };
     let mut legs = vec![
         leg("evm", Class::Verifying, Terms::Transfer(transfer)),
@@ -97,6 +100,15 @@ pub(crate) fn swap() -> Manifest {
     swap.rule = Rule::AtLeast(2);
     swap.grace = Span::from_seconds(21_600);
     swap.guard = account(1);
+    swap
+}
+
+/// The same, whose pivot opens to its claimant's secret alone.
+pub(crate) fn packet() -> Manifest {
+    let mut swap = swap();
+    if let Terms::Hashlock(terms) = &mut swap.legs[1].terms {
+        terms.opened_by = Some(OpenedBy::Claimant);
+    }
     swap
 }
 

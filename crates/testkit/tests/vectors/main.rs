@@ -12,6 +12,7 @@ mod calendar;
 mod contracts;
 mod examples;
 mod messages;
+mod proofs;
 mod quorum;
 mod receipt;
 mod transaction;
@@ -60,7 +61,7 @@ impl Vector {
     }
 }
 
-fn files() -> [(&'static str, File); 6] {
+fn files() -> [(&'static str, File); 7] {
     let file = |about, vectors| File { about, vectors };
     [
         (
@@ -85,6 +86,10 @@ fn files() -> [(&'static str, File); 6] {
                 "What two nodes say to each other, and how they answer.",
                 [messages::vectors(), contracts::vectors()].concat(),
             ),
+        ),
+        (
+            "proof.json",
+            file("Proofs of facts on a Bitcoin chain, and by an operator's word.", proofs::vectors()),
         ),
         ("receipt.json", file("A receipt whose facts stand on one log.", receipt::vectors())),
     ]

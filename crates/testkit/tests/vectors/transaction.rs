@@ -7,7 +7,7 @@ use sofie_model::{
 };
 
 use crate::Vector;
-use crate::examples::{DEADLINE, account, disputable, key, records, rental, secret, swap};
+use crate::examples::{DEADLINE, account, disputable, key, packet, records, rental, secret, swap};
 
 /// What the guard and the participants of [`swap`] sign.
 const INCLUDED: u64 = 0b011;
@@ -16,6 +16,7 @@ pub(crate) fn vectors() -> Vec<Vector> {
     let mut all = vec![
         manifest("two records, decided on a log", &records()),
         manifest("a swap: transfer, pivot, optional record", &swap()),
+        manifest("the swap, whose pivot opens to its claimant's secret alone", &packet()),
         manifest("a rental: escrow and record", &rental(1_000)),
         manifest("an amount past 64 bits", &rental(u128::MAX)),
     ];

@@ -2,8 +2,7 @@
 //! pivot changes (design "Secrets", P2, P5, P6; docs/specs/inter-ledger.md, "Decision" and "Pivot").
 
 use sofie_model::{
-    Account, Decide, Digest, Evidence, Fact, LegId, Operation, Signature, Span, Terms, Timestamp, contract,
-    evidence,
+    Account, Decide, Digest, Evidence, Fact, LegId, Operation, Signature, Span, Timestamp, contract, evidence,
 };
 
 use super::just_after;
@@ -32,25 +31,28 @@ impl State {
         if self.claimant() == Some(who) && !self.own.acts_for.contains(&who) {
             return Err(self.rejected(&input(), "the pivot's claimant releases only by publishing"));
         }
-        if self.too_late(now) {
+        if self.too_late(now) && self.late.claim.is_none() {
             self.abort(format!("participant {who} released too late for a decision before the deadline"));
             return Ok(());
         }
         self.preimages[usize::from(who)] = Some(*preimage);
-        if self.phase == Phase::Releasing {
-            self.when_released();
+        match self.phase {
+            _ if self.late.claim.is_some() => self.commit_on_claim(now),
+            Phase::Releasing => self.when_released(),
+            // With a single hash the pivot waits for this.
+            _ => self.note_pivot(),
         }
         Ok(())
     }
 
     pub(super) fn when_released(&mut self) {
-        if self.preimages.iter().all(Option::is_some) {
+        if self.knows_all() {
             self.propose();
             self.phase = Phase::Committing;
         }
     }
 
-    /// The claim's preimages are everyone's: until T_D whoever sees them commits, until G with the guard's signature.
+    /// The claim's preimages are everyone's: until T_D whoever has all commits, until G with the guard's signature.
     pub(super) fn revealed(
         &mut self,
         preimages: &[Digest],
@@ -59,12 +61,14 @@ impl State {
     ) -> Result<(), Rejected> {
         let input = || Input::Revealed { preimages: Vec::new(), finally };
         let hashes = preimages.iter().map(|one| Digest::sha256(one.as_bytes()));
-        if self.manifest.pivot().is_none()
-            || !hashes.eq(self.manifest.participants.iter().map(|one| one.hashlock))
-        {
-            return Err(self.rejected(&input(), "they do not open the participants' hashlocks"));
+        let manifest = self.manifest.clone();
+        let Some(terms) = manifest.pivot_terms().filter(|terms| hashes.eq(manifest.lock_hashes(terms)))
+        else {
+            return Err(self.rejected(&input(), "they do not open the pivot's lock"));
+        };
+        for ((who, _), preimage) in manifest.openers(terms).zip(preimages) {
+            self.preimages[usize::from(who)] = Some(*preimage);
         }
-        self.preimages = preimages.iter().copied().map(Some).collect();
         self.late.claim = Some(finally || self.late.claim == Some(true));
         if self.phase != Phase::Committing && now <= self.manifest.grace_end() {
             self.commit_on_claim(now);
@@ -75,7 +79,9 @@ impl State {
     /// Only what this node has seen prepared is committed: else it goes on preparing.
     pub(super) fn commit_on_claim(&mut self, now: Timestamp) {
         let enough = self.proposal.is_some() || self.manifest.quorum().allows(self.standing());
-        if enough {
+        if enough && !self.knows_all() {
+            self.await_payer();
+        } else if enough {
             self.propose();
             let late = now > self.manifest.deadline && !matches!(self.late.permit, Permit::Given(_));
             self.phase = if late { Phase::Late } else { Phase::Committing };
@@ -196,10 +202,7 @@ impl State {
 
     /// T_p.
     pub(super) fn timelock(&self) -> Option<Timestamp> {
-        match &self.manifest.leg(self.manifest.pivot()?)?.terms {
-            Terms::Hashlock(terms) => Some(terms.timelock),
-            Terms::Escrow(_) | Terms::Transfer(_) | Terms::Record(_) => None,
-        }
+        self.manifest.pivot_terms().map(|terms| terms.timelock)
     }
 
     /// The pivot is spent before D has decided: back with its payer, so that only ABORT is possible now, or claimed from
@@ -237,12 +240,12 @@ impl State {
         self.late.renounced.iter().flatten().copied().collect()
     }
 
-    fn count(&self) -> u16 {
+    pub(super) fn count(&self) -> u16 {
         u16::try_from(self.preimages.len()).unwrap_or(u16::MAX)
     }
 
     /// The participants whose keys are here.
-    fn held(&self) -> impl Iterator<Item = u16> {
+    pub(super) fn held(&self) -> impl Iterator<Item = u16> {
         let count = self.count();
         self.own.acts_for.iter().copied().filter(move |who| *who < count)
     }

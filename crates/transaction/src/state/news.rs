@@ -35,7 +35,7 @@ impl State {
             (Some(reason), _) if !pivot => Some((News::Withheld, Input::Withheld(who, reason.clone()))),
             (Some(_), None) => Some((News::Renounced, Input::Renounced(who, self.abort_signature(who)?))),
             // The pivot's claimant releases by publishing: COMMIT on D, or the claim.
-            (None, Some(preimage)) if self.claimant() != Some(who) => {
+            (None, Some(preimage)) if self.claimant() != Some(who) && self.may_tell(who) => {
                 Some((News::Released, Input::Released(who, preimage)))
             }
             _ => None,

@@ -17,7 +17,8 @@ impl State {
             true => self.operate(leg, Task::Prepare(leg)),
             false => Effect::Await(leg),
         });
-        prepares.chain([self.look(), Effect::Wake(wake)]).collect()
+        let releases = self.early_releases().map(Effect::Release);
+        prepares.chain(releases).chain([self.look(), Effect::Wake(wake)]).collect()
     }
 
     pub(super) fn prepared_leg(
@@ -186,15 +187,19 @@ impl State {
             .is_none_or(|index| self.own.acts_for.iter().any(|who| usize::from(*who) == index))
     }
 
-    /// The pivot is prepared last: until then its payer risks nothing. It waits for every other leg that will be
-    /// committed.
     fn preparable(&self) -> impl Iterator<Item = LegId> {
         let pivot = self.manifest.pivot();
         let open = |id: LegId| matches!(self.legs[usize::from(id.0)], Leg::Open);
-        let pivot_too = !self.options_open() || (self.waited && self.is_enough_with_pivot());
+        let turn = |id: LegId| self.is_pivots_turn() && (!self.locks_here(id) || self.may_lock_pivot());
         self.manifest
             .legs()
             .map(|(id, _)| id)
-            .filter(move |id| open(*id) && (Some(*id) != pivot || pivot_too))
+            .filter(move |id| open(*id) && (Some(*id) != pivot || turn(*id)))
+    }
+
+    /// The pivot is prepared last: until then its payer risks nothing. It waits for every other leg that will be
+    /// committed.
+    pub(super) fn is_pivots_turn(&self) -> bool {
+        !self.options_open() || (self.waited && self.is_enough_with_pivot())
     }
 }

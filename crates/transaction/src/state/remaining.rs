@@ -1,7 +1,7 @@
 //! How much time is left until each point after which a promise can no longer be kept (P5; docs/specs/inter-ledger.md,
 //! "Slack"), so that others show it and alarm before it is gone.
 
-use sofie_model::{Decision, LegId, Span, Terms, Timestamp};
+use sofie_model::{Decision, LegId, Span, Timestamp};
 
 use super::{Leg, Phase, State};
 
@@ -62,7 +62,7 @@ impl State {
 
     fn claim_edge(&self, now: Timestamp) -> Option<Remaining> {
         let (id, clock) = (self.manifest.pivot()?, self.own.pivot?);
-        let Terms::Hashlock(terms) = &self.manifest.leg(id)?.terms else { return None };
+        let terms = self.manifest.pivot_terms()?;
         if matches!(self.legs.get(usize::from(id.0)), Some(Leg::Closed { .. })) {
             return None;
         }

@@ -8,4 +8,5 @@ mod pivot;
 mod promises;
 mod quorum;
 mod reorganisation;
+mod single;
 mod world;

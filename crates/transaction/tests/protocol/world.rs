@@ -153,6 +153,7 @@ pub(crate) fn with_pivot() -> Manifest {
         timelock: TIMELOCK,
         payer_key: PublicKey::from(key(0).verifying_key()),
         claimant_key: PublicKey::from(key(1).verifying_key()),
+        opened_by: None,
     };
     let pivot = Leg {
         ledger: "bitcoin".parse().unwrap(),

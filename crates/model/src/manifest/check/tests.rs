@@ -43,6 +43,7 @@ fn good() -> Manifest {
         timelock: Timestamp::from_seconds(1500),
         payer_key: key(1),
         claimant_key: key(2),
+        opened_by: None,
     };
     let participant = |byte| Participant { account: account(byte), hashlock: Digest([byte; 32]) };
     Manifest {

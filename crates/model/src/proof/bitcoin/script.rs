@@ -4,8 +4,10 @@
 //! ```text
 //! andor(pk(claimant), and_v(v:sha256(h1), and_v(…, sha256(hn))), and_v(v:pk(payer), after(T_p)))
 //! ```
+//!
+//! With one hash, the claimant's, it is the plain hashed timelock that payment networks use.
 
-use crate::manifest::{HashlockTerms, Participant};
+use crate::manifest::HashlockTerms;
 use crate::{Digest, LegId, Manifest, Terms};
 
 const OP_IF_ABSENT: u8 = 0x64; // OP_NOTIF
@@ -33,7 +35,7 @@ impl Lock {
     #[must_use]
     pub fn of(manifest: &Manifest, leg: LegId) -> Option<Self> {
         let Terms::Hashlock(terms) = &manifest.leg(leg)?.terms else { return None };
-        Some(Self { script: witness_script(terms, &manifest.participants), amount: terms.amount })
+        Some(Self { script: witness_script(terms, &manifest.lock_hashes(terms)), amount: terms.amount })
     }
 
     /// The output script that pays to it: P2WSH.
@@ -43,22 +45,22 @@ impl Lock {
     }
 }
 
-/// The witness script for these terms and everybody's hash.
+/// The witness script for these terms and what they are locked to.
 #[must_use]
-pub fn witness_script(terms: &HashlockTerms, participants: &[Participant]) -> Vec<u8> {
-    let mut script = Vec::with_capacity(96 + 39 * participants.len());
+pub fn witness_script(terms: &HashlockTerms, hashes: &[Digest]) -> Vec<u8> {
+    let mut script = Vec::with_capacity(96 + 39 * hashes.len());
     push(&mut script, &terms.claimant_key.0);
     script.extend([OP_CHECKSIG, OP_IF_ABSENT]);
     push(&mut script, &terms.payer_key.0);
     script.push(OP_CHECKSIGVERIFY);
     push(&mut script, &number(terms.timelock.as_seconds()));
     script.extend([OP_CHECKLOCKTIMEVERIFY, OP_ELSE]);
-    for (index, participant) in participants.iter().enumerate() {
-        let last = index + 1 == participants.len();
+    for (index, hash) in hashes.iter().enumerate() {
+        let last = index + 1 == hashes.len();
         script.push(OP_SIZE);
         push(&mut script, &[32]);
         script.extend([OP_EQUALVERIFY, OP_SHA256]);
-        push(&mut script, participant.hashlock.as_bytes());
+        push(&mut script, hash.as_bytes());
         script.push(if last { OP_EQUAL } else { OP_EQUALVERIFY });
     }
     script.push(OP_ENDIF);

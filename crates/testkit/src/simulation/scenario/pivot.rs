@@ -4,8 +4,8 @@
 //! them, and *detection* is the longest that its executors are away in all. A world that is *asleep* breaks that: every
 //! executor is away from before T_D until after T_p.
 
-use sofie_model::manifest::HashlockTerms;
-use sofie_model::{Class, Digest, Leg, Manifest, Span, Terms, Timestamp};
+use sofie_model::manifest::{HashlockTerms, OpenedBy};
+use sofie_model::{Class, Digest, Leg, Span, Terms, Timestamp};
 use sofie_transaction::PivotClock;
 
 use super::super::dice::Dice;
@@ -25,22 +25,39 @@ const AFTER: u64 = 20_000;
 const POLLS: u64 = 9;
 /// Its longest pause after a ledger did not answer, and the longest between two looks.
 const PAUSE: u64 = 5_000;
+/// Of a hundred pivots so many have a single hash.
+const SINGLE: u64 = 30;
 /// Opening the journal, adopting, asking and writing.
 const RISE: u64 = 3_000;
 
-/// The pivot's terms.
-pub(in super::super) fn terms(manifest: &Manifest) -> Option<&HashlockTerms> {
-    match &manifest.leg(manifest.pivot()?)?.terms {
-        Terms::Hashlock(terms) => Some(terms),
-        _ => None,
+impl TransactionPlan {
+    /// The pivot's terms.
+    pub(in super::super) fn pivot(&self) -> Option<&HashlockTerms> {
+        self.manifest.pivot_terms()
+    }
+
+    /// The pivot's claimant, by its place.
+    pub(in super::super) fn claimant(&self) -> Option<u16> {
+        owner(self.pivot()?.claimant).map(u16::from)
+    }
+
+    /// Who pays on a pivot with a single hash, by its place.
+    pub(in super::super) fn single_payer(&self) -> Option<u16> {
+        let terms = self.pivot().filter(|terms| terms.opened_by.is_some())?;
+        owner(terms.payer).map(u16::from)
     }
 }
 
-impl TransactionPlan {
-    /// The pivot's claimant, by its place.
-    pub(in super::super) fn claimant(&self) -> Option<u16> {
-        let claimant = terms(&self.manifest)?.claimant;
-        owner(claimant).map(u16::from)
+/// Gives some pivots a single hash, as an ILP packet has it.
+pub(super) fn unify(plans: &mut [TransactionPlan], dice: &mut Dice) {
+    for plan in plans.iter_mut().filter(|plan| plan.pivot().is_some()) {
+        let opened_by = dice.percent(SINGLE).then_some(OpenedBy::Claimant);
+        let terms = plan.manifest.legs.iter_mut().find_map(|leg| match &mut leg.terms {
+            Terms::Hashlock(terms) => Some(terms),
+            _ => None,
+        });
+        terms.into_iter().for_each(|terms| terms.opened_by = opened_by);
+        plan.id = plan.manifest.txid();
     }
 }
 
@@ -173,6 +190,7 @@ fn lock(plan: &mut TransactionPlan, ledger: &LedgerPlan, clock: PivotClock, outs
         timelock,
         payer_key: public(payer),
         claimant_key: public(claimant),
+        opened_by: None,
     };
     let leg = Leg {
         ledger: name("coin"),
@@ -203,7 +221,7 @@ fn lock(plan: &mut TransactionPlan, ledger: &LedgerPlan, clock: PivotClock, outs
 /// T_D, T_p and G: when it is worst to be away.
 fn edges(plans: &[TransactionPlan]) -> Vec<u64> {
     let of = |plan: &TransactionPlan| {
-        let timelock = terms(&plan.manifest).map(|terms| terms.timelock);
+        let timelock = plan.pivot().map(|terms| terms.timelock);
         [Some(plan.manifest.deadline), timelock, timelock.map(|_| plan.manifest.grace_end())]
     };
     let millis = |at: Timestamp| at.since(DAWN).as_millis();
@@ -222,7 +240,7 @@ fn place(spans: &mut [(u64, u64)], edges: &[u64], dice: &mut Dice) {
 
 /// From shortly before the first T_D until after the last T_p, more or less.
 fn oversleep(world: &mut Scenario, dice: &mut Dice) {
-    let timelock = |plan: &TransactionPlan| terms(&plan.manifest).map(|terms| terms.timelock.since(DAWN));
+    let timelock = |plan: &TransactionPlan| plan.pivot().map(|terms| terms.timelock.since(DAWN));
     let Some(latest) = world.transactions.iter().filter_map(timelock).max() else { return };
     let deadline = |plan: &TransactionPlan| plan.manifest.deadline.since(DAWN).as_millis();
     let first = world.transactions.iter().map(deadline).min().unwrap_or(0);
