@@ -9,7 +9,7 @@ pub enum Task {
     Prepare(LegId),
     /// Answered by `Decided` or `DecideRefused`. The flag is true for COMMIT.
     Decide(bool),
-    /// Answered by `Closed` or `CloseRefused`. A hashlock leg is claimed.
+    /// Answered by `Closed`, `CloseRefused`, or `Undone` where its lock is gone. A hashlock leg is claimed.
     Apply(LegId),
     /// Answered by `Closed` or `CloseRefused`. A hashlock leg is refunded.
     Revert(LegId),

@@ -86,10 +86,11 @@ pub enum Input {
     /// An operator has looked at a halted transaction and wants it driven on.
     #[n(9)]
     Resumed,
-    /// A reorganisation undid the leg's prepare. Answers [`crate::Effect::Release`], or comes unasked.
+    /// A reorganisation undid the leg's prepare, or after the decision also what had closed it (P3). Answers
+    /// [`crate::Effect::Release`] and [`crate::Task::Apply`], or comes unasked.
     #[n(10)]
     Undone(#[n(0)] LegId, #[n(1)] String),
-    /// D no longer holds the decision that was final there. Answers [`crate::Effect::Observe`].
+    /// D no longer holds the decision that was final there. Answers [`crate::Effect::Observe`], or comes unasked.
     #[n(11)]
     Undecided(#[n(0)] String),
     /// The pivot's ledger shows a claim, and with it every preimage. Answers [`crate::Effect::Observe`].

@@ -156,7 +156,7 @@ struct Late {
 struct Balks {
     /// Nothing is done for these until an operator looks, and why.
     stuck: BTreeMap<LegId, String>,
-    /// How often a record that COMMIT includes was found missing and is entered again.
+    /// How often what D says of a leg was found missing from its ledger, and is done again.
     missing: BTreeMap<LegId, u8>,
 }
 
@@ -236,6 +236,12 @@ impl State {
         self.late.renounced.get(usize::from(who)).copied().flatten()
     }
 
+    /// Whether no driving on mends its halt: D has changed its decision, or the pivot ended otherwise than D says.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Where each leg is, in the manifest's order.
     #[must_use]
     pub fn legs(&self) -> &[Leg] {
@@ -290,7 +296,11 @@ impl State {
             (Phase::Halted { .. }, _) => {}
             // P1, P3: the first final decision stands; another one, or none any more, is a broken ledger.
             (_, Input::Decided(evidence)) => self.decide(evidence)?,
-            (Phase::Closing(_), Input::Undecided(reason)) => self.lost_decision(reason),
+            (Phase::Closing(_) | Phase::Done(_), Input::Undecided(reason)) => self.lost_decision(reason),
+            // P3: what a leg's ledger had made final, and undid after the decision.
+            (Phase::Closing(_) | Phase::Done(_), Input::Undone(leg, reason)) => {
+                self.undone_after(*leg, reason)?
+            }
             // Prepare.
             (_, Input::Prepared(leg, evidence)) => self.prepared_leg(*leg, evidence, now)?,
             (_, Input::PrepareRefused(leg, reason)) => self.refused_leg(*leg, reason, now)?,

@@ -5,7 +5,7 @@ use sofie_model::{Class, Decision, Evidence, Fact, LegId};
 use super::{Balks, Leg, Phase, Rejected, State};
 use crate::{Effect, Input, Look, Task};
 
-/// A record that a reorganisation undoes again and again is entered so often, then an operator looks.
+/// What reorganisations undo again and again is done again so often, then an operator looks.
 const MAX_REENTRIES: u8 = 16;
 
 impl State {
@@ -31,7 +31,7 @@ impl State {
             _ if self.balks.stuck.contains_key(&id) => true,
             Leg::Closed { .. } => true,
             Leg::Refused(_) => !decision.includes(id),
-            Leg::Open => !decision.includes(id) && self.spared(id),
+            Leg::Open => !decision.includes(id) && self.spared(id) && !self.balks.missing.contains_key(&id),
             Leg::Prepared(_) => false,
         };
         if !(0..).map(LegId).zip(&self.legs).all(follows) {
@@ -76,9 +76,47 @@ impl State {
         if !included || self.manifest.leg(id).is_none_or(|leg| leg.class != Class::Record) {
             return false;
         }
-        let entered = self.balks.missing.entry(id).or_default();
-        *entered = entered.saturating_add(1);
-        *entered <= MAX_REENTRIES
+        self.missed(id)
+    }
+
+    /// Whether it is done once more.
+    fn missed(&mut self, id: LegId) -> bool {
+        let times = self.balks.missing.entry(id).or_default();
+        *times = times.saturating_add(1);
+        *times <= MAX_REENTRIES
+    }
+
+    /// P3: the leg's ledger has undone, beyond its depth, a lock that COMMIT includes, or what had closed a leg. The very same
+    /// lock is asked for again, and what D says of it done again.
+    pub(super) fn undone_after(&mut self, id: LegId, reason: &str) -> Result<(), Rejected> {
+        let (Phase::Closing(decision) | Phase::Done(decision)) = self.phase.clone() else { return Ok(()) };
+        let Some(leg) = self.legs.get(usize::from(id.0)) else {
+            return Err(self.rejected(&Input::Undone(id, reason.into()), "there is no such leg"));
+        };
+        let closing = matches!(self.phase, Phase::Closing(_));
+        let is_over = matches!(leg, Leg::Closed { .. }) || !decision.includes(id);
+        if closing && is_over || self.balks.stuck.contains_key(&id) {
+            return Ok(());
+        }
+        if self.missed(id) {
+            self.legs[usize::from(id.0)] = Leg::Open;
+        } else {
+            self.balks.stuck.insert(id, format!("it is undone again and again: {reason}"));
+        }
+        self.phase = Phase::Closing(decision);
+        self.when_closed();
+        Ok(())
+    }
+
+    /// A prepare that was under way when the decision fell turns out never to have locked anything; or value that COMMIT
+    /// includes, and whose lock is gone, cannot be locked again.
+    pub(super) fn refused_after(&mut self, id: LegId, reason: &str) {
+        let included = matches!(&self.phase, Phase::Closing(decision) if decision.includes(id));
+        let has_value = self.manifest.leg(id).is_some_and(|leg| leg.class != Class::Record);
+        if included && has_value && self.balks.missing.contains_key(&id) {
+            self.balks.stuck.insert(id, format!("its lock is gone, and is not made again: {reason}"));
+        }
+        self.when_closed();
     }
 
     pub(super) fn closing_effects(&self, decision: &Decision) -> Vec<Effect> {
@@ -87,13 +125,19 @@ impl State {
             Leg::Closed { .. } => None,
             _ if self.balks.stuck.contains_key(&id) => None,
             Leg::Open if decision.includes(id) && self.balks.missing.contains_key(&id) => {
-                Some(self.operate(id, Task::Prepare(id)))
+                Some(if self.locks_here(id) {
+                    self.operate(id, Task::Prepare(id))
+                } else {
+                    Effect::Await(id)
+                })
             }
             // Included, whatever our own prepare was told: another's may have locked it, and D has seen all prepares.
             _ if decision.includes(id) => Some(self.operate(id, Task::Apply(id))),
             Leg::Refused(_) => None,
             // Locked and to be undone.
             Leg::Prepared(_) => Some(self.operate(id, Task::Revert(id))),
+            // It was undone, and its ledger has lost that.
+            Leg::Open if self.balks.missing.contains_key(&id) => Some(self.operate(id, Task::Revert(id))),
             // An entry of a record ledger is inert without COMMIT: closing it needs no knowledge of its fate.
             Leg::Open if self.manifest.legs[usize::from(id.0)].class == Class::Record => {
                 Some(self.operate(id, Task::Revert(id)))

@@ -53,8 +53,7 @@ impl State {
         }
         match self.phase {
             Phase::Preparing => self.when_prepared(now),
-            // A prepare that was under way when the decision fell turns out never to have locked anything.
-            Phase::Closing(_) => self.when_closed(),
+            Phase::Closing(_) => self.refused_after(id, reason),
             _ => {}
         }
         Ok(())
