@@ -63,7 +63,34 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use sofie_model::Timestamp;
+
     use super::*;
+    use crate::journal::Journal;
+
+    /// A node that starts again and again on one journal.
+    #[tokio::test]
+    async fn a_longer_start_lengthens_the_detection_of_every_later_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&folder.path().join("journal.sqlite"), None).unwrap();
+        let seconds = Span::from_seconds;
+        let poll = seconds(1);
+        // The first start is no restart: nothing was written before.
+        for (took, detection, is_news) in [
+            (None, seconds(4), false),
+            (Some(seconds(5)), seconds(12), true),
+            (Some(seconds(2)), seconds(12), false),
+            (Some(seconds(7)), seconds(16), true),
+            (None, seconds(16), false),
+        ] {
+            let (budget, news) = Budget::measured(&journal.reader().unwrap(), took).unwrap();
+            assert_eq!((budget.detection(poll), news.is_some()), (detection, is_news), "{took:?}");
+            journal.keep(news.into_iter().collect(), Timestamp::from_seconds(1)).await.unwrap();
+        }
+        let damaged = Entry::Fact { group: GROUP, key: KEY.into(), value: vec![0xff] };
+        journal.keep(vec![damaged], Timestamp::from_seconds(2)).await.unwrap();
+        assert!(Budget::measured(&journal.reader().unwrap(), None).is_err());
+    }
 
     #[test]
     fn the_longest_start_counts() {
