@@ -46,6 +46,8 @@ pub enum Fault {
     Duplicate,
     /// The next so many calls of `status` and `head` fail.
     Away(u32),
+    /// The next so many calls of `status` and `head` are answered with nonsense.
+    Mad(u32),
 }
 
 /// A fake ledger. Clones are handles to the same one.
@@ -68,6 +70,7 @@ struct Chain {
     late: Vec<(u32, Intent)>,
     script: VecDeque<(Option<&'static str>, Fault)>,
     away: u32,
+    mad: u32,
     tries: u64,
 }
 
@@ -97,6 +100,7 @@ impl Fake {
         let mut chain = self.chain();
         match fault {
             Fault::Away(calls) => chain.away = calls,
+            Fault::Mad(calls) => chain.mad = calls,
             fault => chain.script.push_back((verb, fault)),
         }
     }
@@ -161,6 +165,11 @@ impl Fake {
         if chain.away > 0 {
             chain.away -= 1;
             return Err(self.transient("it is away, by script"));
+        }
+        if chain.mad > 0 {
+            chain.mad -= 1;
+            let reason = "a block is its own parent, by script".to_owned();
+            return Err(LedgerError::Nonsense { ledger: self.profile.id.clone(), reason });
         }
         Ok(chain)
     }
@@ -260,7 +269,7 @@ impl Ledger for Fake {
                 chain.arrive(&self.profile, intent, now);
                 chain.arrive(&self.profile, intent, now);
             }
-            Some(Fault::Away(_)) | None => chain.arrive(&self.profile, intent, now),
+            Some(Fault::Away(_) | Fault::Mad(_)) | None => chain.arrive(&self.profile, intent, now),
         }
         Ok(())
     }
