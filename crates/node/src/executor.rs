@@ -55,6 +55,8 @@ pub struct Executor {
     earlier: Arc<Mutex<BTreeMap<Key, Intent>>>,
     /// Ledgers that answered nonsense, and what: nothing is asked of them until [`Executor::trust`].
     quarantined: Arc<Mutex<BTreeMap<LedgerId, String>>>,
+    /// How many looks in a row each ledger has answered with nonsense.
+    mad: Arc<Mutex<BTreeMap<LedgerId, u32>>>,
 }
 
 impl std::fmt::Debug for Executor {
@@ -116,7 +118,7 @@ impl Executor {
     /// An executor over a journal that holds no unfinished work.
     #[must_use]
     pub fn new(ledgers: Arc<Ledgers>, journal: Journal) -> Self {
-        Self { ledgers, journal, earlier: Arc::default(), quarantined: Arc::default() }
+        Self { ledgers, journal, earlier: Arc::default(), quarantined: Arc::default(), mad: Arc::default() }
     }
 
     /// Takes over what an earlier run intended: each ledger adopts its intents before it makes a new one.
@@ -349,20 +351,76 @@ impl Executor {
         if pace.nonsense < NONSENSE_LIMIT {
             return None;
         }
-        tracing::error!(%ledger, %reason, "in quarantine: it answers nonsense; look at it, then resume what has halted");
-        self.quarantine().insert(ledger.clone(), reason.clone());
+        self.distrust(ledger, reason);
         self.distrusted(ledger)
+    }
+
+    /// What a ledger records of `operation`, without a try of one's own. One that answers several looks in a row with nonsense
+    /// is in quarantine like one that is asked to do something, and is not asked then.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; of a ledger in quarantine [`LedgerError::Nonsense`].
+    pub async fn look(&self, ledger: &dyn Ledger, operation: &Operation) -> Result<Status, LedgerError> {
+        self.trusted(ledger.profile().id.clone(), ledger.status(operation, None)).await
+    }
+
+    /// Any look at a ledger, by the rules of [`Executor::look`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn trusted<T>(
+        &self,
+        ledger: LedgerId,
+        look: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        if let Some(reason) = self.why_distrusted(&ledger) {
+            return Err(LedgerError::Nonsense { ledger, reason });
+        }
+        let seen = look.await;
+        if let Err(LedgerError::Nonsense { reason, .. }) = &seen {
+            let mut mad = self.mad();
+            let times = mad.entry(ledger.clone()).or_default();
+            *times += 1;
+            if *times >= NONSENSE_LIMIT {
+                mad.remove(&ledger);
+                drop(mad);
+                self.distrust(&ledger, reason);
+            }
+        } else {
+            self.mad().remove(&ledger);
+        }
+        seen
+    }
+
+    fn distrust(&self, ledger: &LedgerId, reason: &str) {
+        let reason: String = reason.chars().take(MAX_REASON).collect();
+        tracing::error!(%ledger, %reason, "in quarantine: it answers nonsense; look at it, then resume what waits for it");
+        self.quarantine().insert(ledger.clone(), reason);
     }
 
     /// What comes of everything that is asked of a ledger in quarantine.
     fn distrusted(&self, ledger: &LedgerId) -> Option<Ended> {
-        let reason = self.quarantine().get(ledger).cloned()?;
-        Some(refused(&format!("ledger {ledger} is in quarantine, it answers nonsense: {reason}")))
+        self.quarantined(ledger).map(|why| refused(&why))
+    }
+
+    /// That a ledger is in quarantine, and why, for people.
+    #[must_use]
+    pub fn quarantined(&self, ledger: &LedgerId) -> Option<String> {
+        let reason = self.why_distrusted(ledger)?;
+        Some(format!("ledger {ledger} is in quarantine, it answers nonsense: {reason}"))
+    }
+
+    fn why_distrusted(&self, ledger: &LedgerId) -> Option<String> {
+        self.quarantine().get(ledger).cloned()
     }
 
     /// Takes a ledger out of quarantine: an operator has looked at it.
     pub fn trust(&self, ledger: &LedgerId) {
         self.quarantine().remove(ledger);
+    }
+
+    fn mad(&self) -> std::sync::MutexGuard<'_, BTreeMap<LedgerId, u32>> {
+        self.mad.lock().expect("no holder of this lock panics")
     }
 
     fn quarantine(&self) -> std::sync::MutexGuard<'_, BTreeMap<LedgerId, String>> {

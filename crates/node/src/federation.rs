@@ -44,6 +44,11 @@ impl Federation for Runtime {
     async fn ready(&self) -> Result<(), ApiError> {
         for (id, ledger) in self.ledgers().iter().filter(|(_, ledger)| ledger.profile().decides) {
             ledger.head().await.map_err(|error| unavailable(id, &error))?;
+            if let Some(why) = self.executor().quarantined(id) {
+                let title = format!("ledger {id} is in quarantine");
+                return Err(ApiError::new(ErrorKind::Unavailable, title, why)
+                    .next("see what answers in its place, then resume what waits for it"));
+            }
         }
         Ok(())
     }
@@ -337,6 +342,13 @@ impl Runtime {
         let steps = self.steps(state.txid().0, None)?;
         let mut shown =
             view::transaction(state, self.label(state.manifest()), &|account| self.called(account), steps);
+        let running = !matches!(shown.phase.as_str(), "done" | "halted");
+        if let Some(why) = self.transactions().quarantined(state).filter(|_| running) {
+            shown.reason = Some(why);
+            shown.next =
+                "nothing on that ledger: see what answers in its place and mend it, then `sofie tx resume`"
+                    .into();
+        }
         for (id, slack) in self.slacks(state, clock::now()) {
             shown.legs[usize::from(id.0)].slack = Some(view::slack(&slack));
         }
@@ -369,6 +381,7 @@ impl Runtime {
             let Some(ledger) = self.ledgers().get(&configured.id) else { continue };
             let profile = ledger.profile();
             let head = ledger.head().await;
+            let distrust = self.executor().quarantined(&configured.id);
             shown.push(LedgerStatus {
                 id: configured.id.clone(),
                 kind: configured.kind.as_str().into(),
@@ -377,8 +390,8 @@ impl Runtime {
                 height: head.as_ref().ok().map(|head| head.height),
                 time: head.as_ref().ok().map(|head| At(head.time)),
                 single_operator: profile.single_operator,
-                ok: head.is_ok(),
-                error: head.err().map(|error| error.to_string()),
+                ok: head.is_ok() && distrust.is_none(),
+                error: distrust.or_else(|| head.err().map(|error| error.to_string())),
             });
         }
         shown

@@ -70,6 +70,13 @@ pub enum Entry {
         /// Its id.
         id: Digest,
     },
+    /// A machine that had ended goes on: it is given back at a restart.
+    Reopened {
+        /// Which.
+        machine: Machine,
+        /// Its id.
+        id: Digest,
+    },
     /// The bytes that will carry an operation out, fixed before they are submitted (P4).
     Intent {
         /// Whose.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use sofie_ledgers::Status;
 use sofie_model::{
-    Account, Class, Digest, Evidence, Fact, Finality, LedgerId, LegId, Manifest, Operation, Signature,
-    Timestamp, Txid, canonical,
+    Account, Class, Digest, Finality, LedgerId, LegId, Manifest, Operation, Signature, Timestamp, Txid,
+    canonical,
 };
 use sofie_transaction::{Effect, Input, Look, Phase, Plan, State, Task};
 use tokio::sync::mpsc;
@@ -17,12 +17,19 @@ use crate::drive::{self, Actor, Asked, Handle, Keeper, Machine};
 use crate::executor::{Ended, Executor, Key};
 use crate::journal::{self, Entry, JournalError, Record};
 use crate::restored::Restored;
+use afterwards::Afterwards;
 use waiting::Room;
 
+mod afterwards;
 mod asking;
 mod forgetful;
+mod notes;
 pub(crate) mod presigned;
+mod undone;
 mod waiting;
+
+/// Why a lock is not made again whose intent is not here.
+const NOT_KEPT: &str = "what locked it is not kept here, and another lock could stand beside it (P4)";
 
 /// Gives away the secrets of the participants whose keys this node holds.
 pub trait Secrets: Send + Sync {
@@ -45,6 +52,7 @@ pub struct Transactions {
     live: Arc<Mutex<HashMap<Txid, Handle<State>>>>,
     restored: Arc<Restored>,
     room: Arc<Mutex<Room>>,
+    afterwards: Arc<Mutex<Afterwards>>,
     wants_presigned: bool,
 }
 
@@ -65,6 +73,7 @@ impl Transactions {
             live: Arc::default(),
             restored: Arc::default(),
             room: Arc::default(),
+            afterwards: Arc::default(),
             wants_presigned: false,
         }
     }
@@ -103,8 +112,7 @@ impl Transactions {
 
     /// Whether every ledger that the manifest names is there.
     pub(crate) fn has_ledgers_of(&self, manifest: &Manifest) -> Result<(), JournalError> {
-        let needed = manifest.legs.iter().map(|leg| &leg.ledger).chain([&manifest.decision.ledger]);
-        match needed.into_iter().find(|ledger| !self.executor.ledgers().contains_key(*ledger)) {
+        match ledgers_of(manifest).find(|ledger| !self.executor.ledgers().contains_key(*ledger)) {
             Some(ledger) => Err(JournalError::NoLedger { txid: manifest.txid(), ledger: ledger.clone() }),
             None => Ok(()),
         }
@@ -156,25 +164,34 @@ impl Transactions {
         self.waiting() + self.live.lock().expect("no holder of this lock panics").len()
     }
 
-    /// Drives a transaction on that has halted: what it waits for is asked again. Changes nothing for every other.
+    /// How many have halted: nothing is done for them until an operator looks.
+    #[must_use]
+    pub fn halted(&self) -> usize {
+        self.states().iter().filter(|state| matches!(state.phase(), Phase::Halted { .. })).count()
+    }
+
+    /// The operator has looked: its ledgers are out of quarantine, and if it has halted it is driven on. Changes nothing else.
     ///
     /// # Errors
     /// Why it stays halted: its decision has changed.
     pub async fn resume(&self, id: Txid) -> Result<(), String> {
-        match self.live(id) {
-            Some(handle) if matches!(handle.state().phase(), Phase::Halted { .. }) => {
-                let manifest = handle.state().manifest().clone();
-                let ledgers = manifest.legs.iter().map(|leg| &leg.ledger).chain([&manifest.decision.ledger]);
-                ledgers.for_each(|ledger| self.executor.trust(ledger));
-                handle.give(Input::Resumed).await
-            }
+        let Some(handle) = self.live(id) else { return Ok(()) };
+        let state = handle.state();
+        ledgers_of(state.manifest()).for_each(|ledger| self.executor.trust(ledger));
+        match state.phase() {
+            Phase::Halted { .. } => handle.give(Input::Resumed).await,
             _ => Ok(()),
         }
     }
 
+    /// That a ledger which it needs is in quarantine.
+    pub(crate) fn quarantined(&self, state: &State) -> Option<String> {
+        ledgers_of(state.manifest()).find_map(|ledger| self.executor.quarantined(ledger))
+    }
+
     fn run(&self, state: State, seq: u64) -> Handle<State> {
         let txid = state.txid();
-        let live = self.live.clone();
+        let (all, manifest) = (self.clone(), state.manifest().clone());
         // The lock is held until the handle stands in the map: the drive may end at once.
         let mut running = self.live.lock().expect("no holder of this lock panics");
         // Two drives of one machine would write the same place in the journal.
@@ -182,11 +199,17 @@ impl Transactions {
             return handle.clone();
         }
         let handle = drive::start(state, seq, self.clone(), self.keeper.clone(), move || {
-            live.lock().expect("no holder of this lock panics").remove(&txid);
+            all.live.lock().expect("no holder of this lock panics").remove(&txid);
+            all.look_later(txid, &manifest);
         });
         running.insert(txid, handle.clone());
         handle
     }
+}
+
+/// Every ledger that it needs; one of several legs more than once.
+fn ledgers_of(manifest: &Manifest) -> impl Iterator<Item = &LedgerId> {
+    manifest.legs.iter().map(|leg| &leg.ledger).chain([&manifest.decision.ledger])
 }
 
 /// The state that a journaled transaction is in.
@@ -214,6 +237,8 @@ pub enum Name {
     Observe(Look),
     /// A timer.
     Wake(Timestamp),
+    /// What the operator is told.
+    Alarm,
 }
 
 impl Machine for State {
@@ -243,7 +268,7 @@ impl Machine for State {
             Effect::Await(leg) => Some(Name::Await(*leg)),
             Effect::Observe(look) => Some(Name::Observe(*look)),
             Effect::Wake(at) => Some(Name::Wake(*at)),
-            Effect::Alarm(_) => None,
+            Effect::Alarm(_) => Some(Name::Alarm),
         }
     }
 
@@ -257,7 +282,7 @@ impl Machine for State {
     }
 
     fn notes(before: &Self, input: &Input, after: &Self) -> Vec<Note> {
-        notes(before, input, after)
+        notes::notes(before, input, after)
     }
 }
 
@@ -278,8 +303,7 @@ impl Actor<State> for Transactions {
                 if let Some(kept) = self.keeps_last_secret(&state, task)? {
                     return Ok(kept);
                 }
-                let ended = self.operate(&state, task, &ledger, &operation).await?;
-                Ok(answer(task, ended))
+                self.operate(&state, task, &ledger, &operation).await
             }
             Effect::Release(who) => asking::release(self, &state, who).await,
             Effect::Renounce(who) => Ok(asking::renounce(self, &state, who)),
@@ -292,8 +316,14 @@ impl Actor<State> for Transactions {
                 self.clock().until(at).await;
                 Ok(Input::Woken)
             }
-            // Has no name, so it is never run.
-            Effect::Alarm(_) => std::future::pending().await,
+            Effect::Alarm(reason) => {
+                tracing::error!(
+                    transaction = %state.txid(), %reason, next = to_do(&state),
+                    "a transaction has halted, and waits for its operator"
+                );
+                // Once until it is driven on, and after each start.
+                std::future::pending().await
+            }
         }
     }
 
@@ -329,25 +359,36 @@ impl Transactions {
         task: Task,
         ledger: &LedgerId,
         operation: &Operation,
-    ) -> Result<Ended, JournalError> {
+    ) -> Result<Input, JournalError> {
         let key = Key { id: state.id(), task: task_name(task) };
+        // P4: after COMMIT only what locked it before.
+        if let Some(leg) = undone::relocks(state, task)
+            && !self.executor.has_begun(&key)?
+        {
+            return Ok(forgetful::find(self, leg, ledger, operation, NOT_KEPT).await);
+        }
         loop {
             let operated = self.executor.operate(key.clone(), ledger, operation);
             let ended = match closes_hashlock(state, task) {
                 true => tokio::select! {
                     ended = operated => ended?,
                     error = self.bring_presigned(state, task) => return Err(error),
+                    undone = undone::await_gone(self, state, task, operation) => return Ok(undone),
                 },
                 false => operated.await?,
             };
             let (Ended::Refused(_), Some(place)) = (&ended, self.executor.ledgers().get(ledger)) else {
-                return Ok(ended);
+                return Ok(answer(task, ended));
             };
             if !closes_hashlock(state, task) {
-                return Ok(self.outrun(state, task, place.as_ref(), operation, ended).await);
+                let undone = undone::refused_for_no_lock(self, state, task, operation).await;
+                if let Some(undone) = undone {
+                    return Ok(undone);
+                }
+                return Ok(answer(task, self.outrun(state, task, place.as_ref(), operation, ended).await));
             }
             if ruled_out(place.as_ref(), operation).await {
-                return Ok(ended);
+                return Ok(answer(task, ended));
             }
             self.clock().sleep(place.profile().poll.into()).await;
         }
@@ -386,6 +427,15 @@ impl Transactions {
     }
 }
 
+/// What the operator of a transaction that has halted does next.
+pub(crate) fn to_do(state: &State) -> &'static str {
+    if state.is_broken() {
+        "nothing by itself, and nothing drives it on: compare its ledgers with the audit log, and settle it between its parties"
+    } else {
+        "nothing by itself: the operator must look at its ledgers, then `sofie tx resume`"
+    }
+}
+
 fn closes_hashlock(state: &State, task: Task) -> bool {
     let (Task::Apply(leg) | Task::Revert(leg)) = task else { return false };
     state.manifest().leg(leg).is_some_and(|leg| leg.class == Class::Hashlock)
@@ -414,62 +464,5 @@ fn answer(task: Task, ended: Ended) -> Input {
         (Task::Apply(leg) | Task::Revert(leg), Ended::Final(evidence)) => Input::Closed(leg, evidence),
         (Task::Apply(leg), Ended::Refused(reason)) => Input::CloseRefused(leg, reason),
         (Task::Revert(leg), Ended::Refused(reason)) => Input::RevertRefused(leg, reason),
-    }
-}
-
-/// The audit records that an input makes.
-fn notes(before: &State, input: &Input, next: &State) -> Vec<Note> {
-    let id = before.txid().0;
-    let on = |kind, evidence: &Evidence| Note::on_ledger(id, kind, evidence);
-    let ledger_of = |leg: &LegId| before.manifest().leg(*leg).map(|leg| leg.ledger.clone());
-    match input {
-        Input::Prepared(_, evidence) => vec![on("prepared", evidence)],
-        Input::PrepareRefused(leg, reason) => {
-            let note = Note::about(id, "prepare-refused", false, reason.clone());
-            vec![Note { ledger: ledger_of(leg), ..note }]
-        }
-        Input::Released(who, _) => vec![Note::about(id, "released", true, format!("participant {who}"))],
-        Input::Withheld(who, reason) => {
-            vec![Note::about(id, "withheld", false, format!("participant {who}: {reason}"))]
-        }
-        Input::Decided(evidence) if before.decided().is_none() => {
-            let verdict = match &evidence.fact {
-                Fact::Decided(_, sofie_model::Decision::Commit { .. }) => "COMMIT",
-                _ => "ABORT",
-            };
-            let note = on("decided", evidence);
-            vec![Note { detail: format!("{verdict}, {}", note.detail), ..note }]
-        }
-        Input::DecideRefused(reason) => vec![Note::about(id, "decide-refused", false, reason.clone())],
-        Input::Closed(_, evidence) => {
-            let kind = if matches!(evidence.fact, Fact::Applied(..)) { "applied" } else { "reverted" };
-            vec![on(kind, evidence)]
-        }
-        Input::CloseRefused(leg, reason) | Input::RevertRefused(leg, reason) => {
-            let note = Note::about(id, "close-refused", false, reason.clone());
-            vec![Note { ledger: ledger_of(leg), ..note }]
-        }
-        Input::Undone(leg, reason) => {
-            let note = Note::about(id, "undone", false, reason.clone());
-            vec![Note { ledger: ledger_of(leg), ..note }]
-        }
-        Input::Undecided(reason) => vec![Note::about(id, "halted", false, reason.clone())],
-        Input::Revealed { finally, .. } => {
-            let detail = if *finally { "every secret, in a final claim" } else { "every secret, in a claim" };
-            let ledger = before.manifest().pivot().as_ref().and_then(ledger_of);
-            vec![Note { ledger, ..Note::about(id, "revealed", true, detail.to_owned()) }]
-        }
-        Input::Permitted(_) => vec![Note::about(id, "permitted", true, "by the guard".to_owned())],
-        Input::PermitRefused(reason) => vec![Note::about(id, "permit-refused", false, reason.clone())],
-        Input::Renounced(who, _) => {
-            vec![Note::about(id, "renounced", true, format!("participant {who} signed ABORT"))]
-        }
-        Input::Resumed => vec![Note::about(id, "resumed", true, "by the operator")],
-        Input::Woken | Input::Decided(_) => match (before.phase(), next.phase()) {
-            (Phase::Aborting { .. }, _) => Vec::new(),
-            (_, Phase::Halted { reason }) => vec![Note::about(id, "halted", false, reason.clone())],
-            (_, Phase::Aborting { reason, .. }) => vec![Note::about(id, "deadline", false, reason.clone())],
-            _ => Vec::new(),
-        },
     }
 }

@@ -61,7 +61,7 @@ pub struct LedgerStatus {
     pub time: Option<At>,
     /// One party can rewrite it: transactions decided here are custodial.
     pub single_operator: bool,
-    /// Whether it answers.
+    /// Whether it answers, and is not in quarantine.
     pub ok: bool,
     /// Why not.
     pub error: Option<String>,

@@ -27,6 +27,11 @@ const COUNTED: [Counted; 8] = [
 pub(super) fn write(runtime: &Runtime, out: &mut dyn Write) -> Result {
     let running = [
         ("sofie_transactions_running", "Transactions that have not ended.", runtime.transactions().running()),
+        (
+            "sofie_transactions_halted",
+            "Transactions that have halted and wait for the operator.",
+            runtime.transactions().halted(),
+        ),
         ("sofie_contracts_running", "Contracts that have not ended.", runtime.contracts().running()),
         ("sofie_things", "Things in the directory.", runtime.platforms().directory(Directory::len)),
     ];
@@ -52,6 +57,12 @@ pub(super) fn write(runtime: &Runtime, out: &mut dyn Write) -> Result {
     if let Some(slack) = slack {
         let millis = slack.as_millis();
         sample(out, name, &[], format_args!("{}.{:03}", millis / 1000, millis % 1000))?;
+    }
+    let name = "sofie_ledger_quarantined";
+    family(out, name, Kind::Gauge, "1 for a ledger that answers nonsense: nothing is asked of it.")?;
+    for id in runtime.ledgers().keys() {
+        let quarantined = u8::from(runtime.executor().quarantined(id).is_some());
+        sample(out, name, &[("ledger", id.as_str())], quarantined)?;
     }
     family(out, "sofie_audit_records_total", Kind::Counter, "Records in the audit log.")?;
     sample(out, "sofie_audit_records_total", &[], runtime.auditor().len())?;

@@ -5,6 +5,7 @@ use sofie_transaction::{Aborter, Phase, State};
 
 use crate::api::{At, Step};
 use crate::peers::{Pending, Standing};
+use crate::transactions;
 
 /// What happens if nobody acts.
 pub(super) fn next(state: &State) -> String {
@@ -34,9 +35,7 @@ pub(super) fn next(state: &State) -> String {
         Phase::Closing(Decision::Abort { .. }) => "every leg is driven until it is undone".into(),
         Phase::Done(Decision::Commit { .. }) => "nothing: it has taken effect".into(),
         Phase::Done(Decision::Abort { .. }) => "nothing: it takes effect nowhere".into(),
-        Phase::Halted { .. } => {
-            "nothing by itself: the operator must look at its ledgers, then `sofie tx resume`".into()
-        }
+        Phase::Halted { .. } => transactions::to_do(state).into(),
     }
 }
 

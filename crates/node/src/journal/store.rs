@@ -80,6 +80,9 @@ pub(super) fn put(db: &Connection, entry: &Entry, now: Timestamp) -> rusqlite::R
                 .execute(params![*machine as u8, id.as_bytes(), seq, at, input])
         }
         Entry::Ended { machine, id } => end(db, *machine as u8, id.as_bytes()),
+        Entry::Reopened { machine, id } => db
+            .prepare_cached("UPDATE machines SET ended = 0 WHERE kind = ?1 AND id = ?2")?
+            .execute(params![*machine as u8, id.as_bytes()]),
         Entry::Intent { id, task, ledger, bytes } => {
             let place: [&[u8]; 4] = [b"intent", id.as_bytes(), task.as_bytes(), ledger.as_bytes()];
             let bytes = seal::seal(&place, bytes);

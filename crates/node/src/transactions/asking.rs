@@ -94,7 +94,7 @@ async fn seen(all: &Transactions, state: &State, look: Look) -> Option<Input> {
 }
 
 /// P3: what was final on D is there no more, or is something else.
-fn shaken(state: &State, status: Status) -> Option<Input> {
+pub(super) fn shaken(state: &State, status: Status) -> Option<Input> {
     match status {
         Status::Final(evidence) => {
             let same = state.decided().is_some_and(|known| known.fact == evidence.fact);
@@ -149,8 +149,10 @@ pub(super) async fn has_news(all: &Transactions, state: &State) -> bool {
 
 async fn claim(all: &Transactions, state: &State) -> Option<Revealed> {
     let (leg, locks) = all.pivot_of(state)?;
-    match locks.revealed(state.manifest(), leg).await {
+    let ledger = &state.manifest().leg(leg)?.ledger;
+    match all.executor.trusted(ledger.clone(), locks.revealed(state.manifest(), leg)).await {
         Ok(claim) => claim,
+        Err(_) if all.executor.quarantined(ledger).is_some() => None,
         Err(error) => {
             tracing::warn!(%error, "a claim cannot be looked for; it is tried again");
             None
@@ -158,14 +160,17 @@ async fn claim(all: &Transactions, state: &State) -> Option<Revealed> {
     }
 }
 
-async fn decision(all: &Transactions, state: &State) -> Option<Status> {
+pub(super) async fn decision(all: &Transactions, state: &State) -> Option<Status> {
     ask(all, &state.manifest().decision.ledger, &any_decision(state)).await
 }
 
 /// `None`: it does not answer now.
 pub(super) async fn ask(all: &Transactions, ledger: &LedgerId, operation: &Operation) -> Option<Status> {
-    match all.executor.ledgers().get(ledger)?.status(operation, None).await {
+    let known = all.executor.ledgers().get(ledger)?;
+    match all.executor.look(known.as_ref(), operation).await {
         Ok(status) => Some(status),
+        // That it is in quarantine was told once.
+        Err(_) if all.executor.quarantined(ledger).is_some() => None,
         Err(error) => {
             tracing::warn!(%error, "a ledger does not tell; it is asked again");
             None
@@ -242,7 +247,7 @@ async fn still_stands(
     }
 }
 
-/// Asks a ledger; one that is away is asked again while there is time to decide.
+/// Asks a ledger; one that is away, or talks nonsense once, is asked again while there is time to decide.
 async fn look(
     all: &Transactions,
     state: &State,
@@ -253,12 +258,18 @@ async fn look(
         return Err(format!("this node has no ledger {ledger}"));
     };
     loop {
-        match ledger.status(operation, None).await {
+        let error = match all.executor.look(ledger.as_ref(), operation).await {
             Ok(status) => return Ok(status),
-            Err(LedgerError::Transient { .. }) if !too_late(all, state) => {
+            Err(error) => error,
+        };
+        if let Some(why) = all.executor.quarantined(&ledger.profile().id) {
+            return Err(why);
+        }
+        match error {
+            LedgerError::Transient { .. } | LedgerError::Nonsense { .. } if !too_late(all, state) => {
                 all.clock().sleep(ledger.profile().poll.into()).await;
             }
-            Err(error) => return Err(error.to_string()),
+            error => return Err(error.to_string()),
         }
     }
 }

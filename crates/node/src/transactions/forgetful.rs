@@ -11,7 +11,7 @@ use crate::restored::WHY;
 pub(super) async fn answer(all: &Transactions, effect: &Effect) -> Option<Input> {
     match effect {
         Effect::Operate { task: Task::Prepare(leg), ledger, operation } => {
-            Some(find(all, *leg, ledger, operation).await)
+            Some(find(all, *leg, ledger, operation, WHY).await)
         }
         Effect::Release(who) | Effect::Renounce(who) => Some(Input::Withheld(*who, WHY.into())),
         Effect::Permit { .. } => Some(Input::PermitRefused(WHY.into())),
@@ -24,17 +24,18 @@ pub(super) async fn answer(all: &Transactions, effect: &Effect) -> Option<Input>
 }
 
 /// The prepare as the ledger holds it, if it was made; none is made. One that arrives later is undone like any other.
-async fn find(
+pub(super) async fn find(
     all: &Transactions,
     leg: LegId,
     ledger: &sofie_model::LedgerId,
     operation: &Operation,
+    why_not: &str,
 ) -> Input {
     loop {
         match asking::ask(all, ledger, operation).await {
             Some(Status::Final(evidence)) => return Input::Prepared(leg, evidence),
             Some(Status::Absent | Status::Refused { .. } | Status::Displaced { .. }) => {
-                return Input::PrepareRefused(leg, WHY.into());
+                return Input::PrepareRefused(leg, why_not.into());
             }
             Some(Status::Pending) | None => asking::rest(all, ledger).await,
         }

@@ -2,6 +2,7 @@
 //! them reach. Those with a hashlock leg are on ledgers in memory.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod alarms;
 mod drafts;
 mod honest;
 mod hostile;

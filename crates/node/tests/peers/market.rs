@@ -68,6 +68,8 @@ pub(crate) const SWAPPED: Held = [ENDOWED - TOKENS, TOKENS, COINS, ENDOWED - COI
 pub(crate) struct Market {
     pub(crate) chain: Fake,
     pub(crate) coin: Fake,
+    /// Those that every node has besides.
+    pub(crate) others: Vec<Fake>,
     pub(crate) alice: Who,
     pub(crate) bob: Who,
     /// Who opens Bob's lock; without it both secrets do.
@@ -81,7 +83,7 @@ impl Market {
         let (alice, bob) = (Who::new("alice"), Who::new("bob"));
         chain.endow(alice.account(), ENDOWED);
         coin.endow(bob.account(), ENDOWED);
-        Self { chain, coin, alice, bob, opened_by: None }
+        Self { chain, coin, others: Vec::new(), alice, bob, opened_by: None }
     }
 
     /// Where Alice's secret alone opens Bob's lock.
@@ -99,9 +101,9 @@ impl Market {
 
     /// A node of `who` with the one peer, which may have it pay anything; its journal ends at the step.
     pub(crate) fn life(&self, who: &Who, peer: &Who, dies: Option<PauseAt>) -> Life {
-        let ledgers: String = ["chain", "coin"]
-            .map(|id| format!("[[ledger]]\nid = \"{id}\"\nkind = \"calendar\"\n\n"))
-            .concat();
+        let told =
+            |fake: &Fake| format!("[[ledger]]\nid = \"{}\"\nkind = \"calendar\"\n\n", fake.profile().id);
+        let ledgers: String = self.fakes().map(told).collect();
         self.open(who, who.config_on(&ledgers, &[peer], ANYTHING), dies)
     }
 
@@ -115,15 +117,19 @@ impl Market {
         Life { node: node.ok(), dead, opened_by: self.opened_by }
     }
 
+    fn fakes(&self) -> impl Iterator<Item = &Fake> {
+        [&self.chain, &self.coin].into_iter().chain(&self.others)
+    }
+
     /// The ledgers as one who has this key only sees them.
     fn opened(&self, who: &Who) -> Opened {
-        let ledgers = [&self.chain, &self.coin].map(|fake| {
+        let ledgers = self.fakes().map(|fake| {
             let ledger: Arc<dyn Ledger> = Arc::new(fake.held_by([who.account()]));
             (ledger.profile().id.clone(), ledger)
         });
         let contracts = Deployment { chain_id: CHAIN, decision: DECISION, escrow: ESCROW };
         let deployments = BTreeMap::from([(self.chain.profile().id.clone(), contracts)]);
-        Opened { ledgers: ledgers.into_iter().collect(), deployments, ..Opened::default() }
+        Opened { ledgers: ledgers.collect(), deployments, ..Opened::default() }
     }
 
     pub(crate) fn held(&self) -> Held {
@@ -304,7 +310,7 @@ fn death(at: PauseAt, dead: Arc<AtomicBool>) -> Pause {
     Pause { at, reached }
 }
 
-fn profile(id: &str, class: Class, decides: bool) -> Profile {
+pub(crate) fn profile(id: &str, class: Class, decides: bool) -> Profile {
     Profile {
         id: id.parse().unwrap(),
         classes: vec![class],

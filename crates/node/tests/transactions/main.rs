@@ -3,6 +3,7 @@
 
 mod crashes;
 mod faults;
+mod halts;
 mod nonsense;
 mod others;
 mod pivot;

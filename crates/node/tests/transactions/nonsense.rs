@@ -1,14 +1,16 @@
-//! A ledger that answers nonsense, or that something else was quicker.
+//! A ledger that answers nonsense, to who would do something there, to who only looks, and under whole transactions; or that
+//! something else was quicker.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use sofie_ledgers::fake::Fake;
+use sofie_ledgers::fake::{Fake, Fault};
 use sofie_ledgers::{Head, Intent, Ledger, LedgerError, Profile, Status};
-use sofie_model::{Digest, Evidence, Manifest, Operation, Proof};
+use sofie_model::{Digest, Evidence, Manifest, Operation, Proof, Terms};
 use sofie_node::executor::{Ended, Executor, Key, Ledgers};
+use sofie_transaction::{Phase, Plan};
 
 use super::world::*;
 
@@ -123,4 +125,68 @@ async fn what_is_displaced_again_and_again_is_refused_with_the_reason() {
     let ended = executor.operate(key, &world.log.profile().id, &note).await.unwrap();
     assert_eq!(ended, Ended::Refused("nonce 7 is another's".into()));
     assert_eq!(fixed.load(Ordering::SeqCst), 65);
+}
+
+/// A look counts like a deed, and one sound answer clears it of one bad one.
+#[tokio::test]
+async fn a_ledger_that_answers_looks_with_nonsense_is_in_quarantine_too() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let id = world.log.profile().id.clone();
+    let ledgers = Ledgers::from([(id.clone(), Arc::new(world.log.clone()) as Arc<dyn Ledger>)]);
+    let executor = Executor::new(Arc::new(ledgers), open(&folder.path().join("journal.sqlite"), None));
+    let (_, note) = note(1);
+    let look = || executor.look(&world.log, &note);
+    for _ in 0..3 {
+        world.log.script(None, Fault::Mad(2));
+        for _ in 0..2 {
+            assert!(matches!(look().await, Err(LedgerError::Nonsense { .. })));
+        }
+        assert_eq!(look().await, Ok(Status::Absent));
+    }
+    assert_eq!(executor.quarantined(&id), None, "never three in a row");
+    world.log.script(None, Fault::Mad(3));
+    for _ in 0..3 {
+        assert!(look().await.is_err());
+    }
+    // It answers soundly now, and is not asked.
+    let why = executor.quarantined(&id).expect("it is in quarantine");
+    assert!(why.contains("ledger log is in quarantine") && why.contains("its own parent"), "{why}");
+    assert!(matches!(look().await, Err(LedgerError::Nonsense { .. })));
+    executor.trust(&id);
+    assert_eq!(look().await, Ok(Status::Absent));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_over_a_mad_log_aborts_and_says_why() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    world.log.script(None, Fault::Mad(u32::MAX));
+    let node = world.node(folder.path(), None).await;
+    let state = node.run(plan(60)).await;
+    assert!(aborted(&state), "{:?}", state.phase());
+    assert_eq!(world.money().await, (ENDOWED, 0));
+    let told = node.told("prepare-refused");
+    assert!(told.iter().any(|why| why.contains("ledger log is in quarantine")), "{told:?}");
+}
+
+/// D carries no leg here: nothing but looks meets it before the decision.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_d_that_answers_only_looks_with_nonsense_gets_no_secret_and_halts_what_it_should_decide() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let Plan { mut manifest, .. } = plan(2);
+    manifest.legs.retain(|leg| matches!(leg.terms, Terms::Record(_)));
+    world.evm.script(None, Fault::Mad(u32::MAX));
+    let node = world.node(folder.path(), None).await;
+    let mut handle = node.begin(Plan { manifest, ..plan(2) }).await.unwrap();
+    let halted = handle.until(|state| matches!(state.phase(), Phase::Halted { .. }));
+    let halted = tokio::time::timeout(PATIENCE, halted).await.expect("it halts").expect("its node lives");
+    let Phase::Halted { reason } = halted.phase() else { panic!("it has halted") };
+    assert!(reason.contains("ledger evm is in quarantine"), "{reason}");
+    assert_eq!(node.secrets.asked.load(Ordering::SeqCst), 0, "a secret was given to a mad ledger");
+    assert!(node.told("halted").contains(reason), "{:?}", node.told("halted"));
+    // It is mended, and the operator says so.
+    world.evm.script(None, Fault::Mad(0));
+    node.transactions.resume(halted.txid()).await.unwrap();
+    let done = handle.until(|state| matches!(state.phase(), Phase::Done(_)));
+    let done = tokio::time::timeout(PATIENCE, done).await.expect("it ends").expect("its node lives");
+    assert!(aborted(&done), "{:?}", done.phase());
 }

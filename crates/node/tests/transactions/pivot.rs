@@ -18,7 +18,7 @@ use sofie_transaction::{Phase, PivotClock, Plan, State};
 use super::crashes::{death, life};
 use super::world::*;
 
-const PIVOT: LegId = LegId(1);
+pub(crate) const PIVOT: LegId = LegId(1);
 /// Everything here is done in less.
 const MOMENT: Span = Span::from_millis(10);
 
@@ -26,12 +26,12 @@ fn key(who: u8) -> SigningKey {
     SigningKey::from_slice(&[who + 1; 32]).unwrap()
 }
 
-fn account(who: u8) -> Account {
+pub(crate) fn account(who: u8) -> Account {
     Account::from(key(who).verifying_key())
 }
 
 /// The keys of both; `signs` is done when the payer signs as the guard.
-fn held(signs: impl Fn() + Send + Sync + 'static) -> Held {
+pub(crate) fn held(signs: impl Fn() + Send + Sync + 'static) -> Held {
     let sign = move |signer: Account, digest: Digest| {
         signs();
         (signer == account(0)).then(|| Signature::by(&key(0), digest))
@@ -40,7 +40,7 @@ fn held(signs: impl Fn() + Send + Sync + 'static) -> Held {
 }
 
 /// The payer of the lock is the guard; its claimant releases last. T_D is `deadline`, and the rest is far away.
-fn pivot_plan(deadline: Timestamp, decision_time: Span, acts_for: &[u16]) -> Plan {
+pub(crate) fn pivot_plan(deadline: Timestamp, decision_time: Span, acts_for: &[u16]) -> Plan {
     let mut plan = plan(60);
     let (manifest, timelock) = (&mut plan.manifest, deadline + Span::from_seconds(300));
     manifest.deadline = deadline;

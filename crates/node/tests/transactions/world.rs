@@ -12,7 +12,7 @@ use sofie_model::{
     Account, Class, Decide, Decision, Digest, Fact, Finality, Leg, Manifest, Operation, Rule, Signature,
     Span, Terms, Timestamp,
 };
-use sofie_node::auditor::Auditor;
+use sofie_node::auditor::{Auditor, Record};
 use sofie_node::clock;
 use sofie_node::drive::{Handle, Keeper};
 use sofie_node::executor::{Executor, Ledgers};
@@ -211,11 +211,21 @@ impl Node {
 
     /// The kinds of the audit records, in order.
     pub(crate) fn audit(&self) -> Vec<String> {
+        self.records().into_iter().map(|record| record.kind).collect()
+    }
+
+    /// The words of the audit records of a kind.
+    pub(crate) fn told(&self, kind: &str) -> Vec<String> {
+        let of_kind = self.records().into_iter().filter(|record| record.kind == kind);
+        of_kind.map(|record| record.detail).collect()
+    }
+
+    fn records(&self) -> Vec<Record> {
         let records = self.journal.reader().unwrap().audit().unwrap();
         let decode = |bytes: &Vec<u8>| sofie_node::auditor::decode(self.journal.path(), bytes).unwrap();
         let records: Vec<_> = records.iter().map(decode).collect();
         sofie_audit::chain::verify(&records).expect("the chain holds");
-        records.into_iter().map(|record| record.kind).collect()
+        records
     }
 }
 

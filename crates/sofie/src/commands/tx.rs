@@ -132,6 +132,15 @@ fn list(all: &[Transaction]) {
     };
     let head = ["ID", "PHASE", "DECISION", "LABEL", "DEADLINE"];
     output::table(&head, &all.iter().map(row).collect::<Vec<_>>());
+    all.iter().filter_map(because).flatten().for_each(|line| output::line(&line));
+}
+
+/// Of one that is not over and stands still, or is about to abort: why, and what comes next.
+fn because(one: &Transaction) -> Option<[String; 2]> {
+    let over = matches!(one.phase.as_str(), "done" | "proposed" | "declined" | "expired");
+    let why = one.reason.as_ref().filter(|_| !over)?;
+    let head = output::short_id(&one.id);
+    Some([format!("{head:<12} {}", output::plain(why)), format!("{:<12} {}", "next", one.next)])
 }
 
 fn print(one: &Transaction) {
@@ -200,5 +209,53 @@ fn deadline(one: &Transaction) -> String {
     } else {
         let then = if one.proposal.is_some() { "it never begins" } else { "it aborts" };
         format!("{} (passed {} ago: {then})", one.deadline, now.since(deadline))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sofie_model::{Class, LegId, Timestamp};
+    use sofie_node::api::{LegKind, LegSlack};
+
+    use super::*;
+
+    fn leg(alarm: bool) -> LegStatus {
+        let until = At(Timestamp::from_seconds(1_764_022_700));
+        LegStatus {
+            leg: LegId(1),
+            ledger: "bitcoin".parse().unwrap(),
+            class: Class::Hashlock,
+            kind: LegKind::Hashlock,
+            state: "prepared".into(),
+            reason: None,
+            payment: None,
+            evidence: Vec::new(),
+            timelock: Some(until),
+            slack: Some(LegSlack { due: "claim".into(), until, left_ms: 9_500, alarm }),
+            opening: None,
+        }
+    }
+
+    #[test]
+    fn a_leg_tells_what_time_it_has_left_and_whether_that_is_too_little() {
+        let told = "leg 1        bitcoin (hashlock): prepared, refundable from 2025-11-24T22:18:20.000Z, 9500 ms left to claim";
+        assert_eq!(leg_line(&leg(false)), told);
+        assert_eq!(leg_line(&leg(true)), format!("{told} (too little)"));
+    }
+
+    #[test]
+    fn what_has_halted_says_why_and_what_comes_next() {
+        let shown = json!({
+            "id": "05".repeat(32), "phase": "halted", "label": "verified", "decision": "commit", "decision_ledger": "evm",
+            "deadline": "2025-11-24T22:18:20.000Z", "grace_end": "2025-11-24T22:18:20.000Z", "legs": [], "steps": [],
+            "reason": "evm lost\u{1b} it", "next": "look, then `sofie tx resume`",
+        });
+        let one: Transaction = serde_json::from_value(shown).unwrap();
+        let head = output::short_id(&one.id);
+        let lines =
+            [format!("{head:<12} evm lost\\u{{1b}} it"), "next         look, then `sofie tx resume`".into()];
+        assert_eq!(because(&one), Some(lines));
+        assert_eq!(because(&Transaction { phase: "done".into(), ..one.clone() }), None);
+        assert_eq!(because(&Transaction { reason: None, ..one }), None);
     }
 }

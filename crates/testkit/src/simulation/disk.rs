@@ -88,6 +88,7 @@ fn tell(entry: &Entry) -> Option<String> {
         Entry::Begun { id, .. } => format!("begun {}", short(id)),
         Entry::Input { id, seq, input, .. } => format!("{} input {seq} {}", short(id), said(input)),
         Entry::Ended { id, .. } => format!("ended {}", short(id)),
+        Entry::Reopened { id, .. } => format!("reopened {}", short(id)),
         Entry::Intent { id, task, ledger, .. } => format!("intent {} {task} on {ledger}", short(id)),
         Entry::Spent { id, task } => format!("{} spent {task}", short(id)),
         Entry::Audit { .. } => return None,
