@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod alarms;
+mod calendar;
 mod drafts;
 mod honest;
 mod hostile;
