@@ -12,13 +12,15 @@ pub(crate) struct Mask {
 }
 
 /// Ids that the case's world knows by name come before these.
-const PATTERNS: [(&str, &str); 12] = [
+const PATTERNS: [(&str, &str); 13] = [
     (r"127\.0\.0\.1:\d{4,5}", "127.0.0.1:[PORT]"),
     (r"port \d{4,5}", "port [PORT]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
     (r"\b1\d{12}\b", "[MILLIS]"),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[UUID]"),
     (r"\b[0-9a-f]{8}…[0-9a-f]{4}\b", "[ID]"),
+    // A log's verifier key.
+    (r"\+[0-9a-f]{8}\+[A-Za-z0-9+/]{43}=?", "+[KEY]"),
     // What is left after fees: random hashes cost more or less gas by their zero bytes.
     (r"lack of funds \(\d+\)", "lack of funds ([LEFT])"),
     (r"(?m)^[0-9a-f]{12}\b", "[ID12]"),
