@@ -31,7 +31,7 @@ fn two_nodes_record_on_one_calendar_whose_owner_is_killed_once() {
         alice.authority()
     );
     let b = start(&bob, &chain, &hers, &alice);
-    let (before, _) = b.run(held(&chain, &[&alice, &bob]));
+    let (before, _) = threads.block_on(held(&chain, &[&alice, &bob]));
 
     let pays = |from: &str, to: &str, amount: u128| json!({ "ledger": "ethereum", "kind": "transfer", "from": from, "to": to, "amount": amount.to_string() });
     let draft = json!({
@@ -48,7 +48,7 @@ fn two_nodes_record_on_one_calendar_whose_owner_is_killed_once() {
     a.kill();
     let a = start(&alice, &chain, own, &bob);
     assert!(a.ends(txid) && b.ends(txid), "{:?}\n{:?}", a.told(txid.0), b.told(txid.0));
-    let (after, escrow) = b.run(held(&chain, &[&alice, &bob]));
+    let (after, escrow) = threads.block_on(held(&chain, &[&alice, &bob]));
     assert_eq!(escrow, 0, "both legs are paid");
     changed(before[0], after[0], -1);
     changed(before[1], after[1], 1);
