@@ -42,7 +42,7 @@ fn event(life: &Life, kind: &str) -> CloudEvent {
 
 /// The node looks at one of its ledgers so seldom that the time until T_D may be less than it needs to notice.
 #[test]
-fn a_tight_pivot_is_shown_measured_and_told_by_its_own_node() {
+fn a_tight_pivot_is_shown_and_measured_by_its_own_node() {
     let mut market = Market::new();
     let seldom = Profile { poll: Span::from_seconds(150), ..profile("slow", Class::Record, false) };
     market.others.push(Fake::new(seldom, 0, clock::clock()));
@@ -50,14 +50,7 @@ fn a_tight_pivot_is_shown_measured_and_told_by_its_own_node() {
     let (a, _b) = (market.alice(), market.bob());
     assert_eq!((measure(&a, "sofie_slack_alarms"), measure(&a, "sofie_slack_seconds")), (Some(0.0), None));
     let txid = a.submits(AMPLE).unwrap();
-    let told = |leg: &str, due: &str| {
-        let words = a.node().told(txid.0);
-        words.iter().any(|(kind, what)| kind == "alarm" && what.starts_with(leg) && what.ends_with(due))
-    };
-    until("the node tells of both legs", || {
-        told("leg 0: ", "left to decide") && told("leg 1: ", "left to prepare")
-    });
-    assert_eq!(measure(&a, "sofie_slack_alarms"), Some(2.0));
+    until("both legs have too little", || measure(&a, "sofie_slack_alarms") == Some(2.0));
     let seconds = measure(&a, "sofie_slack_seconds").expect("a leg rests on time");
     assert!(0.0 < seconds && seconds < 120.0, "{seconds}");
     let one = shown(&a, txid);
@@ -65,14 +58,6 @@ fn a_tight_pivot_is_shown_measured_and_told_by_its_own_node() {
         let slack = one.legs[usize::from(leg.0)].slack.clone().expect("it rests on time");
         assert_eq!((slack.due.as_str(), slack.alarm), (due, true));
     }
-    let event = event(&a, "alarm");
-    assert_eq!((event.subject, event.data.ok), (txid.0.to_string(), false));
-    // Once each, however long it lasts.
-    let count = |leg: &str| {
-        let words = a.node().told(txid.0);
-        words.iter().filter(|(kind, what)| kind == "alarm" && what.starts_with(leg)).count()
-    };
-    assert_eq!(count("leg 1: "), 1);
 }
 
 #[test]

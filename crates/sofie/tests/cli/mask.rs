@@ -20,7 +20,7 @@ const PATTERNS: [(&str, &str); 13] = [
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[UUID]"),
     (r"\b[0-9a-f]{8}…[0-9a-f]{4}\b", "[ID]"),
     // A log's verifier key.
-    (r"\+[0-9a-f]{8}\+[A-Za-z0-9+/]{43}=?", "+[KEY]"),
+    (r"\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}", "+[KEY]"),
     // What is left after fees: random hashes cost more or less gas by their zero bytes.
     (r"lack of funds \(\d+\)", "lack of funds ([LEFT])"),
     (r"(?m)^[0-9a-f]{12}\b", "[ID12]"),
