@@ -1,3 +1,5 @@
+//! Where a peer is looked for, and what a test does that has none.
+
 use super::*;
 
 /// The one test whose output nextest shows although it passes (.config/nextest.toml): it says for the whole run what
