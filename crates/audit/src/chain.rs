@@ -25,6 +25,8 @@ pub const MAX_HIDDEN: usize = 128;
 pub struct Chain {
     next: u64,
     head: Digest,
+    /// When the newest record was made.
+    at: Timestamp,
 }
 
 /// A link that does not hold.
@@ -47,20 +49,21 @@ impl Chain {
     /// An empty chain.
     #[must_use]
     pub const fn new() -> Self {
-        Self { next: 0, head: Digest::ZERO }
+        Self { next: 0, head: Digest::ZERO, at: Timestamp::from_millis(0) }
     }
 
     /// Goes on after `newest`.
     #[must_use]
     pub fn after(newest: &Record) -> Self {
-        Self { next: newest.seq.saturating_add(1), head: newest.hash() }
+        Self { next: newest.seq.saturating_add(1), head: newest.hash(), at: newest.at }
     }
 
-    /// Links one record. Store it before the next one is linked.
+    /// Links one record. Store it before the next one is linked. Its time is `now`, but never before the newest one's: what
+    /// is made at once may come in any order, and a clock may be set back.
     pub fn append(&mut self, draft: Draft, now: Timestamp) -> Record {
         let record = Record {
             seq: self.next,
-            at: now,
+            at: now.max(self.at),
             subject: draft.subject,
             kind: cut(&draft.kind, MAX_NAME),
             actor: cut(&draft.actor, MAX_NAME),
@@ -197,7 +200,7 @@ impl Extract {
     /// # Errors
     /// The first [`Broken`] link.
     pub fn verify(&self, subject: Digest) -> Result<Digest, Broken> {
-        let mut chain = Chain { next: self.first, head: self.before };
+        let mut chain = Chain { next: self.first, head: self.before, at: Timestamp::default() };
         for step in &self.links {
             match step {
                 Link::Shown(record) if record.subject != subject => {
@@ -205,10 +208,11 @@ impl Extract {
                 }
                 Link::Shown(record) => chain.take(record)?,
                 Link::Hidden(body) => {
-                    chain = Chain { next: chain.next.saturating_add(1), head: link(&chain.head, body) };
+                    let head = link(&chain.head, body);
+                    chain = Chain { next: chain.next.saturating_add(1), head, ..chain };
                 }
                 Link::Gap(count, head) => {
-                    chain = Chain { next: chain.next.saturating_add(*count), head: *head }
+                    chain = Chain { next: chain.next.saturating_add(*count), head: *head, ..chain };
                 }
             }
         }
@@ -254,6 +258,20 @@ mod tests {
         assert_eq!(record.detail.chars().count(), MAX_DETAIL);
         assert_eq!((record.kind.chars().count(), record.actor.chars().count()), (MAX_NAME, MAX_NAME));
         assert!(record.to_bytes().len() < MAX_RECORD);
+    }
+
+    #[test]
+    fn a_record_is_never_older_than_the_one_before_it() {
+        let mut chain = Chain::new();
+        let mut append = |millis| {
+            let draft = Draft::about(Digest::ZERO, "observed", true, "as it was");
+            chain.append(draft, Timestamp::from_millis(millis))
+        };
+        let records = [5, 4, 6].map(&mut append);
+        assert_eq!(records.clone().map(|record| record.at.as_millis()), [5, 5, 6]);
+        let mut reopened = Chain::after(&records[2]);
+        let next = Draft::about(Digest::ZERO, "observed", true, "as it was");
+        assert_eq!(reopened.append(next, Timestamp::from_millis(1)).at.as_millis(), 6);
     }
 
     #[test]

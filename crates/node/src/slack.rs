@@ -111,11 +111,8 @@ impl Runtime {
         })
     }
 
-    /// An alarm for others is told to whoever is told what happens here: its parties may not know.
+    /// An alarm is told to whoever is told what happens here.
     async fn tell_alarm(&self, state: &State, leg: LegId, slack: &Slack, now: Timestamp) {
-        if !state.acts_for().is_empty() {
-            return;
-        }
         let detail = format!("{leg}: {} left to {}", slack.left, slack.due.as_str());
         let ledger = state.manifest().leg(leg).map(|leg| leg.ledger.clone());
         let note = Note { ledger, ..Note::about(state.txid().0, "alarm", false, detail) };
@@ -125,7 +122,7 @@ impl Runtime {
         }
     }
 
-    /// Logs each alarm once, until the node stops.
+    /// Logs and records each alarm once, until the node stops.
     pub(crate) async fn watch_slack(self) {
         let mut told: HashSet<(Txid, LegId, Due)> = HashSet::new();
         loop {

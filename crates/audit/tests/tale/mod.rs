@@ -9,7 +9,7 @@ mod log;
 
 use k256::ecdsa::SigningKey;
 use sofie_audit::{
-    Anchors, Body, Chain as AuditLog, Draft, Extract, Receipt, Story,
+    Anchors, Body, Chain as AuditLog, Draft, Extract, Receipt, Record, Story,
     anchors::{PinnedCalendar, PinnedChain},
     receipt::{Actuation, Capability, LedgerProof, Party, Sealed, Seen, Thing},
     topic,
@@ -462,9 +462,14 @@ impl Tale {
         let (mut log, subject) = (AuditLog::new(), manifest.txid().0);
         let mut records = Vec::new();
         for (kind, second) in &self.records {
-            records.push(log.append(Draft::about(subject, kind, true, "as told"), at(*second)));
+            let told = Draft::about(subject, kind, true, "as told");
             let other = Draft::about(Digest::ZERO, "refused", false, "something else");
-            records.push(log.append(other, at(*second)));
+            for draft in [told, other] {
+                // An honest log never goes back in time; a liar's does.
+                let record = Record { at: at(*second), ..log.append(draft, at(*second)) };
+                log = AuditLog::after(&record);
+                records.push(record);
+            }
         }
         Extract::of(&records, subject)
     }

@@ -42,7 +42,7 @@ fn event(life: &Life, kind: &str) -> CloudEvent {
 
 /// The node looks at one of its ledgers so seldom that the time until T_D may be less than it needs to notice.
 #[test]
-fn a_tight_pivot_is_shown_and_measured_by_its_own_node() {
+fn a_tight_pivot_is_shown_measured_and_told_by_its_own_node() {
     let mut market = Market::new();
     let seldom = Profile { poll: Span::from_seconds(150), ..profile("slow", Class::Record, false) };
     market.others.push(Fake::new(seldom, 0, clock::clock()));
@@ -62,6 +62,20 @@ fn a_tight_pivot_is_shown_and_measured_by_its_own_node() {
     let seconds = measure(&a, "sofie_slack_seconds").expect("a leg rests on time");
     // T_D is the next whole second after that.
     assert!(0.0 < seconds && seconds < 122.0, "{seconds}");
+    let told = |leg: &str, due: &str| {
+        let words = a.node().told(txid.0);
+        words
+            .iter()
+            .filter(|(kind, what)| kind == "alarm" && what.starts_with(leg) && what.ends_with(due))
+            .count()
+    };
+    until("the node tells of both legs", || {
+        told("leg 0: ", "left to decide") > 0 && told("leg 1: ", "left to prepare") > 0
+    });
+    let event = event(&a, "alarm");
+    assert_eq!((event.subject, event.data.ok), (txid.0.to_string(), false));
+    // Once each, however long it lasts.
+    assert_eq!((told("leg 0: ", ""), told("leg 1: ", "")), (1, 1));
 }
 
 #[test]
