@@ -349,7 +349,8 @@ impl Contracts {
         if let Some(kept) = self.executor.journal().reader()?.fact(receipts::KEPT, &name)? {
             return Ok(Input::Receipted(Digest::sha256(&kept)));
         }
-        self.evidence_told(driven).await;
+        let told = self.evidence_told(driven).await;
+        let driven = told.as_deref().unwrap_or(driven);
         let bytes = loop {
             match receipts::make(self, driven).await {
                 Ok(bytes) => break bytes,
@@ -364,15 +365,18 @@ impl Contracts {
         Ok(Input::Receipted(digest))
     }
 
-    /// A settled payment's evidence may be heard from the owner's node a little later than the ledger shows the payment.
-    async fn evidence_told(&self, driven: &Driven) {
+    /// A settled payment's evidence may be heard from the owner's node later than the ledger shows the payment: the state
+    /// in which it is known. `None`: it is not waited for, or nobody told it in time.
+    async fn evidence_told(&self, driven: &Driven) -> Option<Arc<Driven>> {
         let contract = &driven.contract;
         let wanted = contract.part() == Part::Payer && *contract.phase() == Phase::Settled;
-        let Some(mut handle) = self.live(contract.txid()).filter(|_| wanted) else { return };
+        let mut handle = self.live(contract.txid()).filter(|_| wanted)?;
         let told = handle.until(|driven| driven.contract.proven());
-        if tokio::time::timeout(EVIDENCE_PATIENCE, told).await.is_err() {
+        let told = tokio::time::timeout(EVIDENCE_PATIENCE, told).await;
+        told.unwrap_or_else(|_| {
             tracing::warn!(contract = %contract.txid(), "the receipt is made without the evidence, which nobody told");
-        }
+            None
+        })
     }
 
     /// Takes an attestation that somebody brings, with the reading that it is about if he shows it. It counts by its

@@ -239,7 +239,8 @@ async fn without_evidence_the_payers_node_has_the_money_back_by_time() {
     }
 }
 
-/// Alice's node is gone once the escrow is armed: Bob's is paid without it, and hers learns of it when it is back.
+/// Alice's node is gone once the escrow is armed: Bob's is paid without it. When hers is back and his is gone, it learns of
+/// it from the ledger; its receipt waits for the evidence, which his has.
 #[tokio::test]
 async fn without_the_payers_node_the_owners_settles_alone() {
     let Some(mut story) = Story::begin(Mode::Stuck).await else { return };
@@ -255,8 +256,10 @@ async fn without_the_payers_node_the_owners_settles_alone() {
         .expect("it opens");
     story.bob.contract_until(&id, &["settled"]);
     story.moved(before, [-1, 1]).await;
+    story.bob.kill();
     story.alice.start(&[]);
     let hers = story.alice.contract_until(&id, &["settled"]);
-    assert!(steps(&hers).contains(&"armed"), "{hers:#}");
+    assert!(steps(&hers).contains(&"armed") && !steps(&hers).contains(&"attested"), "{hers:#}");
+    story.bob.start(&[]);
     assert!(verified(&story.alice, &id).contains("settlement"));
 }
