@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use sofie_testkit::devices::door::{Door, Mode};
 
-use crate::common::processes::Devices;
+use crate::common::processes::{Devices, Process};
 use crate::common::{sofie, text};
 use crate::{AMOUNT, Anvil, Company, changed, held};
 
@@ -13,22 +13,22 @@ use crate::{AMOUNT, Anvil, Company, changed, held};
 const DECISION: u64 = 40;
 const EVIDENCE: u64 = 20;
 
-struct Story {
+pub(crate) struct Story {
     chain: Anvil,
-    alice: Company,
-    bob: Company,
+    pub(crate) alice: Company,
+    pub(crate) bob: Company,
     door: Door,
     _devices: Devices,
-    _folder: tempfile::TempDir,
-    things: [String; 2],
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) things: [String; 2],
 }
 
 impl Story {
     /// Both nodes, and Bob's platforms joined.
-    async fn begin(mode: Mode) -> Option<Self> {
+    pub(crate) async fn begin(mode: Mode) -> Option<Self> {
         let chain = Anvil::start()?;
         let mut alice = Company::new("alice", &["judge"], &chain).await;
-        let mut bob = Company::new("bob", &["door-co"], &chain).await;
+        let mut bob = Company::new("bob", &["door-co", "bolt-co"], &chain).await;
         alice.knows(&bob, 0);
         bob.knows(&alice, 0);
         alice.start(&[]);
@@ -36,14 +36,9 @@ impl Story {
         let folder = tempfile::tempdir().expect("a folder");
         let door = Door::create(&folder.path().join("door.json"), mode).expect("a door");
         let devices = Devices::start(folder.path().join("door.json"));
-        let join = |owner: &str, kind: &str, address: &str, allow: &[&str]| {
-            let url = format!("{kind}://{address}");
-            let args = [&["platform", "add", "--owner", owner, "--kind", kind, &url], allow].concat();
-            bob.data(&args)["things"][0].as_str().expect("a thing").to_owned()
-        };
-        let locker = join("bob", "coap", devices.locker.address(), &["--allow", "lock"]);
-        let sensor = join("door-co", "mqtt", devices.broker.address(), &[]);
-        Some(Self { chain, alice, bob, door, _devices: devices, _folder: folder, things: [locker, sensor] })
+        let locker = joined(&bob, "bob", "coap", &devices.locker, &["--allow", "lock"]);
+        let sensor = joined(&bob, "door-co", "mqtt", &devices.broker, &[]);
+        Some(Self { chain, alice, bob, door, _devices: devices, folder, things: [locker, sensor] })
     }
 
     /// Bob offers to open the locker; gives the offer's id.
@@ -59,24 +54,36 @@ impl Story {
         submission: u64,
         window: Option<u64>,
     ) -> String {
-        let [locker, sensor] = &self.things;
-        let dispute = window.map(|window| json!({ "arbiter": "judge", "window_s": window }));
-        let mut offer = json!({
-            "thing": locker, "action": "lock", "input": { "open_for_s": 600 }, "price": AMOUNT.to_string(),
-            "ledger": "ethereum", "evidence": { "thing": sensor, "property": "open", "equals": true },
+        let dispute = window.map(|window| json!({ "dispute": { "arbiter": "judge", "window_s": window } }));
+        let instead = json!({
             "decision_within_s": decision, "evidence_within_s": evidence, "submission_window_s": submission,
-            "valid_for_s": 3600, "ask": ask,
+            "ask": ask,
         });
-        offer.as_object_mut().expect("an object").extend(dispute.map(|dispute| ("dispute".into(), dispute)));
-        let file = self.bob.folder.path().join("offer.json");
-        std::fs::write(&file, offer.to_string()).expect("it is written");
-        let published = self.bob.data(&["offer", "publish", &file.display().to_string()]);
+        let published = self.publishes([instead].into_iter().chain(dispute));
         assert_eq!((&published["owner"], &published["evidence_by"]), (&json!("bob"), &json!("door-co")));
         published["id"].as_str().expect("an id").to_owned()
     }
 
+    /// Bob publishes an offer with these fields, each in place of what it would say; gives what is published.
+    pub(crate) fn publishes(&self, instead: impl IntoIterator<Item = Value>) -> Value {
+        let [locker, sensor] = &self.things;
+        let mut offer = json!({
+            "thing": locker, "action": "lock", "input": { "open_for_s": 600 }, "price": AMOUNT.to_string(),
+            "ledger": "ethereum", "evidence": { "thing": sensor, "property": "open", "equals": true },
+            "decision_within_s": DECISION, "evidence_within_s": EVIDENCE, "submission_window_s": 10,
+            "valid_for_s": 3600,
+        });
+        let fields = offer.as_object_mut().expect("an object");
+        for fields_of in instead {
+            fields.extend(fields_of.as_object().expect("an object").clone());
+        }
+        let file = self.bob.folder.path().join("offer.json");
+        std::fs::write(&file, offer.to_string()).expect("it is written");
+        self.bob.data(&["offer", "publish", &file.display().to_string()])
+    }
+
     /// Alice agrees to it; gives the contract's id.
-    fn agrees(&self, offer: &str, key: &str) -> String {
+    pub(crate) fn agrees(&self, offer: &str, key: &str) -> String {
         let args = ["agree", &offer[..12], "--payer", "alice", "--key", key];
         let proposed = self.alice.data(&args);
         let id = proposed["id"].as_str().expect("an id").to_owned();
@@ -85,12 +92,12 @@ impl Story {
         id
     }
 
-    async fn held(&self) -> [u128; 2] {
+    pub(crate) async fn held(&self) -> [u128; 2] {
         held(&self.chain, [&self.alice, &self.bob]).await
     }
 
     /// Alice's and Bob's balances have changed by so many [`AMOUNT`]s, but for fees.
-    async fn moved(&self, before: [u128; 2], [hers, his]: [i128; 2]) {
+    pub(crate) async fn moved(&self, before: [u128; 2], [hers, his]: [i128; 2]) {
         let after = self.held().await;
         changed(before[0], after[0], hers);
         changed(before[1], after[1], his);
@@ -122,12 +129,19 @@ async fn an_arbiter_overrules_what_was_presented() {
     story.moved(before, [0, 0]).await;
 }
 
+/// Joins a device at Bob's node, for one of his parties; gives its thing.
+pub(crate) fn joined(bob: &Company, owner: &str, kind: &str, device: &Process, allow: &[&str]) -> String {
+    let url = format!("{kind}://{}", device.address());
+    let args = [&["platform", "add", "--owner", owner, "--kind", kind, &url], allow].concat();
+    bob.data(&args)["things"][0].as_str().expect("a thing").to_owned()
+}
+
 fn steps(shown: &Value) -> Vec<&str> {
     shown["steps"].as_array().expect("steps").iter().filter_map(|step| step["name"].as_str()).collect()
 }
 
 /// What the node's receipt of it says, offline.
-fn verified(company: &Company, id: &str) -> String {
+pub(crate) fn verified(company: &Company, id: &str) -> String {
     company.contract_shows(id, "proven", |shown| steps(shown).contains(&"receipt"));
     let file = company.folder.path().join("receipt.cbor").display().to_string();
     let (code, _, said) = company.run(&["contract", "receipt", id, &file]);
@@ -250,7 +264,7 @@ async fn without_the_payers_node_the_owners_settles_alone() {
     story.bob.contract_until(&id, &["actuated"]);
     story.alice.kill();
     // The door gives way only now.
-    Door::create(&story._folder.path().join("door.json"), Mode::Normal)
+    Door::create(&story.folder.path().join("door.json"), Mode::Normal)
         .expect("a door")
         .bolt(true)
         .expect("it opens");

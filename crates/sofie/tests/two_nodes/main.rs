@@ -7,6 +7,7 @@ mod bitcoind;
 #[path = "../common/mod.rs"]
 mod common;
 mod contracts;
+mod evidence;
 mod members;
 mod swap;
 
