@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use sofie_market::{ContractTerms, Input, Offer, Part, Phase};
-use sofie_model::Digest;
+use sofie_market::{Contract, ContractTerms, Input, Offer, Part, Phase};
+use sofie_model::{Digest, Timestamp};
 
 use super::judge::Judged;
 use super::message::{Message, Reply, shortened};
@@ -113,7 +113,7 @@ impl Peers {
             if matches!(state.contract.phase(), Phase::Recording | Phase::Committed) {
                 continue;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = next_pause(pause, marks_of(&state.contract), clock::now());
             let txid = state.contract.txid();
             match self.ask(&peer, &Message::Progress { txid }).await {
                 Ok(Reply::Report { report }) if state.contract.is_news(&report) => {
@@ -147,5 +147,53 @@ impl Peers {
             }
         }
         Err(silent)
+    }
+}
+
+/// When the owner's node may know what only the payer's can use: of a penalty, from when the act was due, and once the last
+/// word about it is signed.
+fn marks_of(contract: &Contract) -> impl Iterator<Item = Timestamp> {
+    contract.bond().into_iter().flat_map(|bond| [contract.due(), bond.escrow().1.evidence_deadline])
+}
+
+/// The wait after one of `last`: twice as long, but no longer than until the next of the `marks`, after which it is short.
+fn next_pause(last: Duration, marks: impl Iterator<Item = Timestamp>, now: Timestamp) -> Duration {
+    marks.fold((last * 2).min(LONGEST_PAUSE), |pause, mark| {
+        if now < mark {
+            pause.min(mark.since(now).into())
+        } else if Duration::from(now.since(mark)) < LONGEST_PAUSE {
+            FIRST_PAUSE
+        } else {
+            pause
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owners_node_is_asked_seldom_but_soon_after_an_act_was_due() {
+        let seconds = Duration::from_secs;
+        let next = |last, now: u64| {
+            let marks = [100, 160].map(Timestamp::from_seconds).into_iter();
+            next_pause(seconds(last), marks, Timestamp::from_seconds(now))
+        };
+        for (last, now, expected) in [
+            (1, 10, 2),
+            (8, 10, LONGEST_PAUSE.as_secs()),
+            // Not past the first mark, then often, then seldom again; and the same of the second.
+            (8, 97, 3),
+            (3, 100, 1),
+            (1, 109, 1),
+            (1, 110, 2),
+            (8, 155, 5),
+            (5, 160, 1),
+            (1, 170, 2),
+        ] {
+            assert_eq!(next(last, now), seconds(expected), "after {last} s, at {now} s");
+        }
+        assert_eq!(next_pause(seconds(4), [].into_iter(), Timestamp::from_seconds(100)), seconds(8));
     }
 }
