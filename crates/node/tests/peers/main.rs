@@ -4,6 +4,9 @@
 
 mod alarms;
 mod calendar;
+#[allow(dead_code, reason = "the platforms' tests use more of it")]
+#[path = "../platforms/world.rs"]
+mod devices;
 mod drafts;
 mod honest;
 mod hostile;
@@ -12,6 +15,8 @@ mod market;
 mod messages;
 mod pivot_crashes;
 mod pivots;
+mod rental;
 mod waiting;
 mod watchers;
+mod windows;
 mod world;

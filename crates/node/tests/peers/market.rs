@@ -101,10 +101,14 @@ impl Market {
 
     /// A node of `who` with the one peer, which may have it pay anything; its journal ends at the step.
     pub(crate) fn life(&self, who: &Who, peer: &Who, dies: Option<PauseAt>) -> Life {
+        self.open(who, who.config_on(&self.ledgers(), &[peer], ANYTHING), dies)
+    }
+
+    /// The ledgers, as far as a node's configuration must name them.
+    pub(crate) fn ledgers(&self) -> String {
         let told =
             |fake: &Fake| format!("[[ledger]]\nid = \"{}\"\nkind = \"calendar\"\n\n", fake.profile().id);
-        let ledgers: String = self.fakes().map(told).collect();
-        self.open(who, who.config_on(&ledgers, &[peer], ANYTHING), dies)
+        self.fakes().map(told).collect()
     }
 
     /// As [`Market::life`], by this configuration.

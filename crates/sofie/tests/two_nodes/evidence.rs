@@ -30,7 +30,8 @@ async fn two_of_three_sensors_have_the_owner_paid_and_one_that_shows_a_miss_has_
     let sensor = joined(bob, "door-co", "mqtt", &stuck.broker, &[]);
 
     let mut panel = seen(&story.things[1]);
-    let camera = json!({ "thing": "urn:example:camera:9", "property": "person", "equals": true, "by": "judge" });
+    let camera =
+        json!({ "thing": "urn:example:camera:9", "property": "person", "equals": true, "by": "judge" });
     (panel["threshold"], panel["others"]) = (json!(2), json!([seen(&twin_sensor), camera]));
     let of_three = story.publishes([json!({ "evidence": panel })]);
     assert_eq!(of_three["evidence_by"], "2 of door-co, bolt-co, judge");
