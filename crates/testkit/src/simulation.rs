@@ -2,6 +2,7 @@
 //! (`crates/node`, `crates/transaction`) on fake ledgers, with virtual time, crashes, a bad network, reorganisations, and
 //! a participant who keeps no rule. After each step the promises P1 to P6 are judged, at the end that everything has
 //! ended, the balances, and the labels (P7) (docs/guide/simulation.md, ADR 0013).
+//! From the block on in which a ledger breaks its declared finality, P3 and P4 are judged in their place.
 //!
 //! A world is the same run every time: one thread, its own timers, no clock, no chance but the seed's. A [`Mutant`] is a
 //! broken protocol: a simulation that does not find it proves nothing.
@@ -10,6 +11,7 @@
 //! (`crates/node/tests/journal`), devices and contracts.
 
 mod bounds;
+mod breaking;
 mod check;
 mod dice;
 mod disk;
@@ -22,8 +24,10 @@ mod node;
 mod post;
 mod rogue;
 mod scenario;
+mod stability;
 mod sweep;
 mod time;
+mod words;
 mod world;
 
 use std::sync::Arc;
@@ -40,6 +44,8 @@ use world::World;
 
 /// A world that fires more timers than this does not end.
 const MAX_TIMERS: u64 = 3_000_000;
+/// So many seconds a world goes on after its end, where a ledger breaks its word.
+const LAST_LOOKS: u32 = 10;
 
 /// What became of a world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +56,7 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// What its promises rest on (P7), one line a transaction.
     pub labels: Vec<String>,
-    /// Whether a ledger broke its declared finality in it: then only P4 and the sums of the balances are judged.
+    /// Whether a ledger broke its declared finality in it: from then on P3, P4 and the sums of the balances are judged.
     pub beyond: bool,
     /// Whether the executors of a pivot were away for longer than was declared: then the pivot may end otherwise than D
     /// says, and everything else is judged.
@@ -87,7 +93,7 @@ pub fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> std::io::Result<Ou
         seed,
         violation: world.violation(),
         labels,
-        beyond: world.scenario.beyond,
+        beyond: world.is_broken(),
         asleep: world.scenario.asleep,
         tally,
         steps: world.wheel.fired(),
@@ -99,10 +105,10 @@ pub fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> std::io::Result<Ou
 /// From the first block to the last: until everything has ended, or should have.
 async fn live(world: &Arc<World>) -> Tally {
     world.scenario.told().into_iter().for_each(|line| world.log("world", || line));
-    (0..world.fakes.len()).for_each(|ledger| drop(tokio::spawn(world::mine(world.clone(), ledger))));
+    (0..world.fakes.len()).for_each(|ledger| drop(tokio::spawn(breaking::mine(world.clone(), ledger))));
     (0..world.scenario.nodes.len()).for_each(|n| {
         tokio::spawn(node::live(world.rise(n)));
-        tokio::spawn(world::nap(world.clone(), n));
+        tokio::spawn(node::nap(world.clone(), n));
     });
     if !world.scenario.outside.is_empty() {
         (0..world.scenario.transactions.len())
@@ -115,12 +121,15 @@ async fn live(world: &Arc<World>) -> Tally {
             .for_each(|ledger| drop(tokio::spawn(mutant::refund_early(world.clone(), ledger))));
     }
     let bound = world.scenario.bound();
+    // A look after the end that is under way is seen by nobody.
+    let (patience, mut over) = (if world.scenario.beyond { LAST_LOOKS } else { 0 }, 0);
     loop {
         world.wheel.sleep(1_000).await;
-        if world.is_over() {
+        over = if world.is_over() { over + 1 } else { 0 };
+        if over > patience {
             break;
         }
-        if world.wheel.millis() > bound && !world.scenario.beyond {
+        if world.wheel.millis() > bound && !world.is_broken() {
             world.violate("P6", "not everything has ended by the bound".to_owned());
         }
         if world.wheel.millis() > bound || world.wheel.fired() > MAX_TIMERS {

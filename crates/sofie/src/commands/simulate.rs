@@ -55,7 +55,7 @@ fn one(args: &Simulate, seed: u64, mutant: Option<Mutant>) -> Result<ExitCode, F
             output::line(&happened(world.tally));
             if world.beyond {
                 output::line(
-                    "beyond    a ledger breaks its declared finality: only P4 and the sums are judged",
+                    "beyond    a ledger breaks its declared finality: from then on P3, P4 and the sums are judged",
                 );
             }
             if world.asleep {
@@ -85,8 +85,8 @@ fn many(args: &Simulate, mutant: Option<Mutant>) -> Result<ExitCode, Failure> {
             output::line(&format!("rest on   {}", labels.collect::<Vec<_>>().join(", ")));
             output::line(&happened(sweep.tally));
             output::line(&format!(
-                "beyond    {} worlds with a ledger that breaks its declared finality",
-                sweep.beyond
+                "beyond    {} worlds with a ledger that breaks its declared finality: {} transactions halted",
+                sweep.beyond, sweep.tally.halted
             ));
             output::line(&format!(
                 "asleep    {} worlds whose executors are away for longer than was declared: {} pivots parted from D",
@@ -135,13 +135,14 @@ fn found(world: &Outcome) -> Value {
 }
 
 fn counts(tally: simulation::Tally) -> Value {
-    let simulation::Tally { crashes, undone, committed, aborted, claimed, refunded, parted } = tally;
+    let simulation::Tally { crashes, undone, committed, aborted, claimed, refunded, parted, halted } = tally;
     json!({
         "committed": committed,
         "aborted": aborted,
         "claimed": claimed,
         "refunded": refunded,
         "parted": parted,
+        "halted": halted,
         "crashes": crashes,
         "blocks_undone": undone,
     })

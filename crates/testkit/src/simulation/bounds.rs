@@ -35,7 +35,7 @@ pub(super) fn is_timely(plan: &TransactionPlan) -> bool {
 /// P6, at a block of D, in a world that keeps its bounds: a transaction with a pivot, which somebody has begun, has a
 /// decision by G + detection + inclusion(D) + finality(D) + skew.
 pub(super) fn decided_in_time(world: &World, ledger: usize) -> Found {
-    let bound = !world.scenario.beyond && !world.scenario.asleep;
+    let bound = !world.is_broken() && !world.scenario.asleep;
     if !bound || !world.fakes[ledger].profile().decides {
         return Ok(());
     }

@@ -12,8 +12,11 @@ use sofie_transaction::{Input, Phase};
 
 use super::bounds::is_timely;
 use super::keys::{PEOPLE, account};
+use super::life::Life;
 use super::scenario::{ENDOWMENT, Scenario, TransactionPlan, VAULT};
-use super::world::{World, fact_words};
+use super::stability::Stability;
+use super::words::fact_words;
+use super::world::World;
 
 /// A promise that was not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +34,10 @@ pub(super) type Found = Result<(), (&'static str, String)>;
 
 /// What was seen so far.
 pub(super) struct Check {
-    /// A ledger breaks its declared finality: the label's assumption does not hold, nor what rests on it.
-    beyond: bool,
+    /// A ledger has broken its declared finality: the label's assumption does not hold, nor what rests on it.
+    pub(super) broken: bool,
+    /// P3.
+    pub(super) stability: Stability,
     /// A pivot's executors are away for too long: the pivot may end otherwise than D says.
     asleep: bool,
     first: BTreeMap<Txid, Decision>,
@@ -42,7 +47,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn new(scenario: &Scenario) -> Self {
         Self {
-            beyond: scenario.beyond,
+            broken: false,
+            stability: Stability::default(),
             asleep: scenario.asleep,
             first: BTreeMap::new(),
             told: vec![Vec::new(); scenario.ledgers.len()],
@@ -69,10 +75,13 @@ impl Check {
         let record = fake.record();
         conserved(fake)?;
         once(&record)?;
+        if world.scenario.beyond {
+            self.stability.saw(&fake.profile().id, &record, world.wheel.millis());
+        }
         if fake.profile().decides {
             self.decisions(world, &record)?;
         }
-        if self.beyond {
+        if self.broken {
             return Ok(());
         }
         // A decision may come after what it contradicts.
@@ -89,12 +98,12 @@ impl Check {
             let Fact::Decided(id, decision) = &evidence.fact else { continue };
             if *is_final && !self.first.contains_key(id) {
                 self.first.insert(*id, decision.clone());
-                if !self.beyond {
+                if !self.broken {
                     valid(world, *id, decision, evidence.at)?;
                 }
             }
         }
-        if self.beyond {
+        if self.broken {
             return Ok(());
         }
         for (id, decision) in &self.first {
@@ -143,12 +152,12 @@ impl Check {
     }
 
     /// What a node wrote down must be so.
-    pub(super) fn journaled(&self, world: &World, node: usize, entry: &Entry, now: Timestamp) -> Found {
-        if self.beyond {
-            return Ok(());
-        }
+    pub(super) fn journaled(&mut self, world: &World, life: &Life, entry: &Entry, now: Timestamp) -> Found {
+        let node = life.node;
+        self.stability.journaled(life, entry);
         let by = |what: String| format!("node {node} {what}");
         let (id, input) = match entry {
+            Entry::Intent { .. } if self.broken => return Ok(()),
             Entry::Intent { id, task, .. } => {
                 let locks = task.starts_with("prepare")
                     && plan(world, Txid(*id)).is_some_and(|plan| !is_timely(plan));
@@ -164,6 +173,10 @@ impl Check {
         else {
             return Ok(());
         };
+        self.stability.took(node, plan.id, &input);
+        if self.broken {
+            return self.stability.believed(node, &input);
+        }
         match input {
             Input::Released(..) if is_kept(world, plan, now) => Ok(()),
             Input::Permitted(_) => ensure(pivot_end(world, plan) == Some(true), "P1", || {
@@ -326,9 +339,15 @@ fn holds(world: &World, evidence: &Evidence) -> bool {
     world.fake(&evidence.ledger).is_some_and(here)
 }
 
-/// Once nothing moves any more: P6, and every account.
+/// Once nothing moves any more: P3, P6, and every account.
 pub(super) fn at_end(world: &World) -> Found {
-    if world.scenario.beyond || world.violation().is_some() {
+    if world.violation().is_some() {
+        return Ok(());
+    }
+    if world.scenario.beyond {
+        world.stability().at_end(world)?;
+    }
+    if world.is_broken() {
         return Ok(());
     }
     for (node, transactions) in world.running() {

@@ -28,6 +28,16 @@ impl Disk {
         Self { tables, life, dice, cache: Vec::new() }
     }
 
+    /// The node must stop now: what it holds in memory is more than what it has kept.
+    fn refuse(&self, what: &str) -> Result<(), String> {
+        self.life.log(|| what.to_owned());
+        if self.life.world.mutant == Some(Mutant::DeafToDisk) {
+            return Ok(());
+        }
+        self.life.world.fail(&self.life);
+        Err("the disk takes nothing, says the seed".into())
+    }
+
     fn keep(&mut self, group: &[List]) -> Result<(), String> {
         match self.life.world.mutant {
             Some(Mutant::NoFsync) => {
@@ -52,6 +62,10 @@ impl Disk {
 impl Store for Disk {
     async fn write(&mut self, group: &[List]) -> Result<(), String> {
         self.life.alive().await;
+        if self.life.world.has_failed(&self.life) {
+            let what = format!("node {} writes on after its disk has refused a write", self.life.node);
+            self.life.world.violate("P4", what);
+        }
         let crash = self.life.step(Step::Write);
         let takes = self.dice.between(1, SLOWEST_WRITE);
         self.life.takes(takes).await;
@@ -65,6 +79,9 @@ impl Store for Disk {
             }
             self.life.die(&format!("dies before write {nth} is durable: {}", told(group))).await;
         }
+        if let Some(Moment::RefusedWrite(nth)) = crash {
+            return self.refuse(&format!("write {nth} is refused by the disk: {}", told(group)));
+        }
         self.keep(group)?;
         self.life.log(|| format!("journal: {}", told(group)));
         for list in group {
@@ -72,6 +89,9 @@ impl Store for Disk {
         }
         if let Some(Moment::AfterWrite(nth)) = crash {
             self.life.die(&format!("dies after write {nth} is durable, before anyone is told")).await;
+        }
+        if let Some(Moment::UnsureWrite(nth)) = crash {
+            return self.refuse(&format!("write {nth} is durable, and the disk says that it is not"));
         }
         Ok(())
     }
@@ -102,9 +122,9 @@ fn said(bytes: &[u8]) -> String {
         Ok(Input::Prepared(leg, _)) => format!("prepared {leg}"),
         Ok(Input::PrepareRefused(leg, why)) => format!("prepare-refused {leg}: {why}"),
         Ok(Input::Released(who, _)) => format!("released by participant {who}"),
-        Ok(Input::Decided(evidence)) => format!("decided {}", super::world::fact_words(&evidence.fact)),
+        Ok(Input::Decided(evidence)) => format!("decided {}", super::words::fact_words(&evidence.fact)),
         Ok(Input::Closed(leg, evidence)) => {
-            format!("closed {leg}: {}", super::world::fact_words(&evidence.fact))
+            format!("closed {leg}: {}", super::words::fact_words(&evidence.fact))
         }
         Ok(other) => format!("{other:?}"),
         Err(error) => format!("{error}"),

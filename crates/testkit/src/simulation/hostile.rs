@@ -44,7 +44,7 @@ pub(super) async fn play(world: Arc<World>) {
 async fn send(world: &Arc<World>, what: &str, operation: &Operation, ledger: usize) {
     let fake = world.fakes[ledger].clone();
     let Ok(intent) = fake.intend(operation).await else { return };
-    world.log("hostile", || format!("{what}: {}", super::world::intent_words(&fake, &intent)));
+    world.log("hostile", || format!("{what}: {}", super::words::intent_words(&fake, &intent)));
     world.deliver(&fake, intent, 5);
 }
 
@@ -96,7 +96,7 @@ fn replay(world: &Arc<World>, dice: &mut Dice) {
     }
     let (ledger, intent) = dice.pick(&public).clone();
     let fake = &world.fakes[ledger];
-    world.log("hostile", || format!("replays {}", super::world::intent_words(fake, &intent)));
+    world.log("hostile", || format!("replays {}", super::words::intent_words(fake, &intent)));
     world.deliver(fake, intent, 5);
 }
 

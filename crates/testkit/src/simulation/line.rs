@@ -120,7 +120,7 @@ impl Line {
             let fate = if fate == Fate::Arrives { String::new() } else { format!(" ({fate:?})") };
             format!(
                 "submits {} to {}{fate}",
-                super::world::intent_words(&self.fake, intent),
+                super::words::intent_words(&self.fake, intent),
                 self.plan.profile.id
             )
         });
@@ -150,6 +150,7 @@ impl Ledger for Line {
         if let Some(Moment::BeforeSubmit(nth)) = crash {
             self.life.die(&format!("dies before submission {nth} leaves")).await;
         }
+        self.life.world.submits(self.life.node, &self.fake, intent);
         let fate = self.fate(intent);
         self.tell(intent, fate);
         let late = self.draw(|dice| dice.below(LATEST));

@@ -17,6 +17,9 @@ use sofie_model::{
 use super::time::DAWN;
 use super::world::World;
 
+/// So long a broken executor waits before it asks for ABORT, in milliseconds.
+const MINUTES: u64 = 300_000;
+
 macro_rules! mutants {
     ($($name:ident $text:literal $breaks:literal;)*) => {
         /// A broken protocol.
@@ -73,6 +76,12 @@ mutants! {
     EarlyTimelock "early-timelock" "The pivot's ledger pays back before T_p.";
     LongPreimage "long-preimage" "The pivot's ledger opens to a preimage of 33 bytes.";
     EarlyRefund "early-refund" "A custodian pays back by time, without a decision.";
+    DeafToDisk "deaf-to-disk" "A write that the disk has refused is taken for durable.";
+    HastyGuard "hasty-guard" "The guard signs COMMIT for a claim that is not final.";
+    SlowAbort "slow-abort" "ABORT is sent minutes after G.";
+    BlindFinality "blind-finality" "What was final once is counted on for ever: decisions, and what closes a leg.";
+    ReDecide "re-decide" "When D no longer holds COMMIT, it is asked for ABORT.";
+    FreshLock "fresh-lock" "After COMMIT a lock that is gone is made anew instead of with the intent that was kept.";
 }
 
 impl std::fmt::Display for Mutant {
@@ -188,6 +197,40 @@ impl Broken {
         memory.seen.iter().find(of).map(|(one, _)| one.clone())
     }
 
+    /// What was final once, if this counts on it for ever.
+    fn clings(&self, operation: &Operation, status: &Status) -> Option<Evidence> {
+        let mut memory = self.memory();
+        if let Status::Final(evidence) = status {
+            memory.seen.push((evidence.clone(), self.world.wheel.millis()));
+        }
+        let clings =
+            !matches!(operation, Operation::Leg { step: Step::Prepare, .. } | Operation::Note { .. });
+        let of = |(one, _): &&(Evidence, u64)| clings && Fake::is_of(&one.fact, operation);
+        memory.seen.iter().find(of).map(|(one, _)| one.clone())
+    }
+
+    /// Asks D for ABORT, where it held COMMIT once and holds nothing now.
+    async fn decide_anew(&self, operation: &Operation) {
+        let Operation::Decide { manifest, .. } = operation else { return };
+        let commit = |fact: &Fact| matches!(fact, Fact::Decided(id, Decision::Commit { .. }) if *id == manifest.txid());
+        let stood = self.memory().seen.iter().any(|(one, _)| commit(&one.fact));
+        let Some(first) = manifest.participants.first().filter(|_| stood) else { return };
+        let decide = Decide::Abort { by: first.account, signatures: Vec::new() };
+        let abort = Operation::Decide { manifest: manifest.clone(), decide };
+        if let Ok(intent) = self.inner.intend(&abort).await {
+            // Whatever D answers: it has been asked.
+            let _ = self.inner.submit(&intent).await;
+        }
+    }
+
+    /// Whether COMMIT includes the leg, and its lock is not there any more.
+    fn has_lost(&self, operation: &Operation) -> bool {
+        let Operation::Leg { manifest, leg, step: Step::Prepare } = operation else { return false };
+        let id = manifest.txid();
+        let included = self.world.decision(id).is_some_and(|decision| decision.includes(*leg));
+        included && !self.fake.facts().contains(&Fact::Prepared(id, *leg))
+    }
+
     fn waits_for_abort(&self, operation: &Operation) -> bool {
         let Operation::Leg { manifest, step: Step::Revert, .. } = operation else { return false };
         self.inner.hashlocks().is_some() && !self.world.has_decision(manifest.txid())
@@ -238,6 +281,14 @@ impl Ledger for Broken {
             (memory.intended.get(&intent.0).cloned(), again)
         };
         match (self.mutant, operation) {
+            (Mutant::SlowAbort, Some(Operation::Decide { decide: Decide::Abort { .. }, .. })) if !again => {
+                self.world.wheel.sleep(MINUTES).await;
+                self.inner.submit(intent).await
+            }
+            (Mutant::FreshLock, Some(operation)) if self.has_lost(&operation) => {
+                let fresh = self.inner.intend(&operation).await?;
+                self.inner.submit(&fresh).await
+            }
             (Mutant::FreshIntent, Some(operation)) if again => {
                 let fresh = self.inner.intend(&operation).await?;
                 self.inner.submit(&fresh).await
@@ -280,6 +331,14 @@ impl Ledger for Broken {
             (Mutant::ForgetUndo, Operation::Leg { manifest, leg, step: Step::Revert }) => {
                 Ok(Status::Final(self.claim(Fact::Reverted(manifest.txid(), *leg))))
             }
+            (Mutant::BlindFinality, _) => Ok(self.clings(operation, &status).map_or(status, Status::Final)),
+            (Mutant::ReDecide, _) => {
+                self.clings(operation, &status);
+                if matches!(status, Status::Absent | Status::Refused { .. }) {
+                    self.decide_anew(operation).await;
+                }
+                Ok(status)
+            }
             _ if status == Status::Pending && self.too_early(operation) => {
                 Ok(self.fake.seen(operation).map_or(status, |(evidence, _)| Status::Final(evidence)))
             }
@@ -311,7 +370,9 @@ impl Broken {
 #[async_trait]
 impl Hashlocks for Broken {
     async fn revealed(&self, manifest: &Manifest, leg: LegId) -> Result<Option<Revealed>, LedgerError> {
-        self.locks()?.revealed(manifest, leg).await
+        let seen = self.locks()?.revealed(manifest, leg).await?;
+        let hasty = self.mutant == Mutant::HastyGuard;
+        Ok(seen.map(|claim| Revealed { finally: claim.finally || hasty, ..claim }))
     }
 
     async fn presign(&self, manifest: &Manifest, leg: LegId, spend: Spend) -> Result<Presigned, LedgerError> {

@@ -51,10 +51,33 @@ pub(super) async fn live(life: Life) {
                 });
             }
         }
-        Err(error) => world.violate("P4", format!("node {} cannot start again: {error}", life.node)),
+        Err(error) => stop(&life, &format!("cannot start again: {error}")),
     }
     if let Some(error) = failed.recv().await {
-        world.violate("P4", format!("the journal of node {} fails: {error}", life.node));
+        stop(&life, &format!("stops: {error}"));
+    }
+}
+
+/// A node whose journal fails stops, as its runtime does: the next run goes on from what is durable. Only its disk is a
+/// reason for that.
+fn stop(life: &Life, why: &str) {
+    if !life.world.lives(life.node, life.run) {
+        return;
+    }
+    if life.world.has_failed(life) {
+        life.world.kill(life, why);
+    } else {
+        life.world.violate("P4", format!("node {} {why}", life.node));
+    }
+}
+
+/// A node is down when the seed says, whatever it is at.
+pub(super) async fn nap(world: Arc<World>, node: usize) {
+    let mut naps = world.scenario.nodes[node].naps.clone();
+    naps.sort_unstable();
+    for (from, to) in naps {
+        world.wheel.sleep(from.saturating_sub(world.wheel.millis())).await;
+        world.nap(node, to.saturating_sub(world.wheel.millis()));
     }
 }
 
@@ -118,8 +141,10 @@ async fn begin(life: &Life, transactions: &Transactions, plan: TransactionPlan) 
         _ => plan.clock,
     };
     let plan = Plan { manifest: plan.manifest, acts_for, decision_time, pivot };
-    // In a crash this never returns, and the next run begins it. A failed journal is told to whoever keeps the node.
-    let _ = transactions.begin(plan, Vec::new(), Vec::new()).await;
+    // In a crash this never returns, and the next run begins it.
+    if let Err(error) = transactions.begin(plan, Vec::new(), Vec::new()).await {
+        stop(life, &format!("stops: {error}"));
+    }
 }
 
 /// The clock of a pivot for which nothing takes any time.

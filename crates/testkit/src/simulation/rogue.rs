@@ -166,7 +166,7 @@ impl Rogue {
         let fake = self.ledgers.iter().find(|fake| Some(&fake.profile().id) == ledger.as_ref());
         let Some(fake) = fake else { return };
         let Ok(intent) = fake.intend(operation).await else { return };
-        self.world.log("hostile", || format!("{what}: {}", super::world::intent_words(fake, &intent)));
+        self.world.log("hostile", || format!("{what}: {}", super::words::intent_words(fake, &intent)));
         self.world.deliver(fake, intent, 5);
         self.moves = self.moves.saturating_sub(1);
     }

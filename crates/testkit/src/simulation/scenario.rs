@@ -8,6 +8,7 @@ use sofie_model::{Account, Digest, LedgerId, Manifest, Span, Txid};
 
 use sofie_transaction::PivotClock;
 
+use super::breaking::Undoing;
 use super::dice::Dice;
 use super::keys::{PEOPLE, account};
 use super::time::DAWN;
@@ -19,6 +20,8 @@ pub(super) mod pivot;
 const CALM: u64 = 240_000;
 /// So many of a hundred worlds have a pivot.
 const SWAPS: u64 = 35;
+/// Of a hundred crashes at a write so many are errors of the disk.
+const FAULTY: u64 = 30;
 /// The longest that a node is down.
 const LONGEST_DOWN: u64 = 120_000;
 /// The largest error of a node's clock, in milliseconds, declared to everyone.
@@ -42,6 +45,8 @@ pub(super) struct Scenario {
     pub(super) hostile: bool,
     /// Whether a ledger breaks its declared finality: outside the label's assumption.
     pub(super) beyond: bool,
+    /// What it waits for, if it does so at the worst moment.
+    pub(super) undoing: Option<Undoing>,
     /// Whether the executors of a pivot are kept away for longer than was declared: outside the label's assumption, too.
     pub(super) asleep: bool,
     /// Each node acts for participants of its own.
@@ -106,6 +111,10 @@ pub(super) enum Moment {
     BeforeSubmit(u32),
     /// The n-th submission has left, its answer is not heard.
     AfterSubmit(u32),
+    /// The disk refuses the n-th list: the node must stop.
+    RefusedWrite(u32),
+    /// The disk says that it refuses the n-th list, and has kept it.
+    UnsureWrite(u32),
 }
 
 /// A transaction, and when each node begins it.
@@ -150,6 +159,7 @@ impl Scenario {
             transactions,
             hostile,
             beyond,
+            undoing: None,
             asleep: false,
             split: false,
             outside: Vec::new(),
@@ -162,6 +172,10 @@ impl Scenario {
             pivot::add(&mut one, &mut dice);
             pivot::unify(&mut one.transactions, &mut Dice::new(seed, 4));
         }
+        let mut dice = Dice::new(seed, 6);
+        one.nodes.iter_mut().for_each(|node| fail(node, &mut dice));
+        one.undoing = Undoing::draw(&one, &mut Dice::new(seed, 5));
+        one.beyond |= one.undoing.is_some();
         one
     }
 
@@ -206,6 +220,9 @@ impl Scenario {
             ("asleep for longer than was declared", self.asleep),
         ];
         let kinds = kinds.into_iter().filter(|(_, is)| *is).map(|(kind, _)| kind.to_owned());
+        let undoing =
+            self.undoing.map(|one| format!("{} undoes {one:?}", self.ledgers[one.ledger].profile.id));
+        let kinds = kinds.chain(undoing);
         let ledgers = self.ledgers.iter().map(ledger);
         let nodes = self.nodes.iter().enumerate().map(node);
         ledgers.chain(nodes).chain(self.transactions.iter().map(transaction)).chain(kinds).collect()
@@ -238,6 +255,17 @@ fn crash(dice: &mut Dice) -> Crash {
     };
     let long = dice.percent(20);
     Crash { at, down: if long { dice.between(30_000, LONGEST_DOWN) } else { dice.between(50, 5_000) } }
+}
+
+/// Some crashes at a write are the disk's fault. The node is down as long.
+fn fail(node: &mut NodePlan, dice: &mut Dice) {
+    for crash in &mut node.crashes {
+        crash.at = match crash.at {
+            Moment::BeforeWrite(nth) if dice.percent(FAULTY) => Moment::RefusedWrite(nth),
+            Moment::AfterWrite(nth) if dice.percent(FAULTY) => Moment::UnsureWrite(nth),
+            other => other,
+        };
+    }
 }
 
 /// D first, then a custodian or a chain of coins, then record ledgers.

@@ -92,6 +92,7 @@ impl std::ops::Add for Tally {
             claimed: self.claimed + other.claimed,
             refunded: self.refunded + other.refunded,
             parted: self.parted + other.parted,
+            halted: self.halted + other.halted,
         }
     }
 }

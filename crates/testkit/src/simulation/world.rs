@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use sofie_ledgers::fake::Fake;
 use sofie_ledgers::{Intent, Ledger, Presigned, Spend};
 use sofie_model::{
-    Decide, Digest, Fact, LedgerId, LegId, Operation, Signature, Span, Step as LegStep, Timestamp, Txid,
-    canonical,
+    Decide, Digest, LedgerId, LegId, Operation, Signature, Span, Step as LegStep, Timestamp, Txid, canonical,
 };
 use sofie_node::clock::Time;
 use sofie_node::journal::{Entry, Machine};
@@ -15,12 +14,13 @@ use sofie_node::transactions::Transactions;
 use sofie_transaction::{Input, Phase, State};
 
 use super::check::{self, Check, Violation};
-use super::dice::Dice;
 use super::keys::{PEOPLE, account};
 use super::life::{Life, Step};
 use super::mutant::Mutant;
 use super::scenario::{CHAIN, Crash, ENDOWMENT, LedgerPlan, Moment, Scenario, TransactionPlan};
+use super::stability::Stability;
 use super::time::{Skewed, Wheel};
+use super::words::fact_words;
 
 /// Whoever does not take a message within so many milliseconds is down.
 const PATIENCE: u64 = 5_000;
@@ -76,6 +76,8 @@ pub struct Tally {
     pub refunded: u32,
     /// Pivots that ended otherwise than D says, where the assumption of their label did not hold.
     pub parted: u32,
+    /// Transactions that a node has halted.
+    pub halted: u32,
 }
 
 /// A node between its runs and in them.
@@ -83,6 +85,8 @@ pub struct Tally {
 pub(super) struct Node {
     run: u32,
     up: bool,
+    /// Its disk has refused a write.
+    failed: bool,
     writes: u32,
     submits: u32,
     transactions: Option<Transactions>,
@@ -164,7 +168,7 @@ impl World {
     pub(super) fn rise(self: &Arc<Self>, node: usize) -> Life {
         let mut inner = self.inner();
         let one = &mut inner.nodes[node];
-        (one.up, one.writes, one.submits) = (true, 0, 0);
+        (one.up, one.failed, one.writes, one.submits) = (true, false, 0, 0);
         one.run += 1;
         Life { world: self.clone(), node, run: one.run }
     }
@@ -184,11 +188,26 @@ impl World {
         let count = *count;
         let Crash { at, .. } = self.crash(node, one.run)?;
         let here = match (step, at) {
-            (Step::Write, Moment::BeforeWrite(nth) | Moment::AfterWrite(nth)) => nth == count,
+            (
+                Step::Write,
+                Moment::BeforeWrite(nth)
+                | Moment::AfterWrite(nth)
+                | Moment::RefusedWrite(nth)
+                | Moment::UnsureWrite(nth),
+            ) => nth == count,
             (Step::Submit, Moment::BeforeSubmit(nth) | Moment::AfterSubmit(nth)) => nth == count,
             _ => false,
         };
         here.then_some(at)
+    }
+
+    /// The disk of this run refuses a write.
+    pub(super) fn fail(&self, life: &Life) {
+        self.inner().nodes[life.node].failed = true;
+    }
+
+    pub(super) fn has_failed(&self, life: &Life) -> bool {
+        self.inner().nodes[life.node].failed
     }
 
     fn crash(&self, node: usize, run: u32) -> Option<Crash> {
@@ -253,10 +272,13 @@ impl World {
     pub(super) fn is_over(&self) -> bool {
         let inner = self.inner();
         // One that has halted waits for an operator: that is an end where the label's assumption does not hold.
-        let excused = |id| self.scenario.asleep || check::unguarded(self, id);
+        let excused = |id| self.scenario.asleep || inner.check.broken || check::unguarded(self, id);
         let halted = |state: &State| matches!(state.phase(), Phase::Halted { .. }) && excused(state.txid());
         let ended = |all: &Transactions| all.waiting() == 0 && all.states().iter().all(|state| halted(state));
-        let idle = |node: &Node| node.pending.is_empty() && node.transactions.as_ref().is_some_and(ended);
+        // Where something is undone after the end, each node still has to look.
+        let looked = |all: &Transactions| !self.scenario.beyond || all.looked_at_later() == 0;
+        let rests = |all: &Transactions| ended(all) && looked(all);
+        let idle = |node: &Node| node.pending.is_empty() && node.transactions.as_ref().is_some_and(rests);
         inner.violation.is_some() || (inner.busy == 0 && inner.nodes.iter().all(idle))
     }
 
@@ -281,7 +303,7 @@ impl World {
         if let Entry::Begun { id, .. } = entry {
             self.inner().nodes[life.node].begun.insert(Txid(*id));
         }
-        let found = self.inner().check.journaled(self, life.node, entry, now);
+        let found = self.inner().check.journaled(self, life, entry, now);
         self.found(found);
         self.hear(life.node, entry, now);
     }
@@ -299,7 +321,7 @@ impl World {
         let d = &self.scenario.ledgers[0].profile;
         let in_time = self.wheel.now() + d.inclusion + d.finalises <= plan.manifest.deadline;
         let first = self.inner().intended.insert((id, who));
-        if first && !in_time && !self.scenario.beyond && !self.is_known(id, who) {
+        if first && !in_time && !self.is_broken() && !self.is_known(id, who) {
             let what =
                 format!("node {node} publishes the last secret of {id} too late for COMMIT to be final");
             self.violate("P2", what);
@@ -341,7 +363,7 @@ impl World {
 
     /// P1: whoever signs ABORT has released nothing.
     pub(super) fn renounce(&self, node: usize, id: Txid, who: u16, signature: Signature) {
-        if self.scenario.split && !self.scenario.beyond && self.is_known(id, who) {
+        if self.scenario.split && !self.is_broken() && self.is_known(id, who) {
             let what = format!("node {node} signs ABORT for participant {who}, whose secret is out");
             self.violate("P1", what);
         }
@@ -460,6 +482,44 @@ impl World {
         self.inner().tally.undone += blocks;
     }
 
+    /// A ledger breaks its declared finality: from now on P3 is judged, and nothing that rests on that finality.
+    pub(super) fn breaks(&self) {
+        self.inner().check.broken = true;
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.inner().check.broken
+    }
+
+    /// A node submits this to a ledger.
+    pub(super) fn submits(&self, node: usize, fake: &Fake, intent: &Intent) {
+        let found = self.inner().check.stability.submitted(node, fake, intent);
+        self.found(found);
+    }
+
+    /// Whether some node takes the transaction for decided.
+    pub(super) fn is_followed(&self, id: Txid) -> bool {
+        self.inner().check.stability.is_decided(id)
+    }
+
+    /// Whether every node that has begun the transaction has ended it, and one has.
+    pub(super) fn is_ended(&self, id: Txid) -> bool {
+        let inner = self.inner();
+        let begun = |(n, node): (usize, &Node)| node.begun.contains(&id).then_some(n);
+        let mut begun = inner.nodes.iter().enumerate().filter_map(begun).peekable();
+        begun.peek().is_some() && begun.all(|n| inner.check.stability.has_ended(n, id))
+    }
+
+    /// What the node's run is.
+    pub(super) fn run_of(&self, node: usize) -> u32 {
+        self.inner().nodes[node].run
+    }
+
+    /// What is known of ledgers and of what nodes rest on.
+    pub(super) fn stability(&self) -> Stability {
+        self.inner().check.stability.clone()
+    }
+
     /// Looks at a ledger after it has changed.
     pub(super) fn observe(&self, ledger: usize) {
         let found = self.inner().check.ledger(self, ledger);
@@ -481,6 +541,8 @@ impl World {
         let found = super::check::at_end(self);
         self.found(found);
         let mut tally = self.inner().tally;
+        let halted = |(_, all): (usize, Transactions)| u32::try_from(all.halted()).unwrap_or(u32::MAX);
+        tally.halted = self.running().into_iter().map(halted).sum();
         for one in &self.scenario.transactions {
             let end = super::check::pivot_end(self, one);
             tally.claimed += u32::from(end == Some(true));
@@ -529,63 +591,4 @@ fn fake(plan: &LedgerPlan, wheel: &Wheel, mutant: Option<Mutant>) -> Fake {
         fake.breach(breach);
     }
     fake
-}
-
-/// A node is down when the seed says, whatever it is at.
-pub(super) async fn nap(world: Arc<World>, node: usize) {
-    let mut naps = world.scenario.nodes[node].naps.clone();
-    naps.sort_unstable();
-    for (from, to) in naps {
-        world.wheel.sleep(from.saturating_sub(world.wheel.millis())).await;
-        world.nap(node, to.saturating_sub(world.wheel.millis()));
-    }
-}
-
-/// Blocks come, and sometimes others take their place.
-pub(super) async fn mine(world: Arc<World>, ledger: usize) {
-    let plan = world.scenario.ledgers[ledger].clone();
-    let mut dice = Dice::new(world.seed, 200 + ledger as u64);
-    let mut forks = plan.forks.iter().copied().peekable();
-    if plan.block == 0 {
-        return;
-    }
-    loop {
-        world.wheel.sleep(plan.block).await;
-        world.fakes[ledger].mine();
-        if let Some((_, depth)) = forks.next_if(|(at, _)| *at <= world.wheel.millis()) {
-            let undone = usize::try_from(depth).unwrap_or(0);
-            world.log(&plan.profile.id.to_string(), || format!("{depth} blocks are undone and replaced"));
-            world.fakes[ledger].fork(undone, |_| match dice.below(10) {
-                0 => None,
-                _ => Some(dice.index(undone + 3)),
-            });
-            world.undone(depth);
-        }
-        world.observe(ledger);
-    }
-}
-
-/// A fact in a few words.
-pub(super) fn fact_words(fact: &Fact) -> String {
-    let short = |id: &Txid| id.to_string().chars().take(6).collect::<String>();
-    match fact {
-        Fact::Prepared(id, leg) => format!("{} prepared {leg}", short(id)),
-        Fact::Applied(id, leg) => format!("{} applied {leg}", short(id)),
-        Fact::Reverted(id, leg) => format!("{} reverted {leg}", short(id)),
-        Fact::Decided(id, sofie_model::Decision::Commit { included, .. }) => {
-            format!("{} COMMIT of legs {included:b}", short(id))
-        }
-        Fact::Decided(id, sofie_model::Decision::Abort { by }) => format!("{} ABORT by {by}", short(id)),
-        other => format!("{other:?}"),
-    }
-}
-
-/// An intent in a few words.
-pub(super) fn intent_words(fake: &Fake, intent: &Intent) -> String {
-    let Ok(operation) = fake.operation(intent) else { return "bytes that are no intent".into() };
-    let id: String = operation.txid().map(|id| id.to_string().chars().take(6).collect()).unwrap_or_default();
-    match &operation {
-        Operation::Leg { leg, .. } => format!("{id} {} {leg}", operation.verb()),
-        _ => format!("{id} {}", operation.verb()),
-    }
 }
