@@ -218,6 +218,21 @@ fn the_owners_node_tells_and_the_renters_claims() {
     assert_eq!(bond(&at(&renter, &Input::Woken, RETURN_AT + COURTESY)), &BondPhase::Returning);
 }
 
+/// Before the device is told nothing counts; then the price's word, until one is there; from when it was due, the stake's.
+#[test]
+fn a_word_is_listened_for_while_it_would_count() {
+    let late = EVIDENCE_DEADLINE;
+    for part in [Part::Both, Part::Owner, Part::Payer] {
+        assert!(!new(part).listens(late), "{part:?}: nothing is armed");
+        assert!(told(part).listens(NOW), "{part:?}: the price's");
+        assert!(!run(told(part), [opened()]).listens(late), "{part:?}: it is as agreed");
+        let back = run(told(part), [price_back()]);
+        assert_eq!([NOW, late].map(|now| back.listens(now)), [false, true], "{part:?}: the stake's");
+        assert!(!run(back, [bond_back()]).listens(late), "{part:?}: it is over");
+    }
+    assert!(!at(&told(Part::Both), &missed(), late).listens(late), "it is claimed");
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     let early = Timestamp::from_seconds(EVIDENCE_DEADLINE.as_seconds() - 1);
     proptest::sample::select(vec![

@@ -8,6 +8,7 @@ mod ruling;
 mod sensors;
 mod shared;
 mod steps;
+mod testimony;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +41,7 @@ pub use open::Refused;
 pub(crate) use open::next_second;
 pub(crate) use ruling::NoRuling;
 pub(crate) use shared::Beginning;
+pub(crate) use testimony::Untold;
 
 /// How long to wait before a receipt that could not be made is tried again.
 const RECEIPT_PAUSE: Duration = Duration::from_secs(1);

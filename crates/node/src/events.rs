@@ -13,7 +13,7 @@ use crate::runtime::Runtime;
 
 /// What a record can be about; a webhook asks for some of them. `crates/testkit/tests/tidy/kinds.rs` compares them with the
 /// notes that the node makes.
-pub const KINDS: [&str; 65] = [
+pub const KINDS: [&str; 66] = [
     "accepted",
     "actuated",
     "admitted",
@@ -73,6 +73,7 @@ pub const KINDS: [&str; 65] = [
     "settle-refused",
     "settled",
     "submitted",
+    "testified",
     "undisputed",
     "undone",
     "vouched",

@@ -20,6 +20,7 @@ mod proposals;
 pub mod seen;
 mod send;
 pub mod signature;
+mod testimony;
 mod watch;
 
 use std::sync::{Arc, OnceLock};
@@ -81,6 +82,8 @@ struct Inner {
     entrusted: Entrusted,
     /// One transaction begins to be watched at a time.
     watching: tokio::sync::Mutex<()>,
+    /// One word about a sensor is given at a time.
+    testifying: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Peers {
@@ -212,6 +215,7 @@ impl Peers {
             desk: OnceLock::new(),
             entrusted: Entrusted::of(config),
             watching: tokio::sync::Mutex::default(),
+            testifying: tokio::sync::Mutex::default(),
             parties: rooms.parties,
             executor: rooms.executor,
             auditor: rooms.auditor,
@@ -377,6 +381,7 @@ impl Peers {
                 self.signed_ahead(peer, txid, Presigned { spend, bytes: signed }).await
             }
             Message::Watch { manifest } => self.to_watch(peer, *manifest).await,
+            Message::Testify { manifest, contract } => self.testify(peer, *manifest, &contract).await,
         }
     }
 

@@ -147,7 +147,7 @@ impl Contract {
     }
 
     /// The stake is locked from COMMIT on.
-    const fn staked(&self) -> bool {
+    pub(super) const fn staked(&self) -> bool {
         !matches!(self.phase, Phase::Recording | Phase::Committed | Phase::Aborted { .. })
     }
 

@@ -3,7 +3,7 @@
 use sofie_model::attestation::NoAuthority;
 use sofie_model::{Account, Observation, Salt, SignedAttestation, Timestamp};
 
-use super::{Contract, Phase, Rejected};
+use super::{BondPhase, Contract, Phase, Rejected};
 use crate::witness::together;
 use crate::{Effect, EvidenceRule, Seen, Voice, Witnesses};
 
@@ -85,6 +85,18 @@ impl Contract {
     #[must_use]
     pub fn proven(&self) -> bool {
         self.seen().count() >= self.needed()
+    }
+
+    /// Whether a word about the price, or about the stake, would count at `now`.
+    #[must_use]
+    pub fn listens(&self, now: Timestamp) -> bool {
+        let of_price = match &self.phase {
+            Phase::Acting | Phase::Watching | Phase::Awaiting => !self.claims(),
+            Phase::Disputable { attestation } => attestation.is_none(),
+            _ => false,
+        };
+        let held = self.bond.as_ref().is_some_and(|bond| *bond.phase() == BondPhase::Held);
+        of_price || held && self.staked() && !self.earned() && now >= self.due()
     }
 
     /// Whose word counts for each sensor, in the agreement's order.

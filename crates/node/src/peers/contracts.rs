@@ -18,7 +18,7 @@ use crate::journal::Entry;
 use crate::offers::{MAX_OFFERS, Offers};
 
 /// The first wait before the owner's node is asked again how far it is.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -90,8 +90,9 @@ impl Peers {
         }
     }
 
-    /// Asks the owner's node how far a contract is whose payer alone is here.
+    /// Asks the nodes of its sensors' owners what they saw, and the owner's node how far a contract is whose payer alone is here.
     pub(super) fn accompany(&self, handle: Handle<Driven>) {
+        self.call_witnesses(&handle);
         let state = handle.state();
         let owner = state.contract.agreement().owner;
         if state.contract.part() == Part::Payer
@@ -152,12 +153,12 @@ impl Peers {
 
 /// When the owner's node may know what only the payer's can use: of a penalty, from when the act was due, and once the last
 /// word about it is signed.
-fn marks_of(contract: &Contract) -> impl Iterator<Item = Timestamp> {
+pub(super) fn marks_of(contract: &Contract) -> impl Iterator<Item = Timestamp> {
     contract.bond().into_iter().flat_map(|bond| [contract.due(), bond.escrow().1.evidence_deadline])
 }
 
 /// The wait after one of `last`: twice as long, but no longer than until the next of the `marks`, after which it is short.
-fn next_pause(last: Duration, marks: impl Iterator<Item = Timestamp>, now: Timestamp) -> Duration {
+pub(super) fn next_pause(last: Duration, marks: impl Iterator<Item = Timestamp>, now: Timestamp) -> Duration {
     marks.fold((last * 2).min(LONGEST_PAUSE), |pause, mark| {
         if now < mark {
             pause.min(mark.since(now).into())

@@ -2,7 +2,7 @@
 //! answered by one of the [`Reply`]s that it names, in the same HTTP exchange. To say a message again is harmless.
 
 use minicbor::{Decode, Encode};
-use sofie_market::{ContractTerms, Offer, Report};
+use sofie_market::{ContractTerms, Offer, Report, Seen};
 use sofie_model::{Account, Digest, LegId, Manifest, Salt, Signature, Txid, canonical};
 
 /// The version of both formats.
@@ -113,6 +113,17 @@ pub enum Message {
         #[n(0)]
         txid: Txid,
     },
+    /// What did sensors of your parties see of this contract, in which a party of the sender pays or is paid? Answered by
+    /// [`Reply::Testimony`], or by [`Reply::Waiting`] while they have seen nothing that counts.
+    #[n(10)]
+    Testify {
+        /// What was committed.
+        #[n(0)]
+        manifest: Box<Manifest>,
+        /// What the manifest's nonce commits to; its offer does not matter.
+        #[n(1)]
+        contract: Box<ContractTerms>,
+    },
 }
 
 /// What a record leg's commitment opens to.
@@ -199,6 +210,13 @@ pub enum Reply {
         #[n(0)]
         report: Box<Report>,
     },
+    /// What sensors there saw.
+    #[n(10)]
+    Testimony {
+        /// At most one for each sensor, signed by its owner.
+        #[n(0)]
+        seen: Vec<Seen>,
+    },
 }
 
 /// A participant's signature that it takes part.
@@ -267,6 +285,7 @@ impl Message {
             Self::Watch { .. } => "watch",
             Self::Browse => "browse",
             Self::Progress { .. } => "progress",
+            Self::Testify { .. } => "testify",
         }
     }
 }
@@ -284,6 +303,7 @@ impl Reply {
             Self::Refused { .. } => "refused",
             Self::Offers { .. } => "offers",
             Self::Report { .. } => "report",
+            Self::Testimony { .. } => "testimony",
         }
     }
 

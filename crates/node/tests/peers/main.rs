@@ -16,6 +16,7 @@ mod messages;
 mod pivot_crashes;
 mod pivots;
 mod rental;
+mod testimony;
 mod waiting;
 mod watchers;
 mod windows;

@@ -1,7 +1,7 @@
 //! Bob's company offers to open its locker, Alice's pays, on a ledger in memory; the sensor is Carol's, whom both know, and
 //! the judge may overrule what she says. A node is killed by dropping it, or dies at a step of its journal.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use sofie_market::{Contract, Phase, Seen};
 use sofie_model::{Digest, Observation, Quantity, Salt, Span, Txid, Value};
 use sofie_node::api::{AgreeToOffer, Federation, JoinPlatform, PublishOffer};
@@ -26,20 +26,32 @@ pub(crate) struct Rental {
     pub(crate) judge: Who,
     pub(crate) door: Door,
     locker: Running,
-    _folder: tempfile::TempDir,
+    broker: Running,
+    sensor: Option<Running>,
+    folder: tempfile::TempDir,
     /// The devices run here.
-    _outside: tokio::runtime::Runtime,
+    outside: tokio::runtime::Runtime,
 }
 
 impl Rental {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(mode: Mode) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("door.json");
-        let door = Door::create(&file, Mode::Normal).unwrap();
+        let door = Door::create(&file, mode).unwrap();
         let outside = tokio::runtime::Runtime::new().unwrap();
         let locker = outside.block_on(devices::locker(&file));
+        let broker = outside.block_on(devices::broker());
         let (market, carol, judge) = (Market::new(), Who::new("carol"), Who::new("judge"));
-        Self { market, carol, judge, door, locker, _folder: folder, _outside: outside }
+        let mut rental = Self { market, carol, judge, door, locker, broker, sensor: None, folder, outside };
+        rental.restart_sensor();
+        rental
+    }
+
+    /// The sensor's battery is changed: it starts anew and says how the door is.
+    pub(crate) fn restart_sensor(&mut self) {
+        self.sensor = None;
+        let door = self.folder.path().join("door.json");
+        self.sensor = Some(self.outside.block_on(devices::sensor(&self.broker.address(), "doors/1", &door)));
     }
 
     /// `who` knows these peers on the market's ledgers.
@@ -58,21 +70,41 @@ impl Rental {
         self.market.open(bob, self.config(bob, &[alice, &self.carol, &self.judge]), dies)
     }
 
-    /// Bob's node offers to open the locker, if `sensor` sees it; Alice's agrees.
-    pub(crate) fn agreed(&self, alice: &Life, bob: &Life, sensor: &str) -> Txid {
+    /// Carol's node, which has peers but no part in it.
+    pub(crate) fn carol(&self) -> Life {
+        let Market { alice, bob, .. } = &self.market;
+        self.market.open(&self.carol, self.config(&self.carol, &[alice, bob, &self.judge]), None)
+    }
+
+    /// Her sensor, joined.
+    pub(crate) fn joined(&self, carol: &Life) -> String {
+        let node = carol.node();
+        let url = format!("mqtt://{}", self.broker.address());
+        let join: JoinPlatform =
+            serde_json::from_value(json!({ "owner": "carol", "kind": "mqtt", "url": url })).unwrap();
+        node.run(Federation::join_platform(&node.runtime, join)).unwrap().things[0].to_string()
+    }
+
+    /// The judge may overrule it.
+    pub(crate) fn disputable() -> Json {
+        json!({ "dispute": { "arbiter": "judge", "window_s": WINDOW.as_seconds() }, "submission_window_s": 10 })
+    }
+
+    /// Bob's node offers to open the locker, if `sensor` sees it, with these fields besides or instead; Alice's agrees.
+    pub(crate) fn agreed(&self, alice: &Life, bob: &Life, sensor: &str, instead: Json) -> Txid {
         let bob = bob.node();
         let join: JoinPlatform = serde_json::from_value(json!({
             "owner": "bob", "kind": "coap", "url": format!("coap://{}", self.locker.address()), "allow": ["lock"],
         }))
         .unwrap();
         let locker = bob.run(Federation::join_platform(&bob.runtime, join)).unwrap();
-        let offer: PublishOffer = serde_json::from_value(json!({
+        let mut offer = json!({
             "thing": locker.things[0], "action": "lock", "input": { "open_for_s": 600 }, "price": PRICE.to_string(),
             "ledger": "chain", "evidence": { "thing": sensor, "property": "open", "equals": true, "by": "carol" },
-            "dispute": { "arbiter": "judge", "window_s": WINDOW.as_seconds() },
-            "decision_within_s": 60, "evidence_within_s": 60, "submission_window_s": 10, "valid_for_s": 3600,
-        }))
-        .unwrap();
+            "decision_within_s": 60, "evidence_within_s": 60, "submission_window_s": 1, "valid_for_s": 3600,
+        });
+        offer.as_object_mut().unwrap().extend(instead.as_object().unwrap().clone());
+        let offer: PublishOffer = serde_json::from_value(offer).unwrap();
         let offer = bob.run(Federation::publish_offer(&bob.runtime, offer)).unwrap();
         let alice = alice.node();
         let asked = AgreeToOffer { payer: "alice".into(), idempotency_key: None };

@@ -7,6 +7,7 @@ use sofie_model::{Span, Txid};
 use sofie_node::api::{Federation, Rule};
 use sofie_node::clock;
 use sofie_node::journal::PauseAt;
+use sofie_testkit::devices::door::Mode;
 
 use crate::market::{Life, until};
 use crate::rental::{PRICE, Rental, contract, reach};
@@ -23,7 +24,7 @@ const fn over(phase: &Phase) -> bool {
 
 /// Agreed, done, and what Carol has seen brought to Bob's node.
 fn seen(rental: &Rental, alice: &Life, bob: &Life) -> Txid {
-    let txid = rental.agreed(alice, bob, SENSOR);
+    let txid = rental.agreed(alice, bob, SENSOR, Rental::disputable());
     let actuated = reach(bob, txid, |phase| *phase == Phase::Watching);
     assert!(rental.door.state().unwrap().open);
     rental.bring(bob, txid, rental.word(&actuated));
@@ -40,7 +41,7 @@ fn paid(rental: &Rental, txid: Txid, lives: [&Life; 2], (phase, bobs): (Phase, u
 
 /// It dies once it has fixed what it will send, and comes back on that.
 fn the_owners_dies_before(intent: &str) {
-    let rental = Rental::new();
+    let rental = Rental::new(Mode::Normal);
     let alice = rental.alice();
     let mut bob = rental.bob(Some(PauseAt::Intent(intent.into())));
     let txid = seen(&rental, &alice, &bob);
@@ -54,7 +55,7 @@ fn the_owners_dies_before(intent: &str) {
 
 /// The one of these is gone while the judge may speak, until it is over for the other.
 fn one_is_gone_within_the_window(owners: bool) {
-    let rental = Rental::new();
+    let rental = Rental::new(Mode::Normal);
     let (mut alice, mut bob) = (rental.alice(), rental.bob(None));
     let txid = seen(&rental, &alice, &bob);
     let lives = [&alice, &bob];
@@ -77,7 +78,7 @@ fn one_is_gone_within_the_window(owners: bool) {
 
 /// The owner's node is gone when the judge overrules what it had presented: it finds that on the ledger.
 fn the_owners_is_gone_when_it_is_overruled() {
-    let rental = Rental::new();
+    let rental = Rental::new(Mode::Normal);
     let (alice, mut bob) = (rental.alice(), rental.bob(None));
     let txid = seen(&rental, &alice, &bob);
     let ruling = reach(&bob, txid, disputable).ruling().unwrap();
