@@ -105,7 +105,7 @@ fn a_third_nodes_sensor_shows_a_miss_and_the_stake_is_paid_out() {
     let (alice, bob, carol) = (rental.alice(), rental.bob(None), rental.carol());
     let sensor = rental.joined(&carol);
     let terms = serde_json::json!({
-        "decision_within_s": 3, "evidence_within_s": 1,
+        "decision_within_s": 8, "evidence_within_s": 1,
         "penalty": { "amount": STAKE.to_string(), "within_s": 60 },
     });
     let txid = rental.agreed(&alice, &bob, &sensor, terms);
