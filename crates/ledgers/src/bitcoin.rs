@@ -15,6 +15,8 @@ mod open;
 mod pay;
 mod prove;
 mod rpc;
+#[cfg(test)]
+mod tests;
 mod treasury;
 
 pub use ledger::{BitcoinLedger, MAX_OPEN, bitcoin_profile};

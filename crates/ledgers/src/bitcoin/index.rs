@@ -212,6 +212,12 @@ impl Index {
     }
 
     async fn take_back(&mut self, node: &Node) -> Result<(), RpcError> {
+        // The only question comes first: whoever gets no answer has taken nothing back.
+        let before = self.walked.len().checked_sub(2).and_then(|at| self.walked.get(at));
+        let times = match before {
+            Some(before) => times_until(node, before.hash).await?,
+            None => VecDeque::new(),
+        };
         let Some(walked) = self.walked.pop() else { return Ok(()) };
         for mark in &walked.marks {
             if let Some(places) = self.marked.get_mut(mark) {
@@ -235,10 +241,7 @@ impl Index {
         if self.counted.is_none_or(|height| height >= self.next_height()) {
             self.counted = None;
         }
-        match self.walked.last() {
-            Some(last) => self.times = times_until(node, last.hash).await?,
-            None => self.times.clear(),
-        }
+        self.times = times;
         Ok(())
     }
 

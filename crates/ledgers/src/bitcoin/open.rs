@@ -9,12 +9,15 @@ use sofie_model::{Account, Finality, PublicKey};
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::index::Index;
+use super::index::{End, Index};
 use super::ledger::{BitcoinLedger, State};
 use super::pay::Wallet;
 use super::rpc::{Auth, Node, RpcError};
 use crate::Profile;
 use crate::evm::Keyring;
+
+/// So often in a row the reading of blocks may get no further.
+pub(super) const MAX_STALLS: u32 = 5;
 
 /// Where the node is, and what it must be: a configuration of kind `bitcoin-rpc`.
 ///
@@ -127,14 +130,17 @@ async fn check_chain(node: &Node, expected: &str, at: &str) -> Result<(), Bitcoi
     }
 }
 
-/// A call walks a limited number of blocks; opening takes as many calls as are needed while they get on.
-async fn read_all(index: &mut Index, node: &Node) -> Result<(), RpcError> {
+/// A call walks a limited number of blocks; opening takes as many calls as are needed while they get on, and forgives a
+/// node that has answered some of them.
+pub(super) async fn read_all(index: &mut Index, node: &Node) -> Result<End, RpcError> {
+    let mut stalls = 0;
     loop {
         let before = index.end();
         match index.sync(node).await {
-            Ok(_) => return Ok(()),
-            Err(RpcError::Away(_)) if index.end() != before => {
-                tracing::info!(height = index.end().map(|end| end.height), "reading Bitcoin's blocks");
+            Ok(end) => return Ok(end),
+            Err(RpcError::Away(why)) if index.end().is_some() && stalls < MAX_STALLS => {
+                stalls = if index.end() == before { stalls + 1 } else { 0 };
+                tracing::info!(height = index.end().map(|end| end.height), %why, "reading Bitcoin's blocks");
             }
             Err(error) => return Err(error),
         }
