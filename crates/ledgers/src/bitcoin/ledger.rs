@@ -285,11 +285,13 @@ impl BitcoinLedger {
         &self,
         (state, end): (&State, End),
         (manifest, id): (&Manifest, LegId),
-        spend: Spend,
+        (spend, intent): (Spend, Option<&Intent>),
     ) -> Result<Status, LedgerError> {
         let lock = self.lock(manifest, id)?;
         let Some(found) = lock.find(state.index.marked(lock.mark)) else { return Ok(Status::Absent) };
-        let Some(placed) = state.index.spender(found.outpoint) else { return Ok(Status::Absent) };
+        let Some(placed) = state.index.spender(found.outpoint) else {
+            return self.unspent(end, &found, intent);
+        };
         let (happened, fact) = match lock.spent_by(found.outpoint, &placed.transaction) {
             Some(Spent::Claim(_)) => (Spend::Claim, Fact::Applied(manifest.txid(), id)),
             Some(Spent::Refund) => (Spend::Refund, Fact::Reverted(manifest.txid(), id)),
@@ -307,6 +309,17 @@ impl BitcoinLedger {
             }
             status => Ok(status),
         }
+    }
+
+    /// A lock that nothing spends. What was fixed for one that the chain has undone since spends nothing any more: the
+    /// payment that was made again at another fee has another name.
+    fn unspent(&self, end: End, found: &Found, intent: Option<&Intent>) -> Result<Status, LedgerError> {
+        let Some(intent) = intent else { return Ok(Status::Absent) };
+        let fixed_for_it = self.read(intent)?.first_input() == found.outpoint;
+        Ok(match fixed_for_it || !self.is_final(&found.placed, end) {
+            true => Status::Absent,
+            false => Status::Displaced { reason: format!("its lock is {} by now", found.outpoint) },
+        })
     }
 
     fn closed_status(
@@ -393,10 +406,10 @@ impl BitcoinLedger {
                 (Mark::closed(txid, id, applied), status)
             }
             (Some(Terms::Hashlock(_)), Step::Claim(_)) => {
-                return Ok((None, self.spend_status(at, (manifest, id), Spend::Claim)?));
+                return Ok((None, self.spend_status(at, (manifest, id), (Spend::Claim, intent))?));
             }
             (Some(Terms::Hashlock(_)), Step::Revert) => {
-                return Ok((None, self.spend_status(at, (manifest, id), Spend::Refund)?));
+                return Ok((None, self.spend_status(at, (manifest, id), (Spend::Refund, intent))?));
             }
             (Some(_), _) => {
                 return Err(self.unsupported(operation, format!("{id} is not a leg of that kind")));

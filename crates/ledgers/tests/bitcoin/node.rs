@@ -106,7 +106,12 @@ impl Bitcoind {
 
     /// A block that leaves out what waits.
     pub(crate) async fn mine_empty(&self) {
-        self.ask("generateblock", json!([format!("raw({NOBODY})"), []])).await;
+        self.mine_these(&[]).await;
+    }
+
+    /// A block that holds these transactions, in hexadecimal, and no other.
+    pub(crate) async fn mine_these(&self, transactions: &[String]) {
+        self.ask("generateblock", json!([format!("raw({NOBODY})"), transactions])).await;
     }
 
     /// The median time past of the newest block, in seconds.

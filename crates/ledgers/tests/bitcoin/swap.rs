@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sofie_ledgers::bitcoin::BitcoinLedger;
 use sofie_ledgers::{Intent, Ledger, LedgerError, Status};
-use sofie_model::manifest::{DecisionSite, HashlockTerms, Participant};
+use sofie_model::manifest::{DecisionSite, HashlockTerms, OpenedBy, Participant};
 use sofie_model::{
     Class, Digest, Evidence, Fact, Finality, Leg, LegId, Manifest, Operation, Rule, Span, Step, Terms,
     Timestamp,
@@ -70,6 +70,15 @@ impl Scenario {
         };
         manifest.check(now).unwrap();
         Self { manifest: Arc::new(manifest), secrets, timelock: timelock.as_seconds() }
+    }
+
+    /// The same, whose lock opens to its claimant's secret alone.
+    pub(crate) fn single(mut self) -> Self {
+        if let Terms::Hashlock(terms) = &mut Arc::make_mut(&mut self.manifest).legs[0].terms {
+            terms.opened_by = Some(OpenedBy::Claimant);
+        }
+        self.secrets.remove(0);
+        self
     }
 
     fn step(&self, step: Step) -> Operation {
