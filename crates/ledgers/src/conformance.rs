@@ -19,10 +19,12 @@ mod decision;
 mod dispute;
 mod escrow;
 mod hashlock;
+mod patient;
 mod record;
 mod transfer;
 mod world;
 
+pub use patient::{MAX_TRIES, Patient};
 pub use record::no_manifest;
 pub use world::World;
 

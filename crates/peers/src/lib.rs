@@ -1,9 +1,12 @@
 //! Peers: programs of other makers that the tests run beside the product. A test that needs one fails where it is
 //! missing, with the command that brings it; only who sets `SOFIE_WITHOUT_PEERS=1` leaves such tests out, and is told so.
 //!
+//! Also what stands between such a program and a test: [`Proxy`].
+//!
 //! No room of the product may depend on this one. Left out: installing them (`xtask/src/peers.rs`).
 
 mod anvil;
+pub mod proxy;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +15,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 pub use anvil::Anvil;
+pub use proxy::{Faults, Proxy};
 
 /// Set to `1`, tests leave out what needs a peer that is not here.
 const WITHOUT: &str = "SOFIE_WITHOUT_PEERS";

@@ -1,6 +1,7 @@
 //! Where a peer is looked for, and what a test does that has none.
 
 use super::*;
+use crate::proxy::Fault;
 
 /// The one test whose output nextest shows although it passes (.config/nextest.toml): it says for the whole run what
 /// was left out.
@@ -29,4 +30,18 @@ fn a_peer_is_looked_for_where_it_is_named_then_in_the_workspace() {
     let (src, here) = (root.join("crates/peers/src"), root.join("crates/peers"));
     assert_eq!(first(&[here.clone(), src.clone()], "lib.rs"), Some(src.join("lib.rs")));
     assert_eq!(first(&[here], "src"), None, "a folder is no program");
+}
+
+/// Each kind of fault comes about as often as it is asked for, and the same seed brings the same.
+#[test]
+fn faults_follow_from_their_seed() {
+    let of = |seed| (0..4_096).map(|exchange| Faults { seed, one_in: 16 }.of(exchange)).collect::<Vec<_>>();
+    for seed in 0..8 {
+        let faults = of(seed);
+        assert!(faults == of(seed) && faults != of(seed + 1));
+        for kind in [Fault::Delays, Fault::Cuts, Fault::DropsAnswer, Fault::Doubles] {
+            let count = faults.iter().filter(|fault| **fault == kind).count();
+            assert!((128..512).contains(&count), "{kind:?}: {count} of {}", faults.len());
+        }
+    }
 }

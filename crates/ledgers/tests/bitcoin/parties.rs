@@ -67,21 +67,20 @@ pub(crate) async fn open(
     parties: &[Party],
     profile: Profile,
 ) -> Result<BitcoinLedger, BitcoinOpenError> {
-    open_since(node, parties, profile, 1).await
+    open_with(config(node), parties, profile).await
 }
 
-/// The same, reading blocks from this height on.
-pub(crate) async fn open_since(
-    node: &Bitcoind,
+/// The same, by another configuration.
+pub(crate) async fn open_with(
+    config: BitcoinConfig,
     parties: &[Party],
     profile: Profile,
-    since: u64,
 ) -> Result<BitcoinLedger, BitcoinOpenError> {
     let mut keyring = Keyring::default();
     for party in parties {
         keyring.insert(&Zeroizing::new([party.0; 32])).unwrap();
     }
-    BitcoinLedger::open(BitcoinConfig { since, ..config(node) }, profile, keyring).await
+    BitcoinLedger::open(config, profile, keyring).await
 }
 
 /// So many coins of 50 bitcoins or less for each party, spendable at once.

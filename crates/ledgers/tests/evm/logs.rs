@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use sofie_ledgers::evm::{EvmLedger, RpcChain, RpcConfig, rpc_profile};
 use sofie_ledgers::{Ledger, Status};
 use sofie_model::{Finality, Span};
+use sofie_peers::proxy::{deliver, message};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 use crate::anvil::{Anvil, CHAIN};
 use crate::parties::Parties;
-use crate::proxy::{deliver, message};
 use crate::scenario::{Scenario, carry_out};
 
 /// The most blocks that this node gives logs of at once.
@@ -32,14 +32,14 @@ impl Strict {
     async fn before(node: &Url) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let node = format!("127.0.0.1:{}", node.port().unwrap());
+        let node = node.port().unwrap();
         let asked: Arc<Mutex<Vec<Option<u64>>>> = Arc::default();
         let noted = Arc::clone(&asked);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (node, noted) = (node.clone(), Arc::clone(&noted));
+                let noted = Arc::clone(&noted);
                 tokio::spawn(async move {
-                    let _ = serve(client, &node, &noted).await;
+                    let _ = serve(client, node, &noted).await;
                 });
             }
         });
@@ -65,7 +65,7 @@ impl Drop for Strict {
     }
 }
 
-async fn serve(mut client: TcpStream, node: &str, asked: &Mutex<Vec<Option<u64>>>) -> std::io::Result<()> {
+async fn serve(mut client: TcpStream, node: u16, asked: &Mutex<Vec<Option<u64>>>) -> std::io::Result<()> {
     loop {
         let request = message(&mut client).await?;
         let body = request.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or_default() + 4;

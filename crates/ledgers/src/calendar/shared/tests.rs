@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::calendar::tests::{abort, account, commit, guarded, key, note, party};
 use crate::calendar::{Calendar, Config as CalendarConfig, SigningKey};
-use crate::conformance::{self, Failure, Harness, Site, no_manifest};
+use crate::conformance::{self, Failure, Harness, Patient, Site, no_manifest};
 
 mod lies;
 
@@ -132,54 +132,6 @@ impl World {
 
     fn fresh(&self) -> String {
         format!("{}.log", self.opened.load(Ordering::Relaxed))
-    }
-}
-
-/// As the executor does: what is transient is tried again.
-struct Patient(Shared);
-
-const TRIES: usize = 8;
-
-macro_rules! patiently {
-    ($call:expr) => {{
-        let mut tries = 1;
-        loop {
-            match $call.await {
-                Err(LedgerError::Transient { .. }) if tries < TRIES => tries += 1,
-                other => break other,
-            }
-        }
-    }};
-}
-
-#[async_trait]
-impl Ledger for Patient {
-    fn profile(&self) -> &Profile {
-        self.0.profile()
-    }
-
-    async fn intend(&self, operation: &Operation) -> Result<Intent, LedgerError> {
-        self.0.intend(operation).await
-    }
-
-    async fn adopt(&self, intent: &Intent) -> Result<(), LedgerError> {
-        self.0.adopt(intent).await
-    }
-
-    async fn submit(&self, intent: &Intent) -> Result<(), LedgerError> {
-        patiently!(self.0.submit(intent))
-    }
-
-    async fn status(&self, operation: &Operation, intent: Option<&Intent>) -> Result<Status, LedgerError> {
-        patiently!(self.0.status(operation, intent))
-    }
-
-    async fn head(&self) -> Result<Head, LedgerError> {
-        patiently!(self.0.head())
-    }
-
-    async fn prove(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError> {
-        patiently!(self.0.prove(manifest, facts))
     }
 }
 
