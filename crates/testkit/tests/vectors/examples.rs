@@ -12,6 +12,9 @@ use sofie_model::{
 /// T_D of all of them: a whole second.
 pub(crate) const DEADLINE: u64 = 1_800_000_100;
 
+/// EIP-155 id of D's chain.
+pub(crate) const CHAIN: u64 = 1_337;
+
 /// The published test keys.
 pub(crate) fn key(byte: u8) -> SigningKey {
     SigningKey::from_slice(&[byte; 32]).unwrap()
@@ -96,7 +99,7 @@ pub(crate) fn swap() -> Manifest {
     (legs[0].finality, legs[0].fee_limit) = (Finality::Tag, 1_000_000_000_000_000);
     (legs[1].finality, legs[1].fee_limit) = (Finality::Depth(3), 20_000);
     legs[2].required = false;
-    let mut swap = manifest(legs, site("evm", 1_337, Account([0xd0; 20]), Finality::Tag));
+    let mut swap = manifest(legs, site("evm", CHAIN, Account([0xd0; 20]), Finality::Tag));
     swap.rule = Rule::AtLeast(2);
     swap.grace = Span::from_seconds(21_600);
     swap.guard = account(1);
@@ -125,7 +128,7 @@ pub(crate) fn rental(amount: u128) -> Manifest {
         dispute: None,
     };
     let legs = vec![leg("evm", Class::Verifying, Terms::Escrow(escrow)), record("calendar", b"rental")];
-    manifest(legs, site("evm", 1_337, Account([0xd0; 20]), Finality::Instant))
+    manifest(legs, site("evm", CHAIN, Account([0xd0; 20]), Finality::Instant))
 }
 
 /// The same, whose evidence key 4 may overrule for five minutes.
@@ -135,4 +138,20 @@ pub(crate) fn disputable() -> Manifest {
         terms.dispute = Some(Dispute { arbiter: account(4), window: Span::from_seconds(300) });
     }
     rental
+}
+
+/// A transfer and an escrow of one payer on D's chain, and a record beside them.
+pub(crate) fn chained(decision: Account, escrow: Account) -> Manifest {
+    let (payer, payee) = (account(1), account(2));
+    let transfer = Terms::Transfer(TransferTerms { contract: escrow, payer, payee, amount: 2_500 });
+    let mut legs = rental(1_000).legs;
+    if let Terms::Escrow(terms) = &mut legs[0].terms {
+        terms.contract = escrow;
+    }
+    legs[1] = record("records", b"rental");
+    legs.insert(0, leg("evm", Class::Verifying, transfer));
+    for leg in &mut legs[..2] {
+        leg.fee_limit = 1_000_000_000_000_000;
+    }
+    manifest(legs, site("evm", CHAIN, decision, Finality::Instant))
 }
