@@ -2,8 +2,8 @@
 //! who may use it, how much, and what a stranger gets.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::net::TcpListener;
-use std::path::PathBuf;
+mod place;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,47 +16,21 @@ use sofie_model::proof::calendar::Entry;
 use sofie_model::{Account, Attestation, Digest, Operation, SignedAttestation, Timestamp, canonical};
 use sofie_node::calendars::{self, MAX_AT_ONCE, MEDIA_TYPE, TAG};
 use sofie_node::clock;
-use sofie_node::config::{Config, Party};
+use sofie_node::config::Config;
 use sofie_node::executor::Ledgers;
 use sofie_node::http::{self, Options};
 use sofie_node::journal::JournalError;
-use sofie_node::keys::PartyKeys;
 use sofie_node::opening;
 use sofie_node::parties::Parties;
 use sofie_node::peers::envelope::{Address, Fields, open_response, seal_request};
 use sofie_node::runtime::{Runtime, StartError};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::place::Place;
+
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A node's folder, its key, and where it listens.
-struct Place {
-    folder: tempfile::TempDir,
-    keys: PartyKeys,
-    port: u16,
-}
-
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let party = Party { name: "operator".parse().unwrap(), key_file: folder.path().join("operator.key") };
-        let keys = PartyKeys::load_or_create(&party).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { folder, keys, port }
-    }
-
-    fn key(&self) -> Digest {
-        Digest(self.keys.ed25519().verifying_key().to_bytes())
-    }
-
-    fn authority(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("sofie.toml")
-    }
-
     fn config(&self, name: &str, data: &str, ledger: &str, peers: &[(&str, &Place)]) -> Config {
         let peer = |(name, place): &(&str, &Place)| {
             let (url, key) = (place.authority(), place.key());

@@ -2,55 +2,38 @@
 //! another one goes and comes back. The receipt is verified offline, and a member that was put back from a backup stays out.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+mod place;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sofie_audit::{Anchors, Outcome, Story, verify};
 use sofie_model::{Anchor, Digest};
-use sofie_node::config::{Config, Party};
+use sofie_node::config::Config;
 use sofie_node::http::{self, Options};
-use sofie_node::keys::PartyKeys;
 use sofie_node::runtime::{Runtime, StartError};
 use sofie_node::{backup, clock};
 use tokio::sync::oneshot;
 
+use crate::place::Place;
+
 /// A bound on waiting, not a measure.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A node's folder, its key, and where it listens.
-struct Place {
-    folder: tempfile::TempDir,
-    key: Digest,
-    port: u16,
-}
-
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let party = Party { name: "operator".parse().unwrap(), key_file: folder.path().join("operator.key") };
-        let keys = PartyKeys::load_or_create(&party).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { folder, key: Digest(keys.ed25519().verifying_key().to_bytes()), port }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("sofie.toml")
-    }
-
     /// Writes the configuration; of a member with what its `[[member]]` says.
     fn write(&self, group: &[&Place], member: Option<&str>) -> Config {
         let members: String =
-            group.iter().map(|one| format!("{} = \"http://127.0.0.1:{}\"\n", one.key, one.port)).collect();
+            group.iter().map(|one| format!("{} = \"http://{}\"\n", one.key(), one.authority())).collect();
         let member =
             member.map(|more| format!("[[member]]\nledger = \"notaries\"\npace = \"100ms\"\n{more}"));
         let text = format!(
-            "[node]\nlisten = \"127.0.0.1:{}\"\ndata_dir = \"data\"\n\n[[party]]\nname = \"operator\"\nkey_file = \
+            "[node]\nlisten = \"{}\"\ndata_dir = \"data\"\n\n[[party]]\nname = \"operator\"\nkey_file = \
              \"operator.key\"\n\n[[ledger]]\nid = \"notaries\"\nkind = \"quorum\"\ninclusion = \"5s\"\n[ledger.members]\n\
              {members}\n[[ledger]]\nid = \"calendar\"\nkind = \"calendar\"\n\n{}",
-            self.port,
+            self.authority(),
             member.unwrap_or_default()
         );
         std::fs::write(self.file(), text).unwrap();
@@ -102,8 +85,8 @@ fn client() -> reqwest::Client {
 }
 
 /// Submits a record and says how it ended.
-async fn records(place: &Place, what: &str) -> Value {
-    let (url, http) = (format!("http://127.0.0.1:{}/api/v1/transactions", place.port), client());
+async fn records(authority: &str, what: &str) -> Value {
+    let (url, http) = (format!("http://{authority}/api/v1/transactions"), client());
     let leg = json!({ "ledger": "calendar", "kind": "record", "payload": { "what": what } });
     let draft = json!({ "deadline": "150s", "decision": "notaries", "legs": [leg] });
     let answer = http.post(&url).json(&draft).send().await.unwrap();
@@ -127,7 +110,7 @@ fn assert_committed(shown: &Value) {
 
 async fn assert_receipt(place: &Place, shown: &Value) {
     let id = shown["id"].as_str().unwrap();
-    let url = format!("http://127.0.0.1:{}/api/v1/transactions/{id}/receipt", place.port);
+    let url = format!("http://{}/api/v1/transactions/{id}/receipt", place.authority());
     let receipt = client().get(url).send().await.unwrap().bytes().await.unwrap();
     let report = verify(&receipt, None);
     assert_eq!(report.story, Some(Story::Committed), "{report:#?}");
@@ -158,15 +141,15 @@ fn a_group_of_nodes_decides_the_transactions_of_a_fifth() {
     let mut members: Vec<Node> = configs[1..].iter().map(|config| Node::start(config).unwrap()).collect();
     let user = Node::start(&places[4].write(&group, None)).unwrap();
     let test = tokio::runtime::Runtime::new().unwrap();
-    let first = test.block_on(records(&places[4], "with a member away"));
+    let first = test.block_on(records(&places[4].authority(), "with a member away"));
     assert_committed(&first);
     assert_eq!(first["label"], "custodial", "its record is on a calendar of one operator");
     test.block_on(assert_receipt(&places[4], &first));
     // Another goes in the middle and comes back; two of four decide nothing meanwhile.
     members.pop().unwrap().stop();
     let second = test.spawn({
-        let place = Place { folder: tempfile::tempdir().unwrap(), key: places[4].key, port: places[4].port };
-        async move { records(&place, "with a member that restarts").await }
+        let authority = places[4].authority();
+        async move { records(&authority, "with a member that restarts").await }
     });
     members.push(Node::start(&configs[3]).unwrap());
     assert_committed(&test.block_on(second).unwrap());

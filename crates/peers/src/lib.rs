@@ -1,11 +1,12 @@
 //! Peers: programs of other makers that the tests run beside the product. A test that needs one fails where it is
 //! missing, with the command that brings it; only who sets `SOFIE_WITHOUT_PEERS=1` leaves such tests out, and is told so.
 //!
-//! Also what stands between such a program and a test: [`Proxy`].
+//! Also what stands between such a program and a test: [`Port`], [`Proxy`].
 //!
 //! No room of the product may depend on this one. Left out: installing them (`xtask/src/peers.rs`).
 
 mod anvil;
+mod port;
 pub mod proxy;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 pub use anvil::Anvil;
+pub use port::Port;
 pub use proxy::{Faults, Proxy};
 
 /// Set to `1`, tests leave out what needs a peer that is not here.

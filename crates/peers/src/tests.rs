@@ -32,6 +32,21 @@ fn a_peer_is_looked_for_where_it_is_named_then_in_the_workspace() {
     assert_eq!(first(&[here], "src"), None, "a folder is no program");
 }
 
+#[test]
+fn a_port_is_nobodys_else_before_its_server_and_between_its_servers() {
+    use std::net::{TcpListener, TcpStream};
+    let port = Port::free();
+    let at = ("127.0.0.1", port.number());
+    for _ in 0..2 {
+        assert!(TcpStream::connect(at).is_err(), "nobody listens");
+        let server = TcpListener::bind(at).expect("its server listens");
+        assert!(TcpListener::bind(at).is_err(), "one server at a time");
+        assert!(TcpStream::connect(at).is_ok() && server.accept().is_ok());
+    }
+    let others: Vec<Port> = (0..512).map(|_| Port::free()).collect();
+    assert!(others.iter().all(|other| other.number() != port.number()), "it is not given away");
+}
+
 /// Each kind of fault comes about as often as it is asked for, and the same seed brings the same.
 #[test]
 fn faults_follow_from_their_seed() {

@@ -1,6 +1,5 @@
 //! One chain, and nodes on it that come and go, each on threads of its own: to drop those is to kill it.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use sofie_node::journal::JournalError;
 use sofie_node::keys::PartyKeys;
 use sofie_node::runtime::{Runtime, StartError};
 pub(crate) use sofie_peers::Anvil;
+use sofie_peers::Port;
 use sofie_transaction::{Phase, Plan};
 use tokio::sync::{mpsc, oneshot};
 
@@ -41,7 +41,7 @@ pub(crate) fn evm(chain: &Anvil) -> String {
 /// Who a node is: its folder, its port, and its one party.
 pub(crate) struct Who {
     pub(crate) name: &'static str,
-    pub(crate) port: u16,
+    port: Port,
     pub(crate) keys: PartyKeys,
     folder: tempfile::TempDir,
 }
@@ -54,8 +54,7 @@ impl Who {
             key_file: folder.path().join("data/keys").join(format!("{name}.key")),
         };
         let keys = PartyKeys::load_or_create(&party).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { name, port: free.local_addr().unwrap().port(), keys, folder }
+        Self { name, port: Port::free(), keys, folder }
     }
 
     pub(crate) fn account(&self) -> Account {
