@@ -27,6 +27,18 @@ fn no_seed_breaks_a_promise() {
     assert!(!dull, "a world in which nothing happens proves nothing: {tally:?}");
 }
 
+/// A decision that D drops while legs follow it, ends that are undone after all have ended, a lock that COMMIT includes.
+#[test]
+fn what_rests_on_a_ledger_that_breaks_its_word_halts() {
+    let run = |seed| simulation::run(seed, None, true).unwrap();
+    let worlds = [57, 146, 193].map(run);
+    for world in &worlds {
+        assert_eq!(world.violation, None, "seed {}: {}", world.seed, world.trace.join("\n"));
+    }
+    let halts = worlds.iter().filter(|world| world.beyond && world.tally.halted > 0);
+    assert!(halts.count() > 0, "no ledger breaks its word there any more: take other seeds");
+}
+
 /// A COMMIT that missed T_D, a refund at T_p, and the payer's own COMMIT after that: a long run found it
 /// (docs/adr/0014-pivot-rules.md).
 #[test]

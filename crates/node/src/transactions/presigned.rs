@@ -60,7 +60,8 @@ pub(crate) const fn word(spend: Spend) -> &'static str {
 
 impl Transactions {
     /// Releases nothing of a transaction with a pivot before it holds what others sign ahead, and keeps that.
-    pub(crate) fn wanting_presigned(self) -> Self {
+    #[must_use]
+    pub fn wanting_presigned(self) -> Self {
         Self { wants_presigned: true, ..self }
     }
 
@@ -104,7 +105,7 @@ impl Transactions {
     ///
     /// # Errors
     /// [`JournalError`]. `Ok(Err(_))` is the ledger's: [`LedgerError::Transient`] while it does not see the lock.
-    pub(crate) async fn take_presigned(
+    pub async fn take_presigned(
         &self,
         state: &State,
         signed: Presigned,

@@ -108,7 +108,9 @@ impl Line {
             Step::Revert => Spend::Refund,
             _ => return,
         };
-        let brings = self.life.world.mutant != Some(Mutant::NothingAhead);
+        // Where all are at nodes, each keeps what it was brought, and brings it itself.
+        let world = &self.life.world;
+        let brings = world.mutant != Some(Mutant::NothingAhead) && !world.scenario.awaits_words();
         if let Some(word) = self.life.world.word(manifest.txid(), spend).filter(|_| brings) {
             // One for a lock that is there no more is refused, and of no use.
             let _ = Hashlocks::accept(&self.fake, manifest, *leg, &word).await;

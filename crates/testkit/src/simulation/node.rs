@@ -60,7 +60,7 @@ pub(super) async fn live(life: Life) {
 
 /// A node whose journal fails stops, as its runtime does: the next run goes on from what is durable. Only its disk is a
 /// reason for that.
-fn stop(life: &Life, why: &str) {
+pub(super) fn stop(life: &Life, why: &str) {
     if !life.world.lives(life.node, life.run) {
         return;
     }
@@ -100,6 +100,8 @@ async fn open(life: &Life, fatal: mpsc::Sender<JournalError>) -> Result<Transact
         executor = executor.adopt().await?;
     }
     let transactions = Transactions::new(executor, keeper, Arc::new(Held(world.clone(), life.node)));
+    let waits = world.scenario.awaits_words() && world.mutant != Some(Mutant::NothingAhead);
+    let transactions = if waits { transactions.wanting_presigned() } else { transactions };
     if world.mutant != Some(Mutant::NoRecover) {
         transactions.recover()?;
     }

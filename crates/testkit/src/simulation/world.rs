@@ -23,7 +23,7 @@ use super::time::{Skewed, Wheel};
 use super::words::fact_words;
 
 /// Whoever does not take a message within so many milliseconds is down.
-const PATIENCE: u64 = 5_000;
+pub(super) const PATIENCE: u64 = 5_000;
 /// A trace longer than this is cut.
 const MAX_TRACE: usize = 100_000;
 

@@ -12,6 +12,12 @@ impl Scenario {
         self.outside.iter().any(|one| account(*one) == who)
     }
 
+    /// Whether each node waits, before a secret is released, for what the others sign ahead: all of them do, where nobody
+    /// who takes part is at no node.
+    pub(in super::super) fn awaits_words(&self) -> bool {
+        self.split && self.outside.is_empty()
+    }
+
     /// Whether the account's key is at this node.
     pub(in super::super) fn holds(&self, node: usize, who: Account) -> bool {
         self.nodes[node].acts_for.iter().any(|one| account(*one) == who)
