@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sofie_ledgers::Ledger;
 use sofie_ledgers::fake::Fake;
-use sofie_model::manifest::{Class, Terms};
+use sofie_model::manifest::{Class, Leg, Terms};
 use sofie_model::{Account, Decision, Digest, Evidence, Fact, LegId, Manifest, Timestamp, Txid, canonical};
 use sofie_node::journal::{Entry, Machine, Reader};
 use sofie_transaction::{Input, Phase};
@@ -221,6 +221,27 @@ pub(super) fn unguarded(world: &World, id: Txid) -> bool {
     plan(world, id).is_some_and(|plan| world.scenario.is_outside(plan.manifest.guard))
 }
 
+/// Whether COMMIT includes value that nobody has ever locked: a hostile participant named an optional leg before its prepare,
+/// and D takes it at his word. That leg is not live, which is all that P6 speaks of: what has followed with the others halts.
+pub(super) fn names_no_lock(world: &World, id: Txid, decision: Option<Decision>) -> bool {
+    let Some((plan, decision)) = plan(world, id).zip(decision) else { return false };
+    let unlocked = |(leg, one): (LegId, &Leg)| {
+        let ledger = world.fake(&one.ledger).filter(|_| one.class != Class::Record && decision.includes(leg));
+        ledger.is_some_and(|fake| !fake.facts().contains(&Fact::Prepared(id, leg)))
+    };
+    world.scenario.hostile && plan.manifest.legs().any(unlocked)
+}
+
+/// Whether every leg that can follow D has.
+fn live_legs_follow(world: &World, plan: &TransactionPlan) -> bool {
+    let Some(decision) = world.decision(plan.id) else { return false };
+    plan.manifest.legs().all(|(leg, one)| {
+        let facts = world.fake(&one.ledger).map(|fake| fake.facts()).unwrap_or_default();
+        let is_live = decision.includes(leg) && facts.contains(&Fact::Prepared(plan.id, leg));
+        !is_live || facts.contains(&Fact::Applied(plan.id, leg))
+    })
+}
+
 /// Whether the pivot is claimed (true) or paid back (false), finally; `None` while neither is so.
 pub(super) fn pivot_end(world: &World, plan: &TransactionPlan) -> Option<bool> {
     let leg = plan.manifest.pivot()?;
@@ -355,8 +376,10 @@ pub(super) fn at_end(world: &World) -> Found {
             if world.has_begun(node, plan.id) {
                 let state = transactions.state(plan.id).map_err(|e| ("P4", e.to_string()))?;
                 let phase = state.map(|state| state.phase().clone());
-                let halts = matches!(phase, Some(Phase::Halted { .. })) && has_parted(world, plan);
-                let excused = (world.scenario.asleep || unguarded(world, plan.id)) && halts;
+                let parted = (world.scenario.asleep || unguarded(world, plan.id)) && has_parted(world, plan);
+                let partial =
+                    names_no_lock(world, plan.id, world.decision(plan.id)) && live_legs_follow(world, plan);
+                let excused = matches!(phase, Some(Phase::Halted { .. })) && (parted || partial);
                 ensure(excused || follows(world, plan.id, phase.as_ref()), "P6", || {
                     format!("node {node} leaves {} as {phase:?}", plan.id)
                 })?;

@@ -272,7 +272,9 @@ impl World {
     pub(super) fn is_over(&self) -> bool {
         let inner = self.inner();
         // One that has halted waits for an operator: that is an end where the label's assumption does not hold.
-        let excused = |id| self.scenario.asleep || inner.check.broken || check::unguarded(self, id);
+        let unbound = self.scenario.asleep || inner.check.broken;
+        let partial = |id| check::names_no_lock(self, id, inner.check.decision(id));
+        let excused = |id| unbound || check::unguarded(self, id) || partial(id);
         let halted = |state: &State| matches!(state.phase(), Phase::Halted { .. }) && excused(state.txid());
         let ended = |all: &Transactions| all.waiting() == 0 && all.states().iter().all(|state| halted(state));
         // Where something is undone after the end, each node still has to look.
