@@ -1,12 +1,12 @@
-//! P3, written down a second time, from docs/design and docs/specs/inter-ledger.md and not from the code that it judges: what
-//! becomes of a transaction when a ledger undoes what it had declared final.
+//! P3, written down a second time, from docs/specs/inter-ledger.md and not from the code that it judges: what becomes of a
+//! transaction when a ledger undoes what it had declared final.
 //!
 //! While a ledger may break its word, nobody can promise that all legs agree. What still holds: a node believes only what a
 //! ledger has once declared final; what it has seen decided it never asks otherwise of D; once it has seen that the decision
-//! is gone it begins nothing more on any ledger, and only what may have left is followed to its end; a lock that is gone is made by what made it, or not at all; and no node shows
-//! a transaction as ended well whose decision, or whose ends, are gone. A node looks once more after the end, when its
-//! ledgers have had as long again as they take to make a record final; what is undone later, or after a restart before it,
-//! it may miss (docs/guide/limits.md).
+//! is gone it begins nothing more on any ledger, and only what may have left is followed to its end; a lock that is gone is
+//! made by what made it, or not at all; and no node shows a transaction as ended well whose decision, or whose ends, are
+//! gone. A node looks once more after the end, when its ledgers have had as long again as they take to make a record
+//! final; what is undone later, or after a restart before it, it may miss (docs/guide/limits.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 
