@@ -251,13 +251,13 @@ impl Contracts {
         }
     }
 
-    /// The first refusal in the log says it best.
+    /// The first refusal in the log says it best; an alarm of how little time is left is none.
     fn abort_reason(&self, txid: Txid) -> String {
         let journal = self.executor.journal();
         let records = journal.reader().and_then(|reader| reader.audit_of(txid.0)).unwrap_or_default();
         let mut decoded =
             records.iter().filter_map(|bytes| crate::auditor::decode(journal.path(), bytes).ok());
-        let refused = decoded.find(|record| !record.ok);
+        let refused = decoded.find(|record| !record.ok && record.kind != "alarm");
         refused.map_or_else(
             || "a participant aborted".into(),
             |record| match &record.ledger {

@@ -87,6 +87,9 @@ fn without_bitcoin_nothing_has_moved() {
     let swap = swap(&["--fault", "bitcoin-down"]);
     assert_eq!(swap.outcome(), "aborted");
     assert!(swap.has("renounced") && swap.has("reverted"), "{:#}", swap.0);
+    // An alarm came before, and is not why.
+    let reason = swap.0["reason"].as_str().unwrap_or_default();
+    assert!(swap.has("alarm") && !reason.is_empty() && !reason.contains("left to"), "{:#}", swap.0);
 }
 
 #[test]

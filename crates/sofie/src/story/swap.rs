@@ -67,7 +67,7 @@ pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Running), Fa
     let proven = files.good || files.is_missing() && faults::may_lack_proof(args.fault);
     let report = Report {
         outcome,
-        reason: reason(&ended, outcome),
+        reason: ended.reason,
         transaction: ended.id.to_string(),
         label: ended.label,
         receipt: files.receipt.display().to_string(),
@@ -82,12 +82,6 @@ pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Running), Fa
         restarts: node.restarts,
     };
     Ok((report, Running::new(node, world)))
-}
-
-/// The first thing that went wrong says best why it was aborted.
-fn reason(ended: &Transaction, outcome: Outcome) -> Option<String> {
-    let wrong = ended.steps.iter().find(|step| !step.ok);
-    wrong.filter(|_| outcome != Outcome::Committed).map(|step| step.detail.clone())
 }
 
 /// The draft's key makes it harmless to ask again after a crash.
