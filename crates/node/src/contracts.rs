@@ -28,7 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::auditor::Note;
 use crate::clock;
 use crate::config;
-use crate::drive::{self, Actor, Asked, Handle, Keeper, Machine};
+use crate::drive::{self, Actor, Asked, Droppable, Handle, Keeper, Leaving, Machine};
 use crate::executor::{Ended, Executor, Key};
 use crate::journal::{self, Entry, JournalError, Record};
 use crate::parties::{Parties, capability_key};
@@ -481,8 +481,11 @@ impl Machine for Driven {
         }))
     }
 
-    fn droppable(name: &Name) -> bool {
-        matches!(name, Name::Wake(_) | Name::Sensor(..) | Name::One("follow" | "arm" | "look"))
+    fn droppable(name: &Name) -> Droppable {
+        match name {
+            Name::Wake(_) | Name::Sensor(..) | Name::One("follow" | "arm" | "look") => Droppable::Always,
+            Name::One(_) | Name::Escrow(..) => Droppable::Never,
+        }
     }
 
     fn ended(&self) -> bool {
@@ -500,6 +503,7 @@ impl Actor<Driven> for Contracts {
         driven: Arc<Driven>,
         effect: Effect,
         inputs: mpsc::Sender<Asked<Input>>,
+        _: Leaving,
     ) -> Result<Input, JournalError> {
         Ok(match effect {
             Effect::Follow => self.follow(&driven).await,

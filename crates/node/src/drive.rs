@@ -15,6 +15,10 @@ use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use crate::auditor::{Auditor, Note};
 use crate::journal::{self, Entry, JournalError, Record};
 
+mod leaving;
+
+pub use leaving::Leaving;
+
 /// Inputs that wait for one machine, besides the answers to its own effects.
 const QUEUE: usize = 16;
 /// At most so many inputs of one machine are kept in one write.
@@ -46,22 +50,35 @@ pub trait Machine: Clone + Send + Sync + 'static {
     fn effects(&self) -> Vec<Self::Effect>;
     /// The effect's name; `None` for what needs no answer.
     fn name(effect: &Self::Effect) -> Option<Self::Name>;
-    /// Whether an effect that is no longer wanted may be dropped while it runs.
-    fn droppable(name: &Self::Name) -> bool;
+    /// Until when an effect that is no longer wanted may be dropped while it runs.
+    fn droppable(name: &Self::Name) -> Droppable;
     /// Whether nothing will ever happen to it any more.
     fn ended(&self) -> bool;
     /// The audit records of a step.
     fn notes(before: &Self, input: &Self::Input, after: &Self) -> Vec<Note>;
 }
 
+/// Until when an effect that is no longer wanted may be dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Droppable {
+    /// As long as it runs; its answer too.
+    Always,
+    /// Until it leaves the node, as its actor tells by [`Leaving`]. Then it is followed to its end.
+    Home,
+    /// It may have left once it runs.
+    Never,
+}
+
 /// Runs a machine's effects.
 pub trait Actor<M: Machine>: Clone + Send + Sync + 'static {
-    /// Does what the effect asks and returns the input that answers it.
+    /// Does what the effect asks and returns the input that answers it. Of one that is [`Droppable::Home`] it says by
+    /// `leaving` when it leaves.
     fn run(
         &self,
         machine: Arc<M>,
         effect: M::Effect,
         inputs: mpsc::Sender<Asked<M::Input>>,
+        leaving: Leaving,
     ) -> impl Future<Output = Result<M::Input, JournalError>> + Send;
 
     /// What else is kept in the write that takes `input`.
@@ -194,10 +211,16 @@ struct Drive<M: Machine, A> {
     keeper: Keeper,
     seq: u64,
     inputs: mpsc::Sender<Asked<M::Input>>,
-    running: BTreeMap<M::Name, AbortHandle>,
+    running: BTreeMap<M::Name, Running>,
     /// Effects whose last answer was no use, and how often in a row: they are tried again after a pause.
     failed: BTreeMap<M::Name, u32>,
     work: JoinSet<Answer<M>>,
+}
+
+/// A running effect.
+struct Running {
+    task: AbortHandle,
+    leaving: Leaving,
 }
 
 /// An input that waits to be taken.
@@ -241,6 +264,8 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
                 Ok(events) => self.take(&state, events),
                 Err(error) => return self.stop(error),
             };
+            // Before it is kept: nothing leaves after it that it no longer wants.
+            self.drop_unwanted(&step.state);
             let Step { state: next, entries, notes, told, now } = step;
             if (!entries.is_empty() || !notes.is_empty())
                 && let Err(error) = self.keeper.auditor.keep(entries, notes, now).await
@@ -290,7 +315,7 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
         done: Result<(task::Id, Answer<M>), JoinError>,
     ) -> Result<Option<Event<M>>, JournalError> {
         let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(name) = self.running.iter().find(|(_, run)| run.id() == id).map(|(name, _)| name.clone())
+        let Some(name) = self.running.iter().find(|(_, run)| run.task.id() == id).map(|(name, _)| name.clone())
         else {
             return Ok(None);
         };
@@ -373,19 +398,26 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
         }
     }
 
-    fn start_effects(&mut self, state: &Arc<M>) {
-        let wanted = state.effects();
-        let names: Vec<_> = wanted.iter().filter_map(M::name).collect();
-        // What may have reached a ledger or a device is followed to its end.
-        self.running.retain(|name, running| {
-            let keep = names.contains(name) || !M::droppable(name);
-            if !keep {
-                running.abort();
+    /// What may have reached a ledger or a device is followed to its end.
+    fn drop_unwanted(&mut self, state: &M) {
+        let names: Vec<_> = state.effects().iter().filter_map(M::name).collect();
+        self.running.retain(|name, Running { task, leaving }| {
+            let wanted = names.contains(name);
+            let goes_on = match M::droppable(name) {
+                Droppable::Always => wanted,
+                Droppable::Home => leaving.goes_on(wanted),
+                Droppable::Never => true,
+            };
+            if !goes_on {
+                task.abort();
             }
-            keep
+            goes_on
         });
         self.failed.retain(|name, _| names.contains(name));
-        for effect in wanted {
+    }
+
+    fn start_effects(&mut self, state: &Arc<M>) {
+        for effect in state.effects() {
             let Some(name) = M::name(&effect) else { continue };
             if self.running.contains_key(&name) {
                 continue;
@@ -393,20 +425,23 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
             let pause = self.failed.get(&name).map(|times| pause(*times));
             let (actor, state, inputs) = (self.actor.clone(), state.clone(), self.inputs.clone());
             let (answered, clock) = (name.clone(), self.keeper.auditor.clock().clone());
-            let running = self.work.spawn(async move {
+            let leaving = Leaving::default();
+            let told = leaving.clone();
+            let task = self.work.spawn(async move {
                 if let Some(pause) = pause {
                     clock.sleep(pause).await;
                 }
-                Ok((answered, actor.run(state, effect, inputs).await?))
+                Ok((answered, actor.run(state, effect, inputs, told).await?))
             });
-            self.running.insert(name, running);
+            self.running.insert(name, Running { task, leaving });
         }
     }
 }
 
 /// Whether the answer to this effect is still taken: what may have reached a ledger or a device always is.
 fn is_wanted<M: Machine>(state: &M, name: &M::Name) -> bool {
-    !M::droppable(name) || state.effects().iter().filter_map(M::name).any(|wanted| wanted == *name)
+    M::droppable(name) != Droppable::Always
+        || state.effects().iter().filter_map(M::name).any(|wanted| wanted == *name)
 }
 
 /// Doubles from a second to [`LONGEST_PAUSE`].

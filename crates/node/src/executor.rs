@@ -9,6 +9,7 @@ use sofie_ledgers::{Intent, Ledger, LedgerError, Status};
 use sofie_model::{Digest, Evidence, Finality, LedgerId, Operation, Step};
 
 use crate::clock::Clock;
+use crate::drive::Leaving;
 use crate::journal::{Entry, Intended, Journal, JournalError};
 
 /// The longest wait between two tries of a ledger that is away.
@@ -170,6 +171,21 @@ impl Executor {
         ledger: &LedgerId,
         operation: &Operation,
     ) -> Result<Ended, JournalError> {
+        self.operate_if_wanted(key, ledger, operation, &Leaving::default()).await
+    }
+
+    /// As [`operate`](Self::operate), but begins nothing that is not wanted any more. It leaves with the making of an
+    /// intent: the nonce of one that is made must be used, and one that is written ahead may be anywhere.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn operate_if_wanted(
+        &self,
+        key: Key,
+        ledger: &LedgerId,
+        operation: &Operation,
+        leaving: &Leaving,
+    ) -> Result<Ended, JournalError> {
         let Some(ledger) = self.ledgers.get(ledger) else {
             return Ok(Ended::Refused(format!(
                 "this node has no ledger {ledger}; add it to the configuration"
@@ -181,6 +197,7 @@ impl Executor {
         let mut pace = Pace::of(ledger.as_ref(), self.journal.clock());
         let mut intent = self.intended(&key, ledger.as_ref(), operation)?;
         if intent.is_some() {
+            leaving.go().await;
             match self.ask(ledger.as_ref(), operation, intent.as_ref(), &mut pace).await {
                 Seen::Ended(ended) => return Ok(ended),
                 Seen::Displaced(_) => intent = None,
@@ -191,7 +208,11 @@ impl Executor {
         loop {
             let tried = match intent.take() {
                 Some(fixed) => Tried::Fixed(fixed),
-                None => self.fix(&key, ledger.as_ref(), operation, &mut pace).await?,
+                None => {
+                    leaving.back();
+                    leaving.go().await;
+                    self.fix(&key, ledger.as_ref(), operation, &mut pace).await?
+                }
             };
             let fixed = match tried {
                 Tried::Fixed(fixed) => fixed,

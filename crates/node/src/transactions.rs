@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::auditor::Note;
 use crate::clock::Clock;
-use crate::drive::{self, Actor, Asked, Handle, Keeper, Machine};
+use crate::drive::{self, Actor, Asked, Droppable, Handle, Keeper, Leaving, Machine};
 use crate::executor::{Ended, Executor, Key};
 use crate::journal::{self, Entry, JournalError, Record};
 use crate::restored::Restored;
@@ -272,9 +272,9 @@ impl Machine for State {
         }
     }
 
-    fn droppable(name: &Name) -> bool {
+    fn droppable(name: &Name) -> Droppable {
         // What an answer gives away, a secret or a signature, is shown to nobody until the answer is taken.
-        !matches!(name, Name::Task(_))
+        if matches!(name, Name::Task(_)) { Droppable::Home } else { Droppable::Always }
     }
 
     fn ended(&self) -> bool {
@@ -292,6 +292,7 @@ impl Actor<State> for Transactions {
         state: Arc<State>,
         effect: Effect,
         _: mpsc::Sender<Asked<Input>>,
+        leaving: Leaving,
     ) -> Result<Input, JournalError> {
         if self.is_restored(state.id())
             && let Some(input) = forgetful::answer(self, &effect).await
@@ -303,7 +304,7 @@ impl Actor<State> for Transactions {
                 if let Some(kept) = self.keeps_last_secret(&state, task)? {
                     return Ok(kept);
                 }
-                self.operate(&state, task, &ledger, &operation).await
+                self.operate(&state, task, &ledger, &operation, &leaving).await
             }
             Effect::Release(who) => asking::release(self, &state, who).await,
             Effect::Renounce(who) => Ok(asking::renounce(self, &state, who)),
@@ -359,6 +360,7 @@ impl Transactions {
         task: Task,
         ledger: &LedgerId,
         operation: &Operation,
+        leaving: &Leaving,
     ) -> Result<Input, JournalError> {
         let key = Key { id: state.id(), task: task_name(task) };
         // P4: after COMMIT only what locked it before.
@@ -368,7 +370,7 @@ impl Transactions {
             return Ok(forgetful::find(self, leg, ledger, operation, NOT_KEPT).await);
         }
         loop {
-            let operated = self.executor.operate(key.clone(), ledger, operation);
+            let operated = self.executor.operate_if_wanted(key.clone(), ledger, operation, leaving);
             let ended = match closes_hashlock(state, task) {
                 true => tokio::select! {
                     ended = operated => ended?,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sofie_model::{Digest, Timestamp};
 use sofie_node::auditor::{Auditor, Note};
 use sofie_node::clock::Clock;
-use sofie_node::drive::{self, Actor, Asked, Handle, Keeper, Machine};
+use sofie_node::drive::{self, Actor, Asked, Droppable, Handle, Keeper, Leaving, Machine};
 use sofie_node::journal::{self, Entry, Journal, JournalError, List, Sqlite, Store};
 use tokio::sync::mpsc;
 
@@ -43,8 +43,12 @@ impl Machine for Counter {
         Some(effect)
     }
 
-    fn droppable(name: &&'static str) -> bool {
-        name.starts_with("wait")
+    fn droppable(name: &&'static str) -> Droppable {
+        match *name {
+            "wait" | "wait not" => Droppable::Always,
+            "stay" | "go" => Droppable::Home,
+            _ => Droppable::Never,
+        }
     }
 
     fn ended(&self) -> bool {
@@ -63,15 +67,30 @@ type Work = fn(u32) -> u64;
 struct Worker {
     runs: Arc<AtomicU32>,
     waiting: Arc<AtomicU32>,
+    /// Effects that have left.
+    out: Arc<AtomicU32>,
     work: Work,
 }
 
 /// Counts itself while it exists.
 struct Present(Arc<AtomicU32>);
 
+impl Present {
+    fn among(counted: &Arc<AtomicU32>) -> Self {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Self(counted.clone())
+    }
+}
+
 impl Drop for Present {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Worker {
+    fn new(work: Work) -> Self {
+        Self { runs: Arc::default(), waiting: Arc::default(), out: Arc::default(), work }
     }
 }
 
@@ -81,10 +100,17 @@ impl Actor<Counter> for Worker {
         _: Arc<Counter>,
         effect: &'static str,
         _: mpsc::Sender<Asked<u64>>,
+        leaving: Leaving,
     ) -> Result<u64, JournalError> {
-        if effect == "wait" {
-            self.waiting.fetch_add(1, Ordering::SeqCst);
-            let _present = Present(self.waiting.clone());
+        let waits = match effect {
+            "wait" | "stay" => Some(Present::among(&self.waiting)),
+            "go" => {
+                leaving.go().await;
+                Some(Present::among(&self.out))
+            }
+            _ => None,
+        };
+        if waits.is_some() {
             return std::future::pending().await;
         }
         Ok((self.work)(self.runs.fetch_add(1, Ordering::SeqCst)))
@@ -122,12 +148,16 @@ impl World {
         let journal = Journal::open(&folder.path().join("journal.sqlite"), None).unwrap();
         let (fatal, failed) = mpsc::channel(1);
         let keeper = Keeper { auditor: Auditor::open(journal.clone()).unwrap(), fatal };
-        let worker = Worker { runs: Arc::default(), waiting: Arc::default(), work };
+        let worker = Worker::new(work);
         Self { journal, keeper, failed, worker, _folder: folder }
     }
 
     async fn start(&self, wanted: u64) -> Handle<Counter> {
-        let begun = Counter { count: 0, wanted, first: &["work", "wait"] };
+        self.start_with(wanted, &["work", "wait"]).await
+    }
+
+    async fn start_with(&self, wanted: u64, first: &'static [&'static str]) -> Handle<Counter> {
+        let begun = Counter { count: 0, wanted, first };
         let entry = Entry::Begun { machine: Counter::KIND, id: begun.id(), plan: Vec::new() };
         self.journal.keep(vec![entry], Timestamp::from_seconds(1)).await.unwrap();
         drive::start(begun, 0, self.worker.clone(), self.keeper.clone(), || {})
@@ -142,7 +172,7 @@ impl World {
         let journal = Journal::over(store, &path, Clock::system());
         let (fatal, _failed) = mpsc::channel(1);
         let keeper = Keeper { auditor: Auditor::open(journal.clone()).unwrap(), fatal };
-        let worker = Worker { runs: Arc::default(), waiting: Arc::default(), work };
+        let worker = Worker::new(work);
         let begun = Counter { count: 0, wanted: 2, first };
         let entry = Entry::Begun { machine: Counter::KIND, id: begun.id(), plan: Vec::new() };
         journal.keep(vec![entry], Timestamp::from_seconds(1)).await.unwrap();
@@ -197,6 +227,23 @@ async fn an_effect_that_is_no_longer_wanted_leaves_nothing_behind() {
     assert_eq!(within(handle.give(5)).await, Ok(()));
     assert!(within(handle.give(1)).await.unwrap_err().contains("has ended"));
     assert_eq!(handle.state().count, 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_left_is_followed_and_what_has_not_is_dropped() {
+    let world = World::new(|_| std::panic::resume_unwind(Box::new("broken")));
+    let handle = world.start_with(9, &["stay", "go"]).await;
+    let are = async |waiting, out| {
+        let Worker { waiting: stay, out: gone, .. } = &world.worker;
+        while (stay.load(Ordering::SeqCst), gone.load(Ordering::SeqCst)) != (waiting, out) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(are(1, 1)).await;
+    assert_eq!(within(handle.give(1)).await, Ok(()));
+    within(are(0, 1)).await;
+    assert_eq!(within(handle.give(8)).await, Ok(()));
+    within(are(0, 0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
