@@ -28,6 +28,14 @@ export function pages() {
         await fixture.close();
       }
     },
+    /** Tab leads to each of `texts` in turn. Before the page's first paint there is nothing to lead to. */
+    async tabsThrough(page, texts) {
+      await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
+      for (const expected of texts) {
+        await page.keyboard.press("Tab");
+        assert.equal((await page.evaluate(() => document.activeElement.textContent)).trim(), expected);
+      }
+    },
     async screenshot(page, name) {
       const folder = process.env.SOFIE_CONSOLE_SHOTS;
       if (folder) await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true, animations: "disabled" });

@@ -8,7 +8,7 @@ import {
 import { pages } from "./pages.mjs";
 import { done, locked, tell, TXID, underWay } from "./transaction.mjs";
 
-const { withPage, screenshot } = pages();
+const { withPage, screenshot, tabsThrough } = pages();
 
 const SILENT = /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_EMPTY_RESPONSE|ERR_SOCKET_NOT_CONNECTED/;
 const timer = (page, leg) => page.getByTestId(`leg-${leg}`).getByRole("timer");
@@ -26,10 +26,7 @@ test("the list tells each transaction's state, ledgers and label, and leads to i
     const other = done({ ...underWay(9_000), id: "ef".repeat(32) }, "abort");
     fixture.transactions = [underWay(9_000, { alarm: true }), other];
     await page.goto(listUrl(base));
-    for (const expected of ["Skip to the content", "SOFIE console", "Contracts", "Transactions"]) {
-      await page.keyboard.press("Tab");
-      assert.equal((await page.evaluate(() => document.activeElement.textContent)).trim(), expected);
-    }
+    await tabsThrough(page, ["Skip to the content", "SOFIE console", "Contracts", "Transactions"]);
     await page.keyboard.press("Enter");
     await page.waitForURL(transactionsUrl(base));
     const row = page.getByRole("row").nth(1);
