@@ -484,9 +484,9 @@ pub(crate) struct Verify {
 
 #[derive(Debug, Args)]
 pub(crate) struct Simulate {
-    /// How many worlds
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pub(crate) seeds: u64,
+    /// How many worlds [default: 100; with a mutant 2000, until it is found out]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub(crate) seeds: Option<u64>,
     /// The first of their seeds
     #[arg(long, default_value_t = 0, value_name = "SEED")]
     pub(crate) from: u64,
@@ -496,7 +496,7 @@ pub(crate) struct Simulate {
     /// Print each step of it
     #[arg(long, requires = "seed")]
     pub(crate) trace: bool,
-    /// Run a broken protocol, which must be found out; `list` names them
+    /// Run a broken protocol, which must be found out: exit 1, and 3 where it is not; `list` names them
     #[arg(long, value_name = "NAME")]
     pub(crate) mutant: Option<MutantName>,
     #[command(flatten)]

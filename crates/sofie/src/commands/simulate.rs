@@ -10,6 +10,11 @@ use crate::cli::{MutantName, Simulate};
 use crate::failure::Failure;
 use crate::output::{self, Format};
 
+/// So many worlds are run, unless more or fewer are asked for.
+const WORLDS: u64 = 100;
+/// So many at most until a broken protocol is found out: the rarest needs 900.
+const SEARCHED: u64 = 2_000;
+
 pub(crate) fn run(args: &Simulate) -> Result<ExitCode, Failure> {
     let mutant = match args.mutant {
         Some(MutantName::List) => {
@@ -70,7 +75,8 @@ fn one(args: &Simulate, seed: u64, mutant: Option<Mutant>) -> Result<ExitCode, F
 
 fn many(args: &Simulate, mutant: Option<Mutant>) -> Result<ExitCode, Failure> {
     let began = Instant::now();
-    let end = args.from.saturating_add(args.seeds);
+    let seeds = args.seeds.unwrap_or(if mutant.is_some() { SEARCHED } else { WORLDS });
+    let end = args.from.saturating_add(seeds);
     let sweep = simulation::sweep(args.from..end, mutant).map_err(unrun)?;
     let spent = began.elapsed().as_secs_f64();
     if output::person_is_there() {
@@ -94,6 +100,12 @@ fn many(args: &Simulate, mutant: Option<Mutant>) -> Result<ExitCode, Failure> {
             ));
         }
     }
+    if let (Some(mutant), None) = (mutant, &sweep.found) {
+        let why = format!("{seeds} worlds from seed {} break no promise", args.from);
+        let next =
+            format!("try more: `sofie simulate --mutant {mutant} --seeds {}`", seeds.saturating_mul(10));
+        return Err(Failure::lacking(&format!("find {mutant} out"), why, &next));
+    }
     verdict(sweep.found.as_slice(), mutant)
 }
 
@@ -113,11 +125,7 @@ fn unrun(error: std::io::Error) -> Failure {
 fn verdict(worlds: &[Outcome], mutant: Option<Mutant>) -> Result<ExitCode, Failure> {
     let found = worlds.iter().find_map(|one| Some((one, one.violation.as_ref()?)));
     let Some((world, violation)) = found else {
-        if mutant.is_none() {
-            output::say("no promise is broken");
-        } else {
-            output::say("the broken protocol was not found out; try more seeds");
-        }
+        output::say("no promise is broken");
         return Ok(ExitCode::SUCCESS);
     };
     let seconds = violation.at as f64 / 1_000.0;
