@@ -18,6 +18,9 @@ use crate::runtime::Runtime;
 /// How often the slack of what runs is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Of so many legs, those with the least time left, the measures tell each: an operator's board holds no more.
+const URGENT: usize = 64;
+
 /// What must happen to a leg next, and by when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Due {
@@ -41,6 +44,17 @@ pub(crate) struct Slack {
     pub(crate) left: Span,
     /// Less is left than the node may need.
     pub(crate) alarm: bool,
+}
+
+/// The slack of all that runs.
+#[derive(Debug, Default)]
+pub(crate) struct Slacks {
+    /// The smallest, also of what only waits.
+    pub(crate) least: Option<Span>,
+    /// How many legs have too little.
+    pub(crate) alarms: usize,
+    /// The most urgent legs, the first before the others; at most [`URGENT`].
+    pub(crate) urgent: Vec<(Txid, LegId, LedgerId, Slack)>,
 }
 
 impl Due {
@@ -99,16 +113,21 @@ impl Runtime {
         state.manifest().legs().filter_map(|(id, _)| slack(id)).collect()
     }
 
-    /// The smallest slack of all that runs, and how many legs have too little.
-    pub(crate) fn smallest_slack(&self) -> (Option<Span>, usize) {
+    /// The slack of all that runs, for the measures.
+    pub(crate) fn all_slacks(&self) -> Slacks {
         let now = clock::now();
-        let states = self.transactions().states();
-        let all = states.iter().flat_map(|state| self.slacks(state, now));
+        let mut all = Vec::new();
+        for state in self.transactions().states() {
+            let ledger = |id| state.manifest().leg(id).map(|leg| leg.ledger.clone());
+            let slacks = self.slacks(&state, now).into_iter();
+            all.extend(slacks.filter_map(|(id, slack)| Some((state.txid(), id, ledger(id)?, slack))));
+        }
+        let alarms = all.iter().filter(|(.., slack)| slack.alarm).count();
         let waiting = self.transactions().waiting_until().map(|until| until.since(now));
-        all.fold((waiting, 0), |(least, alarms), (_, slack)| {
-            let least = least.map_or(slack.left, |least: Span| least.min(slack.left));
-            (Some(least), alarms + usize::from(slack.alarm))
-        })
+        let least = all.iter().map(|(.., slack)| slack.left).chain(waiting).min();
+        all.sort_by_key(|(txid, leg, _, slack)| (slack.until, *txid, *leg));
+        all.truncate(URGENT);
+        Slacks { least, alarms, urgent: all }
     }
 
     /// An alarm is told to whoever is told what happens here.

@@ -4,9 +4,11 @@ use std::fmt::{Result, Write};
 
 use sofie_adapters::port::Counters;
 use sofie_directory::store::Directory;
+use sofie_model::Span;
 
 use crate::http::metrics::{Kind, family, sample};
 use crate::runtime::Runtime;
+use crate::slack::Slacks;
 use crate::webhooks::Measured;
 
 /// A counter of an adapter: its name, and where it is found.
@@ -39,25 +41,7 @@ pub(super) fn write(runtime: &Runtime, out: &mut dyn Write) -> Result {
         family(out, name, Kind::Gauge, help)?;
         sample(out, name, &[], value)?;
     }
-    let (slack, alarms) = runtime.smallest_slack();
-    family(
-        out,
-        "sofie_slack_alarms",
-        Kind::Gauge,
-        "Legs with less time left than the node may need to act.",
-    )?;
-    sample(out, "sofie_slack_alarms", &[], alarms)?;
-    let name = "sofie_slack_seconds";
-    family(
-        out,
-        name,
-        Kind::Gauge,
-        "The least time that any leg has left; no sample while none rests on time.",
-    )?;
-    if let Some(slack) = slack {
-        let millis = slack.as_millis();
-        sample(out, name, &[], format_args!("{}.{:03}", millis / 1000, millis % 1000))?;
-    }
+    slacks(&runtime.all_slacks(), out)?;
     let name = "sofie_ledger_quarantined";
     family(out, name, Kind::Gauge, "1 for a ledger that answers nonsense: nothing is asked of it.")?;
     for id in runtime.ledgers().keys() {
@@ -73,6 +57,41 @@ pub(super) fn write(runtime: &Runtime, out: &mut dyn Write) -> Result {
         for (what, value) in COUNTED {
             sample(out, name, &[("platform", &platform), ("what", what)], value(&counters))?;
         }
+    }
+    Ok(())
+}
+
+fn slacks(slacks: &Slacks, out: &mut dyn Write) -> Result {
+    let seconds = |span: Span| format!("{}.{:03}", span.as_millis() / 1000, span.as_millis() % 1000);
+    let name = "sofie_slack_alarms";
+    family(out, name, Kind::Gauge, "Legs with less time left than the node may need to act.")?;
+    sample(out, name, &[], slacks.alarms)?;
+    let name = "sofie_slack_seconds";
+    family(
+        out,
+        name,
+        Kind::Gauge,
+        "The least time that any leg has left; no sample while none rests on time.",
+    )?;
+    if let Some(least) = slacks.least {
+        sample(out, name, &[], seconds(least))?;
+    }
+    let name = "sofie_leg_slack_seconds";
+    family(
+        out,
+        name,
+        Kind::Gauge,
+        "The time that a leg has left until what is due must be sent: the most urgent 64.",
+    )?;
+    for (transaction, leg, ledger, slack) in &slacks.urgent {
+        let (transaction, leg) = (transaction.to_string(), leg.0.to_string());
+        let labels = [
+            ("transaction", transaction.as_str()),
+            ("leg", &leg),
+            ("ledger", ledger.as_str()),
+            ("due", slack.due.as_str()),
+        ];
+        sample(out, name, &labels, seconds(slack.left))?;
     }
     Ok(())
 }

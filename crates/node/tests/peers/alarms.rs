@@ -62,6 +62,14 @@ fn a_tight_pivot_is_shown_measured_and_told_by_its_own_node() {
     let seconds = measure(&a, "sofie_slack_seconds").expect("a leg rests on time");
     // T_D is the next whole second after that.
     assert!(0.0 < seconds && seconds < 122.0, "{seconds}");
+    // Each leg by itself: what is due, and the pivot's lock before the decision.
+    let of_leg = |leg: u16, ledger: &str, due: &str| {
+        let labels = format!(r#"{{transaction="{txid}",leg="{leg}",ledger="{ledger}",due="{due}"}}"#);
+        measure(&a, &format!("sofie_leg_slack_seconds{labels}"))
+    };
+    let pivot = of_leg(PIVOT.0, "coin", "prepare").expect("the pivot's is told");
+    let transfer = of_leg(TRANSFER.0, "chain", "decide").expect("the transfer's is told");
+    assert!(pivot < transfer && transfer < 122.0, "{pivot} {transfer}");
     let told = |leg: &str, due: &str| {
         let words = a.node().told(txid.0);
         words
