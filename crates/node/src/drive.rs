@@ -254,8 +254,9 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
         seen: watch::Sender<Arc<M>>,
         mut asked: mpsc::Receiver<Asked<M::Input>>,
     ) {
+        let mut wanted = state.effects();
         loop {
-            self.start_effects(&state);
+            self.start_effects(&state, wanted);
             // One that has halted stays: an operator's word, or another's deed, can still move it.
             if state.ended() {
                 return;
@@ -265,7 +266,8 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
                 Err(error) => return self.stop(error),
             };
             // Before it is kept: nothing leaves after it that it no longer wants.
-            self.drop_unwanted(&step.state);
+            wanted = step.state.effects();
+            self.drop_unwanted(&wanted);
             let Step { state: next, entries, notes, told, now } = step;
             if (!entries.is_empty() || !notes.is_empty())
                 && let Err(error) = self.keeper.auditor.keep(entries, notes, now).await
@@ -315,7 +317,8 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
         done: Result<(task::Id, Answer<M>), JoinError>,
     ) -> Result<Option<Event<M>>, JournalError> {
         let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let Some(name) = self.running.iter().find(|(_, run)| run.task.id() == id).map(|(name, _)| name.clone())
+        let Some(name) =
+            self.running.iter().find(|(_, run)| run.task.id() == id).map(|(name, _)| name.clone())
         else {
             return Ok(None);
         };
@@ -399,8 +402,8 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
     }
 
     /// What may have reached a ledger or a device is followed to its end.
-    fn drop_unwanted(&mut self, state: &M) {
-        let names: Vec<_> = state.effects().iter().filter_map(M::name).collect();
+    fn drop_unwanted(&mut self, wanted: &[M::Effect]) {
+        let names: Vec<_> = wanted.iter().filter_map(M::name).collect();
         self.running.retain(|name, Running { task, leaving }| {
             let wanted = names.contains(name);
             let goes_on = match M::droppable(name) {
@@ -416,8 +419,8 @@ impl<M: Machine, A: Actor<M>> Drive<M, A> {
         self.failed.retain(|name, _| names.contains(name));
     }
 
-    fn start_effects(&mut self, state: &Arc<M>) {
-        for effect in state.effects() {
+    fn start_effects(&mut self, state: &Arc<M>, wanted: Vec<M::Effect>) {
+        for effect in wanted {
             let Some(name) = M::name(&effect) else { continue };
             if self.running.contains_key(&name) {
                 continue;

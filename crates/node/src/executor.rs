@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use sofie_ledgers::{Intent, Ledger, LedgerError, Status};
 use sofie_model::{Digest, Evidence, Finality, LedgerId, Operation, Step};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::drive::Leaving;
@@ -14,6 +16,8 @@ use crate::journal::{Entry, Intended, Journal, JournalError};
 
 /// The longest wait between two tries of a ledger that is away.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// So many intents of an earlier run one ledger adopts at once: they share what it asks its node.
+const ADOPTED_AT_ONCE: usize = 128;
 /// After so many polls that find nothing, the same intent is submitted again.
 const POLLS_PER_SUBMIT: u32 = 8;
 
@@ -54,6 +58,8 @@ pub struct Executor {
     journal: Journal,
     /// Intents that an earlier run fixed: their operations ask before they submit. Each is taken out by its operation.
     earlier: Arc<Mutex<BTreeMap<Key, Intent>>>,
+    /// How far each ledger with intents of an earlier run is in adopting them: nothing is done on it before.
+    adopting: Arc<BTreeMap<LedgerId, watch::Receiver<Adopting>>>,
     /// Ledgers that answered nonsense, and what: nothing is asked of them until [`Executor::trust`].
     quarantined: Arc<Mutex<BTreeMap<LedgerId, String>>>,
     /// How many looks in a row each ledger has answered with nonsense.
@@ -95,6 +101,16 @@ impl Pace {
     }
 }
 
+/// How far a ledger is with the intents of an earlier run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Adopting {
+    UnderWay,
+    Done {
+        /// Whether it answered each time.
+        at_once: bool,
+    },
+}
+
 /// What came of making an intent.
 enum Tried {
     /// It is written ahead.
@@ -119,24 +135,28 @@ impl Executor {
     /// An executor over a journal that holds no unfinished work.
     #[must_use]
     pub fn new(ledgers: Arc<Ledgers>, journal: Journal) -> Self {
-        Self { ledgers, journal, earlier: Arc::default(), quarantined: Arc::default(), mad: Arc::default() }
+        Self {
+            ledgers,
+            journal,
+            earlier: Arc::default(),
+            adopting: Arc::default(),
+            quarantined: Arc::default(),
+            mad: Arc::default(),
+        }
     }
 
-    /// Takes over what an earlier run intended: each ledger adopts its intents before it makes a new one.
+    /// Takes over what an earlier run intended: each ledger adopts its intents before it makes a new one, beside the
+    /// others and whatever else begins. One that is away holds up what is done on it, and nothing else.
     ///
     /// # Errors
-    /// [`JournalError`] when the journal cannot be read or names an intent that its ledger does not know as its own.
-    pub async fn adopt(mut self) -> Result<Self, JournalError> {
-        let reader = self.journal.reader()?;
+    /// [`JournalError`] when the journal cannot be read.
+    pub fn adopt(mut self) -> Result<Self, JournalError> {
         let mut earlier = BTreeMap::new();
-        for Intended { id, task, ledger, bytes } in reader.intents()? {
+        let mut each: BTreeMap<LedgerId, Vec<(String, Intent)>> = BTreeMap::new();
+        for Intended { id, task, ledger, bytes } in self.journal.reader()?.intents()? {
             let intent = Intent(bytes);
-            let known = self.ledgers.iter().find(|(name, _)| name.as_str() == ledger);
-            match known {
-                Some((_, known)) => {
-                    let pace = Pace::of(known.as_ref(), self.journal.clock());
-                    adopt(known.as_ref(), &intent, &task, pace).await;
-                }
+            match self.ledgers.keys().find(|name| name.as_str() == ledger) {
+                Some(name) => each.entry(name.clone()).or_default().push((task.clone(), intent.clone())),
                 None => tracing::error!(
                     %ledger, %task, transaction = %id,
                     "an earlier run was about to use a ledger that is no longer configured; add it again"
@@ -144,8 +164,38 @@ impl Executor {
             }
             earlier.insert(Key { id, task }, intent);
         }
+        let adopting = each.into_iter().filter_map(|(name, intents)| {
+            let ledger = self.ledgers.get(&name)?.clone();
+            Some((name, adopt_all(ledger, intents, self.journal.clock().clone())))
+        });
+        self.adopting = Arc::new(adopting.collect());
         self.earlier = Arc::new(Mutex::new(earlier));
         Ok(self)
+    }
+
+    /// Waits until this ledger has adopted what an earlier run intended. `false`: it was away meanwhile.
+    pub(crate) async fn adopted(&self, ledger: &LedgerId) -> bool {
+        let Some(mut adopting) = self.adopting.get(ledger).cloned() else { return true };
+        let done = adopting.wait_for(|adopting| *adopting != Adopting::UnderWay).await.map(|done| *done);
+        if let Ok(done) = done {
+            return done == Adopting::Done { at_once: true };
+        }
+        tracing::error!(%ledger, "nothing is done on it: what an earlier run intended was not adopted; restart the node");
+        std::future::pending().await
+    }
+
+    /// Whether an earlier run intended anything that its ledger has yet to adopt.
+    pub(crate) fn is_adopting(&self) -> bool {
+        self.adopting.values().any(|adopting| *adopting.borrow() == Adopting::UnderWay)
+    }
+
+    /// Waits until every ledger has. `false`: one was away meanwhile.
+    pub(crate) async fn all_adopted(&self) -> bool {
+        let mut at_once = true;
+        for ledger in self.adopting.keys() {
+            at_once &= self.adopted(ledger).await;
+        }
+        at_once
     }
 
     /// The ledgers.
@@ -194,6 +244,7 @@ impl Executor {
         if let Some(ended) = self.distrusted(&ledger.profile().id) {
             return Ok(ended);
         }
+        self.adopted(&ledger.profile().id).await;
         let mut pace = Pace::of(ledger.as_ref(), self.journal.clock());
         let mut intent = self.intended(&key, ledger.as_ref(), operation)?;
         if intent.is_some() {
@@ -487,15 +538,39 @@ fn refused(reason: &str) -> Ended {
     Ended::Refused(reason.chars().take(MAX_REASON).collect())
 }
 
+/// Has the ledger adopt all of them, and tells when it has.
+fn adopt_all(
+    ledger: Arc<dyn Ledger>,
+    intents: Vec<(String, Intent)>,
+    clock: Clock,
+) -> watch::Receiver<Adopting> {
+    let (done, adopting) = watch::channel(Adopting::UnderWay);
+    tokio::spawn(async move {
+        let adopted = intents.into_iter().map(|(task, intent)| {
+            let (ledger, pace) = (ledger.clone(), Pace::of(ledger.as_ref(), &clock));
+            async move { adopt(ledger.as_ref(), &intent, &task, pace).await }
+        });
+        let all = stream::iter(adopted).buffered(ADOPTED_AT_ONCE);
+        let at_once = all.fold(true, async |all, one| all && one).await;
+        done.send_replace(Adopting::Done { at_once });
+    });
+    adopting
+}
+
 /// No later intent may take this one's nonce, so a ledger that is away is waited for.
-async fn adopt(ledger: &dyn Ledger, intent: &Intent, task: &str, mut pace: Pace) {
+/// Answers whether it was there at once.
+async fn adopt(ledger: &dyn Ledger, intent: &Intent, task: &str, mut pace: Pace) -> bool {
+    let mut at_once = true;
     loop {
         match ledger.adopt(intent).await {
-            Ok(()) => return,
-            Err(error @ LedgerError::Transient { .. }) => pace.back_off(&error).await,
+            Ok(()) => return at_once,
+            Err(error @ LedgerError::Transient { .. }) => {
+                at_once = false;
+                pace.back_off(&error).await;
+            }
             Err(error) => {
                 tracing::error!(%error, %task, "an intent of an earlier run is not adopted");
-                return;
+                return at_once;
             }
         }
     }

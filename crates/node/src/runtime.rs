@@ -148,9 +148,8 @@ impl Runtime {
         // Before anything goes on: a new webhook is told all that does.
         let webhooks = Webhooks::open(&config, &parties, &journal, &auditor).await?;
         let keeper = Keeper { auditor: auditor.clone(), fatal };
-        let executor = Executor::new(Arc::new(ledgers), journal).adopt().await?;
-        // Not before: what they sign must take no nonce of an intent that an earlier run fixed.
-        senders.iter().for_each(EvmRecords::start);
+        let executor = Executor::new(Arc::new(ledgers), journal).adopt()?;
+        senders.into_iter().for_each(|sender| start_sender(sender, executor.clone()));
         let transactions = Transactions::new(executor.clone(), keeper.clone(), Arc::new(parties.clone()));
         let transactions = transactions.after(restored).wanting_presigned();
         let platforms = Platforms::load(executor.clone(), keeper.clone(), parties.clone(), anchor)?;
@@ -184,10 +183,12 @@ impl Runtime {
         );
         peers.recover();
         platforms.join_configured(configured);
-        let took = Span::from_millis(begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX));
-        let took = last_written.map(|_| took);
+        let took = last_written.map(|_| since(begun));
         let (budget, news) = Budget::measured(&executor.journal().reader()?, took)?;
         auditor.keep(news.into_iter().collect(), Vec::new(), clock::now()).await?;
+        if last_written.is_some() && executor.is_adopting() {
+            tokio::spawn(measure_adoption(executor.clone(), auditor.clone(), begun));
+        }
         let desk = desk(&config, &parties, executor.ledgers(), &deployments, budget);
         transactions.set_detection(desk.detection);
         peers.set_desk(desk.clone());
@@ -353,6 +354,35 @@ fn desk(
         sites,
         detection: budget.detection(slowest),
     }
+}
+
+/// What signs batches takes no nonce of an intent that an earlier run fixed.
+fn start_sender(sender: Arc<EvmRecords>, executor: Executor) {
+    tokio::spawn(async move {
+        executor.adopted(sender.on()).await;
+        sender.start();
+    });
+}
+
+/// A restart is over when its ledgers have adopted what an earlier run intended. What an outage adds is no part of it.
+async fn measure_adoption(executor: Executor, auditor: Auditor, begun: Instant) {
+    if !executor.all_adopted().await {
+        return;
+    }
+    let took = Some(since(begun));
+    let measured = executor.journal().reader().and_then(|reader| Budget::measured(&reader, took));
+    let kept = match measured {
+        Ok((_, news)) => auditor.keep(news.into_iter().collect(), Vec::new(), clock::now()).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = kept {
+        // The node stops by itself when its journal fails.
+        tracing::error!(%error, "how long the start took is not kept");
+    }
+}
+
+fn since(begun: Instant) -> Span {
+    Span::from_millis(begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX))
 }
 
 /// The key that speaks for this node to others.

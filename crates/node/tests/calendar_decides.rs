@@ -129,7 +129,7 @@ async fn run(withheld: Option<u16>) -> Story {
     let journal = Journal::open(&folder.path().join("journal.sqlite"), None).unwrap();
     let (fatal, _failed) = tokio::sync::mpsc::channel(1);
     let keeper = Keeper { auditor: Auditor::open(journal.clone()).unwrap(), fatal };
-    let executor = Executor::new(Arc::new(ledgers.into_iter().collect()), journal).adopt().await.unwrap();
+    let executor = Executor::new(Arc::new(ledgers.into_iter().collect()), journal).adopt().unwrap();
     let transactions = Transactions::new(executor, keeper, Arc::new(Held { withheld }));
     let plan = Plan {
         manifest: manifest(),

@@ -184,7 +184,7 @@ pub(crate) async fn node_on(ledgers: &[&Fake], folder: &Path, pause: Option<Paus
     let named =
         |ledger: &&Fake| (ledger.profile().id.clone(), Arc::new((*ledger).clone()) as Arc<dyn Ledger>);
     let ledgers: Ledgers = ledgers.iter().map(named).collect();
-    let executor = Executor::new(Arc::new(ledgers), journal.clone()).adopt().await.unwrap();
+    let executor = Executor::new(Arc::new(ledgers), journal.clone()).adopt().unwrap();
     let secrets = Arc::new(held);
     let restored = Restored::read(&journal.reader().unwrap()).unwrap();
     let transactions = Transactions::new(executor, keeper, secrets.clone()).after(restored);

@@ -97,7 +97,7 @@ async fn open(life: &Life, fatal: mpsc::Sender<JournalError>) -> Result<Transact
     let ledgers = Arc::new(ledgers);
     let mut executor = Executor::new(ledgers.clone(), journal);
     if world.mutant != Some(Mutant::NoAdopt) {
-        executor = executor.adopt().await?;
+        executor = executor.adopt()?;
     }
     let transactions = Transactions::new(executor, keeper, Arc::new(Held(world.clone(), life.node)));
     let waits = world.scenario.awaits_words() && world.mutant != Some(Mutant::NothingAhead);

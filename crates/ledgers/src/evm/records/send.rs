@@ -7,7 +7,7 @@ use alloy_primitives::{Bytes, Log};
 use alloy_sol_types::SolCall;
 use sofie_model::proof::batch::Batch;
 use sofie_model::proof::calendar::merkle;
-use sofie_model::{Account, Digest, Timestamp, contract};
+use sofie_model::{Account, Digest, LedgerId, Timestamp, contract};
 
 use super::store::{self, Kept, Write};
 use super::{EvmRecords, locked, read};
@@ -41,7 +41,14 @@ struct View {
 }
 
 impl EvmRecords {
-    /// Sends batches from now on, until the ledger is dropped. Called once every intent of an earlier run is adopted.
+    /// The ledger whose accounts send its batches.
+    #[must_use]
+    pub fn on(&self) -> &LedgerId {
+        &self.evm.profile().id
+    }
+
+    /// Sends batches from now on, until the ledger is dropped. Called once every intent of an earlier run on
+    /// [`on`](Self::on) is adopted.
     pub fn start(self: &Arc<Self>) {
         let (weak, full) = (Arc::downgrade(self), Arc::clone(&self.full));
         let poll = Duration::from(self.profile.poll);

@@ -156,7 +156,7 @@ impl World {
         let journal = Journal::open(&folder.join("journal.sqlite"), None).map_err(wrong)?;
         let (fatal, failed) = mpsc::channel(1);
         let keeper = Keeper { auditor: Auditor::open(journal.clone()).map_err(wrong)?, fatal };
-        let executor = Executor::new(ledgers.clone(), journal).adopt().await.map_err(wrong)?;
+        let executor = Executor::new(ledgers.clone(), journal).adopt().map_err(wrong)?;
         let transactions = Transactions::new(executor, keeper, Arc::new(Fixed));
         Ok(Self {
             evm,
