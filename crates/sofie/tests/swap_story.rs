@@ -5,10 +5,16 @@ mod common;
 
 use common::{sofie, text};
 use serde_json::Value;
+use sofie_model::{Span, Timestamp};
+use sofie_node::api::At;
 
 /// In the smallest unit of each ledger.
 const ETHER: i128 = 1_000_000_000_000_000;
 const BITCOIN: i128 = 1_000_000;
+/// T_D of examples/swap/swap.toml.
+const DEADLINE: Span = Span::from_seconds(30);
+/// What COMMIT may take by examples/swap/node.toml.
+const DECISION: Span = Span::from_seconds(5);
 
 struct Swap(Value);
 
@@ -30,8 +36,28 @@ impl Swap {
         self.0["outcome"].as_str().expect("it tells how it ended")
     }
 
+    fn steps(&self) -> &[Value] {
+        self.0["steps"].as_array().expect("steps")
+    }
+
     fn has(&self, step: &str) -> bool {
-        self.0["steps"].as_array().expect("steps").iter().any(|one| one["name"] == step)
+        self.steps().iter().any(|one| one["name"] == step)
+    }
+
+    /// What became of the lock on `ledger` until the first secret went out, one word once.
+    fn lock_until_release(&self, ledger: &str) -> Vec<&str> {
+        let before = self.steps().iter().take_while(|one| one["name"] != "released");
+        let mut names: Vec<_> =
+            before.filter(|one| one["ledger"] == ledger).filter_map(|one| one["name"].as_str()).collect();
+        names.dedup();
+        names
+    }
+
+    /// When the step came the last time.
+    fn at(&self, step: &str) -> Timestamp {
+        let last = self.steps().iter().rev().find(|one| one["name"] == step);
+        let last = last.unwrap_or_else(|| panic!("no {step}: {:#}", self.0));
+        serde_json::from_value::<At>(last["at"].clone()).expect("an instant").0
     }
 
     fn held(&self, when: &str, ledger: &str, party: &str) -> i128 {
@@ -92,11 +118,21 @@ fn without_bitcoin_nothing_has_moved() {
     assert!(swap.has("alarm") && !reason.is_empty() && !reason.contains("left to"), "{:#}", swap.0);
 }
 
+/// P3: what was undone before a secret was out is locked again, nothing is released before, and the receipt names the lock
+/// that stands.
 #[test]
-fn a_reorganisation_of_either_chain_leaves_all_or_none() {
+fn a_lock_that_a_reorganisation_of_either_chain_undoes_is_made_again() {
     std::thread::scope(|scope| {
-        for fault in ["reorg-bitcoin", "reorg-evm"] {
-            scope.spawn(move || assert!(swap(&["--fault", fault]).has("reorganised"), "{fault}"));
+        for (fault, ledger) in [("reorg-evm", "ethereum"), ("reorg-bitcoin", "bitcoin")] {
+            scope.spawn(move || {
+                let swap = swap(&["--fault", fault]);
+                let lock = swap.lock_until_release(ledger);
+                assert_eq!(lock, ["prepared", "reorganised", "undone", "prepared"], "{fault}: {:#}", swap.0);
+                assert_eq!(swap.0["verified"], "verified", "{fault}: {:#}", swap.0);
+                // Only time may keep it from COMMIT.
+                let too_late = swap.at("prepared") + DECISION > swap.at("submitted") + DEADLINE;
+                assert!(swap.outcome() == "committed" || too_late, "{fault}: {:#}", swap.0);
+            });
         }
     });
 }

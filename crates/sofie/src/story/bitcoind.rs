@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sofie_model::PublicKey;
 use tokio::process::{Child, Command};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::peers;
 use crate::failure::Failure;
@@ -96,6 +96,11 @@ impl Bitcoind {
     pub(crate) async fn start_again(&mut self) -> Result<(), Failure> {
         self.process = Some(spawn(&self.folder, self.port, &self.rpc).await?);
         Ok(())
+    }
+
+    /// No block is mined or undone until the guard is dropped.
+    pub(crate) async fn hold(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.chain).lock_owned().await
     }
 
     /// Undoes the block at `from` and all above it, and mines one more on another branch. How many were undone.

@@ -64,7 +64,6 @@ pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Running), Fa
         Some(Verdict::Abort) if ended.phase == "done" => Outcome::Aborted,
         _ => Outcome::Refused,
     };
-    let proven = files.good || files.is_missing() && faults::may_lack_proof(args.fault);
     let report = Report {
         outcome,
         reason: ended.reason,
@@ -76,7 +75,7 @@ pub(crate) async fn run(args: &Try, aloud: bool) -> Result<(Report, Running), Fa
         verified: files.verdict,
         console: node.console(),
         steps: teller.steps,
-        as_promised: faults::keeps(args.fault, outcome) && proven && balances.add_up(),
+        as_promised: faults::keeps(args.fault, outcome) && files.good && balances.add_up(),
         balances,
         least_slack_ms: slack,
         restarts: node.restarts,

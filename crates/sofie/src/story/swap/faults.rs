@@ -3,6 +3,7 @@
 use serde_json::json;
 use sofie_model::{Span, Timestamp};
 use sofie_node::api::{At, Transaction};
+use tokio::sync::OwnedMutexGuard;
 
 use super::super::node::{Node, Step};
 use super::super::report::{Outcome, ReportStep};
@@ -21,6 +22,8 @@ const LATE: Span = Span::from_seconds(2);
 pub(super) struct Faults {
     fault: Option<Fault>,
     acted: bool,
+    /// While it is there, Bitcoin makes no block: its lock, the last one, is not final before the moment has come.
+    waits: Option<OwnedMutexGuard<()>>,
 }
 
 /// Where the node is to be killed.
@@ -47,22 +50,20 @@ pub(super) const fn keeps(fault: Option<Fault>, outcome: Outcome) -> bool {
     }
 }
 
-/// A chain that undid a final lock after the secrets were out holds it again in another block than the one that COMMIT's
-/// evidence root names: nothing is lost, but that root cannot be proven.
-pub(super) const fn may_lack_proof(fault: Option<Fault>) -> bool {
-    matches!(fault, Some(Fault::ReorgEvm | Fault::ReorgBitcoin))
-}
-
 impl Faults {
     pub(super) const fn new(fault: Option<Fault>) -> Self {
-        Self { fault, acted: false }
+        Self { fault, acted: false, waits: None }
     }
 
     /// Before the transaction begins.
     pub(super) async fn before(&mut self, world: &mut World, teller: &mut Teller) -> Result<(), Failure> {
-        if self.fault == Some(Fault::BitcoinDown) {
-            world.bitcoind.kill().await;
-            teller.step(on("bitcoin", "bitcoin-down", "bitcoind is killed before anything is prepared"));
+        match self.fault {
+            Some(Fault::BitcoinDown) => {
+                world.bitcoind.kill().await;
+                teller.step(on("bitcoin", "bitcoin-down", "bitcoind is killed before anything is prepared"));
+            }
+            Some(Fault::ReorgEvm | Fault::ReorgBitcoin) => self.waits = Some(world.bitcoind.hold().await),
+            _ => {}
         }
         Ok(())
     }
@@ -84,19 +85,22 @@ impl Faults {
                 world.bitcoind.start_again().await?;
                 on("bitcoin", "bitcoin-up", "bitcoind runs again: what became of its leg is asked there")
             }
-            Some(Fault::ReorgEvm) if undecided && is(one, "ethereum", "prepared") => {
-                let head = call(&world.ethereum, "eth_blockNumber", json!([])).await?;
-                let head = u64::from_str_radix(head.as_str().unwrap_or("0x0").trim_start_matches("0x"), 16);
-                let depth = (head.unwrap_or(0) + 1).saturating_sub(lock(one, "ethereum"));
-                call(&world.ethereum, "anvil_reorg", json!([depth, []])).await?;
-                on(
-                    "ethereum",
-                    "reorganised",
-                    format!("the newest {depth} blocks are undone, with Alice's lock"),
-                )
+            Some(Fault::ReorgEvm) if is(one, "ethereum", "prepared") => {
+                let depth = reorganise(&world.ethereum, lock(one, "ethereum")).await?;
+                self.waits = None;
+                let told = format!("the newest {depth} blocks are undone, with Alice's lock");
+                on("ethereum", "reorganised", told)
             }
-            Some(Fault::ReorgBitcoin) if undecided && is(one, "bitcoin", "prepared") => {
+            // While D does not answer, nobody can see that it holds no decision, and no secret is released.
+            Some(Fault::ReorgBitcoin) if self.waits.is_some() && is(one, "ethereum", "prepared") => {
+                world.stop_ethereum().await?;
+                self.waits = None;
+                teller.step(on("ethereum", "silent", "no answer until Bitcoin has undone its lock"));
+                return Ok(());
+            }
+            Some(Fault::ReorgBitcoin) if is(one, "bitcoin", "prepared") => {
                 let depth = world.bitcoind.reorganise(lock(one, "bitcoin")).await?;
+                world.resume_ethereum().await?;
                 on("bitcoin", "reorganised", format!("the newest {depth} blocks are undone, with Bob's lock"))
             }
             Some(fault @ (Fault::Sleep | Fault::LateClaim)) => match timelock(one) {
@@ -118,6 +122,18 @@ impl Faults {
         teller.step(step);
         Ok(())
     }
+}
+
+/// Undoes the development chain's block at `from` and all above it. How many that were.
+async fn reorganise(url: &str, from: u64) -> Result<u64, Failure> {
+    // No block comes between the question and what follows from its answer.
+    call(url, "evm_setIntervalMining", json!([0])).await?;
+    let head = call(url, "eth_blockNumber", json!([])).await?;
+    let head = u64::from_str_radix(head.as_str().unwrap_or("0x0").trim_start_matches("0x"), 16);
+    let depth = (head.unwrap_or(0) + 1).saturating_sub(from);
+    call(url, "anvil_reorg", json!([depth, []])).await?;
+    call(url, "evm_setIntervalMining", json!([1])).await?;
+    Ok(depth)
 }
 
 /// The height at which a leg's lock stands.

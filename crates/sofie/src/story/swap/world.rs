@@ -6,7 +6,7 @@ use sofie_model::PublicKey;
 use sofie_node::config::{Config, LedgerKind};
 use sofie_node::keys::PartyKeys;
 use tempfile::TempDir;
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use toml::{Table, Value};
 
 use super::super::bitcoind::Bitcoind;
@@ -24,7 +24,7 @@ pub(crate) struct World {
     pub(super) config: Config,
     /// Where the development chain answers.
     pub(super) ethereum: String,
-    _anvil: Vec<Child>,
+    anvil: Vec<Child>,
     home: TempDir,
 }
 
@@ -44,7 +44,25 @@ impl World {
         let anvil = funding::prepare(&config, home.path()).await?;
         let told = format!("anvil at {ethereum}, bitcoind at {}, a calendar in the node", bitcoind.url());
         teller.step(ReportStep::own("ledgers", told));
-        Ok(Self { bitcoind, config, ethereum, _anvil: anvil, home })
+        Ok(Self { bitcoind, config, ethereum, anvil, home })
+    }
+
+    /// The chain's node stands still, and answers nobody.
+    pub(super) async fn stop_ethereum(&self) -> Result<(), Failure> {
+        self.signal("-STOP").await
+    }
+
+    /// It goes on where it stood.
+    pub(super) async fn resume_ethereum(&self) -> Result<(), Failure> {
+        self.signal("-CONT").await
+    }
+
+    async fn signal(&self, signal: &str) -> Result<(), Failure> {
+        for id in self.anvil.iter().filter_map(Child::id) {
+            let sent = Command::new("kill").arg(signal).arg(id.to_string()).status().await;
+            sent.map_err(|e| Failure::lacking(&format!("send {signal} to the chain's node"), e, ""))?;
+        }
+        Ok(())
     }
 
     pub(super) fn folder(&self) -> &Path {
