@@ -6,6 +6,7 @@
     reason = "a test stops where it cannot go on; not every file uses all of it"
 )]
 
+pub(crate) mod company;
 pub(crate) mod processes;
 pub(crate) mod receiver;
 pub(crate) mod tamper;

@@ -24,6 +24,11 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(args: &[&str]) -> Self {
+        Self::try_start(args).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same, unless it ends or says something else.
+    pub(crate) fn try_start(args: &[&str]) -> Result<Self, String> {
         let mut child = sofie(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -33,8 +38,15 @@ impl Process {
         let mut line = String::new();
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
         out.read_line(&mut line).expect("it tells");
-        let told = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{args:?} tells {line:?}: {e}"));
-        Self { child, out, told }
+        match serde_json::from_str(&line) {
+            Ok(told) => Ok(Self { child, out, told }),
+            Err(error) => {
+                // It has ended, or is of no use.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(format!("{args:?} tells {line:?}: {error}"))
+            }
+        }
     }
 
     /// Waits until the node says that it stands still.

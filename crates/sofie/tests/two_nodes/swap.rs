@@ -1,95 +1,17 @@
 //! A token for bitcoin: Alice pays Bob on the chain that decides, he pays her in bitcoin, each from the own node.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use sofie_model::PublicKey;
-use sofie_node::config::Config;
-use sofie_node::keys::PartyKeys;
-use tokio::task::JoinHandle;
+use serde_json::Value;
 
-use super::bitcoind::Bitcoind;
+use super::bitcoin::{Bitcoin, FEE};
 use super::{AMOUNT, Anvil, Company, PATIENCE, PAUSE, changed, companies, held, leg};
 
 /// What Bob pays, in satoshi.
 const SATOSHI: u64 = 1_000_000;
-/// The most that one transaction on Bitcoin may cost.
-const FEE: u64 = 20_000;
-/// A reward can be spent under so many blocks.
-const MATURITY: u32 = 100;
-/// The first blocks are dated so far back that the chain's clock is not ahead of the true one.
-const PAST_S: u64 = 3_600;
 /// What is locked in vain comes back after T_D, T_p and G, one after the other.
 const LONGER: Duration = Duration::from_secs(240);
-
-/// A bitcoind with a block a second, unless it is told to stop.
-struct Bitcoin {
-    node: Arc<Bitcoind>,
-    mines: Arc<AtomicBool>,
-    miner: JoinHandle<()>,
-}
-
-impl Drop for Bitcoin {
-    fn drop(&mut self) {
-        self.miner.abort();
-    }
-}
-
-impl Bitcoin {
-    /// Starts one on which `rich` has a coin to spend; `None`, loudly, where there is none.
-    async fn start(rich: PublicKey) -> Option<Self> {
-        let node = Arc::new(Bitcoind::start().await?);
-        let now = sofie_node::clock::now().as_seconds();
-        node.ask("setmocktime", json!([now - PAST_S])).await;
-        node.ask("generatetodescriptor", json!([1, format!("wpkh({rich})")])).await;
-        node.mine(MATURITY).await;
-        node.ask("setmocktime", json!([0])).await;
-        let mines = Arc::new(AtomicBool::new(true));
-        let (chain, goes) = (node.clone(), mines.clone());
-        let miner = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                if goes.load(Ordering::SeqCst) {
-                    chain.mine(1).await;
-                }
-            }
-        });
-        Some(Self { node, mines, miner })
-    }
-
-    /// What the key holds, in satoshi.
-    async fn held(&self, key: PublicKey) -> u64 {
-        let found = self.node.ask("scantxoutset", json!(["start", [format!("wpkh({key})")]])).await;
-        let total = found["total_amount"].to_string();
-        let (whole, part) = total.split_once('.').unwrap_or((&total, "0"));
-        format!("{whole}{part:0<8}").parse().expect("an amount with eight places")
-    }
-
-    async fn waiting(&self) -> usize {
-        self.node.ask("getrawmempool", json!([])).await.as_array().expect("a list").len()
-    }
-
-    /// As examples/swap/node.toml has it: times that fit a block a second.
-    fn ledger(&self) -> String {
-        format!(
-            "\n[[ledger]]\nid = \"bitcoin\"\nkind = \"bitcoin-rpc\"\nurl = \"{}\"\ncookie = \"{}\"\nnetwork = \"regtest\"\n\
-             finality = \"depth:1\"\ninclusion = \"3s\"\nfinalises = \"2s\"\npoll = \"250ms\"\nskew = \"7s\"\n\
-             fee_limit = {FEE}\n",
-            self.node.url,
-            self.node.cookie().display()
-        )
-    }
-}
-
-/// The key of its party, which locks and spends its bitcoin.
-fn key(company: &Company) -> PublicKey {
-    let config =
-        Config::parse(&company.text(), &company.folder.path().join("sofie.toml")).expect("it is good");
-    let keys = PartyKeys::load_or_create(&config.parties[0]).expect("they were made");
-    PublicKey::from(keys.secp256k1().verifying_key())
-}
 
 struct Stage {
     chain: Anvil,
@@ -102,9 +24,10 @@ impl Stage {
     async fn new() -> Option<Self> {
         let chain = Anvil::start()?;
         let (mut alice, mut bob) = companies(&chain).await;
-        let bitcoin = Bitcoin::start(key(&bob)).await?;
+        let bitcoin = Bitcoin::start(&[bob.bitcoin_key(0)]).await?;
         for company in [&mut alice, &mut bob] {
-            company.ledgers = format!("{}skew = \"1s\"\n{}", company.ledgers, bitcoin.ledger());
+            company.ledgers =
+                format!("{}skew = \"1s\"\n{}", company.ledgers, bitcoin.ledger(bitcoin.node.url.as_str()));
             company.start(&[]);
         }
         Some(Self { chain, bitcoin, alice, bob })
@@ -132,16 +55,16 @@ impl Stage {
 async fn a_token_is_swapped_for_bitcoin_between_two_nodes() {
     let Some(stage) = Stage::new().await else { return };
     let before = stage.tokens().await;
-    let had = stage.bitcoin.held(key(&stage.bob)).await;
+    let had = stage.bitcoin.held(stage.bob.bitcoin_key(0)).await;
     let id = stage.proposed("swap", 180);
     stage.bob.one(&["agree", &id[..8]]);
     assert_eq!((stage.alice.ends(&id), stage.bob.ends(&id)), ("commit".into(), "commit".into()));
     let after = stage.tokens().await;
     changed(before[0], after[0], -1);
     changed(before[1], after[1], 1);
-    let got = stage.bitcoin.held(key(&stage.alice)).await;
+    let got = stage.bitcoin.held(stage.alice.bitcoin_key(0)).await;
     assert!((SATOSHI - FEE..=SATOSHI).contains(&got), "{got} satoshi");
-    let left = stage.bitcoin.held(key(&stage.bob)).await;
+    let left = stage.bitcoin.held(stage.bob.bitcoin_key(0)).await;
     assert!((had - SATOSHI - FEE..=had - SATOSHI).contains(&left), "{left} of {had} satoshi");
 }
 
@@ -151,7 +74,7 @@ async fn a_token_is_swapped_for_bitcoin_between_two_nodes() {
 async fn a_payer_whose_node_is_killed_after_its_lock_costs_alice_nothing_but_time() {
     let Some(mut stage) = Stage::new().await else { return };
     let before = stage.tokens().await;
-    let had = stage.bitcoin.held(key(&stage.bob)).await;
+    let had = stage.bitcoin.held(stage.bob.bitcoin_key(0)).await;
     let id = stage.proposed("silent", 60);
     stage.bitcoin.mines.store(false, Ordering::SeqCst);
     stage.bob.one(&["agree", &id[..8]]);
@@ -165,10 +88,10 @@ async fn a_payer_whose_node_is_killed_after_its_lock_costs_alice_nothing_but_tim
     let is_back = |shown: &Value| shown["decision"] == "abort" && shown["legs"][0]["state"] == "reverted";
     stage.alice.until_within(LONGER, &id, "aborted, with her token back", is_back);
     changed(before[0], stage.tokens().await[0], 0);
-    assert_eq!(stage.bitcoin.held(key(&stage.alice)).await, 0);
+    assert_eq!(stage.bitcoin.held(stage.alice.bitcoin_key(0)).await, 0);
     // His own lock waits for his own node.
     stage.bob.start(&[]);
     assert_eq!((stage.bob.ends(&id), stage.alice.ends(&id)), ("abort".into(), "abort".into()));
-    let left = stage.bitcoin.held(key(&stage.bob)).await;
+    let left = stage.bitcoin.held(stage.bob.bitcoin_key(0)).await;
     assert!((had - 2 * FEE..=had).contains(&left), "{left} of {had} satoshi");
 }
