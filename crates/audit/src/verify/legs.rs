@@ -1,6 +1,8 @@
 //! The inter-ledger protocol as a reader sees it: prepared, decided once, applied or reverted as decided.
 
-use sofie_model::{Account, Class, Decision, Digest, Evidence, Fact, LegId, Manifest, Timestamp, evidence};
+use sofie_model::{
+    Account, Class, Decision, Digest, Evidence, Fact, Leg, LegId, Manifest, Timestamp, evidence,
+};
 
 use super::{CLOCK_SKEW, Case, ledgers::Facts};
 use crate::{Body, Outcome, Report};
@@ -153,6 +155,9 @@ pub(super) fn legs(case: &Case<'_>, report: &mut Report) {
             }
             report.found("prepared", prepared.map(|all| format!("{} legs, before the decision", all.len())));
             report.found("applied", applied(case));
+            if let Some(told) = left_out(case) {
+                report.found("left out", told);
+            }
         }
         Decision::Abort { .. } => report.found("reverted", reverted(case)),
     }
@@ -186,21 +191,48 @@ fn root(prepared: &[&Evidence], committed: &Digest) -> Result<String, String> {
 fn applied(case: &Case<'_>) -> Result<String, String> {
     let (manifest, decided) = (&case.body.manifest, case.decided);
     let mut count = 0;
-    for (id, leg) in manifest.legs() {
-        let applied = case.facts.of_leg(manifest, id, Fact::Applied);
-        let reverted = case.facts.of_leg(manifest, id, Fact::Reverted);
-        match (decided.decision.includes(id), applied, reverted) {
-            (true, _, Some(_)) => return Err(format!("{id} was reverted in spite of COMMIT")),
-            (false, Some(_), _) => return Err(format!("{id} was applied although COMMIT leaves it out")),
-            (true, None, _) => return Err(format!("no proof shows that {id} was applied on {}", leg.ledger)),
-            (true, Some(one), _) if !decided.precedes(one) => {
+    for (id, leg) in manifest.legs().filter(|(id, _)| decided.decision.includes(*id)) {
+        if case.facts.of_leg(manifest, id, Fact::Reverted).is_some() {
+            return Err(format!("{id} was reverted in spite of COMMIT"));
+        }
+        match case.facts.of_leg(manifest, id, Fact::Applied) {
+            None => return Err(format!("no proof shows that {id} was applied on {}", leg.ledger)),
+            Some(one) if !decided.precedes(one) => {
                 return Err(format!("{id} was applied on {} before the decision", leg.ledger));
             }
-            (true, Some(_), _) => count += 1,
-            (false, None, _) => undone(case, id, reverted)?,
+            Some(_) => count += 1,
         }
     }
     Ok(format!("{count} legs, after the decision"))
+}
+
+/// k of N: what became of each leg that COMMIT does not name (docs/specs/inter-ledger.md, "k of N").
+fn left_out(case: &Case<'_>) -> Option<Result<String, String>> {
+    let manifest = &case.body.manifest;
+    let legs = manifest.legs().filter(|(id, _)| !case.decided.decision.includes(*id));
+    let told: Result<Vec<_>, _> = legs.map(|(id, leg)| without_effect(case, id, leg)).collect();
+    match told {
+        Ok(none) if none.is_empty() => None,
+        told => Some(told.map(|all| all.join("; "))),
+    }
+}
+
+fn without_effect(case: &Case<'_>, id: LegId, leg: &Leg) -> Result<String, String> {
+    let manifest = &case.body.manifest;
+    if case.facts.of_leg(manifest, id, Fact::Applied).is_some() {
+        return Err(format!("{id} was applied although COMMIT leaves it out"));
+    }
+    let reverted = case.facts.of_leg(manifest, id, Fact::Reverted);
+    undone(case, id, reverted)?;
+    let told = match (leg.class, reverted.is_some()) {
+        (Class::Record, true) => "a record, inert, and closed as one without effect",
+        (Class::Record, false) if prepared(case, id) => {
+            "a record that stands, inert: it is without effect for want of a COMMIT that includes it"
+        }
+        (_, true) => "its lock was undone",
+        (_, false) => "no proof shows that it was prepared",
+    };
+    Ok(format!("{id} on {}: {told}", leg.ledger))
 }
 
 fn reverted(case: &Case<'_>) -> Result<String, String> {

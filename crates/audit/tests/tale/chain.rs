@@ -25,14 +25,14 @@ pub enum Event {
     Overruled(Digest, Timestamp),
     Decided(Decision),
     Aborted(Account),
-    /// The same, of the owner's stake: leg 1.
-    Bond(Box<Event>),
+    /// The same, of another leg than the first.
+    Of(u16, Box<Event>),
 }
 
 impl Event {
     fn log(&self, manifest: &Manifest) -> Log {
         let (leg, event) = match self {
-            Self::Bond(event) => (1, &**event),
+            Self::Of(leg, event) => (*leg, &**event),
             event => (0, event),
         };
         let Terms::Escrow(terms) = &manifest.legs[usize::from(leg)].terms else { unreachable!("an escrow") };
@@ -76,7 +76,7 @@ impl Event {
             Self::Decided(Decision::Abort { by }) | Self::Aborted(by) => {
                 (DECISION, D::Aborted { txid, by: contract::address(*by) }.encode_log_data())
             }
-            Self::Bond(_) => unreachable!("one stake"),
+            Self::Of(..) => unreachable!("of one leg"),
         };
         Log { address: contract::address(by), data }
     }

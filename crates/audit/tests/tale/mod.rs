@@ -454,7 +454,7 @@ impl Tale {
 
     fn of_bond(&self, chain: &mut Chain, manifest: &Manifest, when: u64, event: Event) {
         if self.staked {
-            chain.push(at(when), manifest, Event::Bond(Box::new(event)));
+            chain.push(at(when), manifest, Event::Of(1, Box::new(event)));
         }
     }
 
