@@ -405,9 +405,8 @@ pub(crate) fn transaction(
             .legs()
             .zip(state.legs())
             .map(|((id, leg), known)| {
-                let (state, evidence) = how_far(known);
-                let reason = if let Leg::Refused(reason) = known { Some(reason.clone()) } else { None };
-                LegStatus { reason, ..leg_status(id, leg, state, evidence, name_of) }
+                let (how_far, evidence) = how_far(known);
+                LegStatus { reason: why(state, id, known), ..leg_status(id, leg, how_far, evidence, name_of) }
             })
             .collect(),
         watchers: Vec::new(),
@@ -431,6 +430,20 @@ fn how_far(known: &Leg) -> (&'static str, Vec<Evidence>) {
         Leg::Refused(_) => ("refused", Vec::new()),
         Leg::Closed { applied: true, evidence } => ("applied", evidence.iter().cloned().collect()),
         Leg::Closed { applied: false, evidence } => ("reverted", evidence.iter().cloned().collect()),
+    }
+}
+
+/// Why a leg was not prepared, or did not take effect although the transaction did.
+fn why(state: &State, id: LegId, known: &Leg) -> Option<String> {
+    let decision = state.decided().map(|evidence| &evidence.fact);
+    match (known, decision) {
+        (Leg::Refused(reason), _) => Some(reason.clone()),
+        (Leg::Closed { applied: false, .. }, Some(Fact::Decided(_, decision @ Decision::Commit { .. })))
+            if !decision.includes(id) =>
+        {
+            Some("COMMIT leaves it out".into())
+        }
+        _ => None,
     }
 }
 

@@ -15,6 +15,7 @@ mod market;
 mod messages;
 mod pivot_crashes;
 mod pivots;
+mod quorum;
 mod rental;
 mod testimony;
 mod waiting;

@@ -32,13 +32,13 @@ fn verb(ledger: &Fake, intent: &Intent) -> &'static str {
 }
 
 /// Makes a ledger's blocks until it is dropped; operations of one verb wait until they are let go.
-struct Miner {
+pub(crate) struct Miner {
     task: JoinHandle<()>,
     held: Arc<AtomicBool>,
 }
 
 impl Miner {
-    fn of(ledger: &Fake, holds: &'static str) -> Self {
+    pub(crate) fn of(ledger: &Fake, holds: &'static str) -> Self {
         let (ledger, held) = (ledger.clone(), Arc::new(AtomicBool::new(true)));
         let holding = held.clone();
         let task = tokio::spawn(async move {
@@ -51,7 +51,7 @@ impl Miner {
         Self { task, held }
     }
 
-    fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         self.held.store(false, Ordering::SeqCst);
     }
 }
@@ -62,7 +62,7 @@ impl Drop for Miner {
     }
 }
 
-async fn until(handle: &mut Handle<State>, wanted: impl FnMut(&State) -> bool) -> Arc<State> {
+pub(crate) async fn until(handle: &mut Handle<State>, wanted: impl FnMut(&State) -> bool) -> Arc<State> {
     tokio::time::timeout(PATIENCE, handle.until(wanted)).await.expect("it comes").expect("its node lives")
 }
 

@@ -8,6 +8,7 @@ mod halts;
 mod nonsense;
 mod others;
 mod pivot;
+mod quorum;
 mod restored;
 mod waiting;
 mod world;

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const PAYER: Account = Account([1; 20]);
 pub(crate) const PAYEE: Account = Account([2; 20]);
-const ESCROW: Account = Account([0xe5; 20]);
+pub(crate) const ESCROW: Account = Account([0xe5; 20]);
 pub(crate) const AMOUNT: u128 = 5;
 pub(crate) const ENDOWED: u128 = 100;
 const CHAIN: u64 = 7;
@@ -106,17 +106,7 @@ impl World {
 
     /// What both ledgers hold of the transaction, each fact once (P4).
     pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
-        let mut all = Vec::new();
-        for (name, ledger) in [("evm", &self.evm), ("log", &self.log)] {
-            let facts: Vec<String> = ledger.facts().iter().map(told).collect();
-            let mut unique = facts.clone();
-            unique.sort();
-            unique.dedup();
-            assert_eq!(unique.len(), facts.len(), "a fact stands twice on {name}: {facts:?}");
-            all.extend(facts.into_iter().map(|fact| (name, fact)));
-        }
-        all.sort();
-        all
+        facts_on(&[("evm", &self.evm), ("log", &self.log)])
     }
 
     /// What the payer and the escrow hold.
@@ -139,18 +129,44 @@ impl World {
 
     /// Another executor, somewhere else, decides.
     pub(crate) fn decide(&self, manifest: &Manifest, commit: bool) {
-        let decide = if commit {
-            let preimages = vec![secret(0), secret(1)];
-            Decide::Commit { included: 0b11, evidence_root: Digest::ZERO, preimages, guard: None }
+        if commit {
+            self.commit(manifest, 0b11);
         } else {
-            Decide::Abort { by: PAYEE, signatures: Vec::new() }
-        };
+            self.bring(manifest, Decide::Abort { by: PAYEE, signatures: Vec::new() });
+        }
+    }
+
+    /// The same, by a COMMIT of these legs.
+    pub(crate) fn commit(&self, manifest: &Manifest, included: u64) {
+        let preimages = vec![secret(0), secret(1)];
+        self.bring(
+            manifest,
+            Decide::Commit { included, evidence_root: Digest::ZERO, preimages, guard: None },
+        );
+    }
+
+    fn bring(&self, manifest: &Manifest, decide: Decide) {
         let operation = Operation::Decide { manifest: Arc::new(manifest.clone()), decide };
         futures::executor::block_on(async {
             let intent = self.evm.intend(&operation).await.unwrap();
             self.evm.submit(&intent).await.unwrap();
         });
     }
+}
+
+/// What these hold, in the order of the words; each fact once (P4).
+pub(crate) fn facts_on(ledgers: &[(&'static str, &Fake)]) -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    for (name, ledger) in ledgers {
+        let facts: Vec<String> = ledger.facts().iter().map(told).collect();
+        let mut unique = facts.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), facts.len(), "a fact stands twice on {name}: {facts:?}");
+        all.extend(facts.into_iter().map(|fact| (*name, fact)));
+    }
+    all.sort();
+    all
 }
 
 pub(crate) fn told(fact: &Fact) -> String {
