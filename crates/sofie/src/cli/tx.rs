@@ -81,6 +81,16 @@ pub(crate) enum TxVerb {
         /// Where to write it
         file: PathBuf,
     },
+    /// Write the receipt of one that has ended, for `sofie verify`
+    ///
+    /// Example: sofie tx receipt 5f0c71 receipt.cbor
+    #[command(verbatim_doc_comment)]
+    Receipt {
+        /// Its id, or how it begins
+        id: Id,
+        /// Where to write it
+        file: PathBuf,
+    },
     /// Have a node that holds none of its keys watch a transaction: it tells when time runs out, and finishes what anyone may
     ///
     /// Example: sofie tx watch swap.manifest --node http://127.0.0.1:8433

@@ -1,6 +1,7 @@
 //! `sofie tx`: begins inter-ledger transactions, agrees to another node's or declines; shows them as a node tells them, or
 //! as a journal holds them whose node is down.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -62,11 +63,8 @@ pub(crate) async fn run(verb: TxVerb, node: &Node) -> Result<ExitCode, Failure> 
         TxVerb::Agree { id } => change(node, &id, "agree", &json!({})).await?,
         TxVerb::Decline { id, reason } => change(node, &id, "decline", &Decline { reason }).await?,
         TxVerb::Withdraw { id, reason } => change(node, &id, "withdraw", &Decline { reason }).await?,
-        TxVerb::Manifest { id, file } => {
-            let client = Client::of(node)?;
-            let id = client.whole("transaction", TRANSACTIONS, &id).await?;
-            nouns::keep(&file, &client.bytes(&format!("{TRANSACTIONS}/{id}/manifest")).await?)?;
-        }
+        TxVerb::Manifest { id, file } => fetch(node, &id, "manifest", &file).await?,
+        TxVerb::Receipt { id, file } => fetch(node, &id, "receipt", &file).await?,
         TxVerb::Watch { file } => {
             let manifest = input::read(&file, MAX_MANIFEST, "name a file that `sofie tx manifest` wrote")?;
             let client = Client::of(node)?;
@@ -77,6 +75,13 @@ pub(crate) async fn run(verb: TxVerb, node: &Node) -> Result<ExitCode, Failure> 
         TxVerb::Resume { id } => change(node, &id, "resume", &json!({})).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes what the node has of one transaction to a file.
+async fn fetch(node: &Node, id: &Id, part: &str, file: &Path) -> Result<(), Failure> {
+    let client = Client::of(node)?;
+    let id = client.whole("transaction", TRANSACTIONS, id).await?;
+    nouns::keep(file, &client.bytes(&format!("{TRANSACTIONS}/{id}/{part}")).await?)
 }
 
 /// Has the node do something to one transaction, and shows what it has become.
