@@ -12,6 +12,8 @@ use url::Url;
 
 /// How long it may take to answer first: it verifies nothing, but the machine may be busy.
 const START: Duration = Duration::from_secs(60);
+/// How long one call may take: a bound on waiting, not a measure.
+const CALL: Duration = Duration::from_secs(30);
 /// Ports are chosen before the node binds them; another process may be faster.
 const TRIES: u32 = 3;
 
@@ -53,7 +55,7 @@ impl Bitcoind {
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let process = command.spawn().unwrap();
         let url = format!("http://127.0.0.1:{port}").parse().unwrap();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(CALL).build().unwrap();
         let mut node = Self { process, folder, url, client };
         let until = Instant::now() + START;
         while Instant::now() < until {

@@ -7,6 +7,7 @@ mod books;
 #[path = "../common/mod.rs"]
 mod common;
 mod crashes;
+mod proxies;
 
 use std::time::Instant;
 
