@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sofie_model::{Digest, Observation, Quantity, ThingId, Timestamp, Value};
 
-use crate::port::{Deviation, Message, Receipt, cut};
+use crate::port::{AdapterError, Deviation, Message, Platform, Receipt, cut};
 
 /// The things of one platform.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub struct ThingBinding {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PropertyBinding {
-    /// The MQTT topic (no wildcard), or the CoAP path.
+    /// The MQTT topic (no wildcard), or the path of a CoAP server or WoT servient.
     pub source: String,
     /// How its payload is written.
     #[serde(default)]
@@ -70,9 +70,9 @@ pub struct PropertyBinding {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ActionBinding {
-    /// The CoAP path, or the MQTT topic.
+    /// The path of a CoAP server or WoT servient, or the MQTT topic.
     pub target: String,
-    /// CoAP: `post` or `put`. MQTT publishes.
+    /// CoAP and HTTP: `post` or `put`. MQTT publishes.
     #[serde(default)]
     pub method: ActionMethod,
     /// How the input is written.
@@ -80,14 +80,14 @@ pub struct ActionBinding {
     pub format: Format,
 }
 
-/// How a CoAP action is asked for.
+/// How an action is asked for in CoAP and HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionMethod {
-    /// RFC 7252, section 5.8.2: not idempotent.
+    /// RFC 7252, section 5.8.2, and RFC 9110, section 9.3.3: not idempotent.
     #[default]
     Post,
-    /// Section 5.8.3: idempotent.
+    /// Sections 5.8.3 and 9.3.4: idempotent.
     Put,
 }
 
@@ -259,6 +259,44 @@ impl Arrival<'_> {
         let retained = [u8::from(self.retained)];
         let parts: Vec<&[u8]> = parts.into_iter().chain([&retained[..]]).collect();
         Digest::of("sofie.message.v1", &parts)
+    }
+}
+
+impl ActionMethod {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Put => "PUT",
+        }
+    }
+}
+
+impl Format {
+    pub(crate) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Text => "text/plain",
+        }
+    }
+}
+
+impl ActionBinding {
+    /// The input as a payload: nothing for null.
+    pub(crate) fn payload(
+        &self,
+        platform: &Platform,
+        input: &serde_json::Value,
+    ) -> Result<Vec<u8>, AdapterError> {
+        use serde_json::Value::{Array, Null, Object, String};
+        match (self.format, input) {
+            (_, Null) => Ok(Vec::new()),
+            (Format::Text, String(text)) => Ok(text.clone().into_bytes()),
+            (Format::Text, Array(_) | Object(_)) => {
+                let reason = format!("{} takes a text, not a JSON structure", cut(&self.target));
+                Err(platform.permanent(reason, "give the input as a text, a number or a truth value"))
+            }
+            (_, input) => Ok(input.to_string().into_bytes()),
+        }
     }
 }
 

@@ -13,6 +13,8 @@ mod describe;
 pub mod fake;
 mod infer;
 pub mod mqtt;
+mod once;
+mod outbox;
 pub mod port;
 mod tally;
 

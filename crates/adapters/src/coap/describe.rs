@@ -125,7 +125,7 @@ fn bind(link: &Link, sample: Option<&[u8]>, found: &mut ThingBinding) {
 fn property_form(authority: &str, property: &PropertyBinding, observable: bool) -> Value {
     let mut form = json!({
         "href": format!("{authority}{}", property.source),
-        "contentType": content_type(property.format),
+        "contentType": property.format.content_type(),
         "cov:method": "GET",
         "op": "readproperty",
     });
@@ -139,17 +139,10 @@ fn property_form(authority: &str, property: &PropertyBinding, observable: bool) 
 fn action_form(authority: &str, action: &ActionBinding) -> Value {
     json!({
         "href": format!("{authority}{}", action.target),
-        "contentType": content_type(action.format),
-        "cov:method": match action.method { ActionMethod::Post => "POST", ActionMethod::Put => "PUT" },
+        "contentType": action.format.content_type(),
+        "cov:method": action.method.name(),
         "op": "invokeaction",
     })
-}
-
-const fn content_type(format: Format) -> &'static str {
-    match format {
-        Format::Json => "application/json",
-        Format::Text => "text/plain",
-    }
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, RwLock},
+    sync::{Arc, RwLock},
 };
 
 use async_trait::async_trait;
-use sofie_model::{Digest, ThingId};
+use sofie_model::ThingId;
 use tokio::sync::mpsc;
 
 use super::{
@@ -19,11 +19,12 @@ use super::{
 };
 use crate::{
     binding::{ActionBinding, ActionMethod, Arrival, Binding, Format},
+    once::Once,
     port::{
         Adapter, AdapterError, Clock, Closed, Counters, Description, Gate, Message, Outcome, Platform, QUEUE,
-        REMEMBERED, Refuser, Request, cut,
+        Refuser, Request, cut,
     },
-    tally::{Recent, Tally},
+    tally::Tally,
 };
 
 /// What a CoAP adapter is made of.
@@ -72,8 +73,7 @@ pub(super) struct Endpoint {
     pub(super) binding: RwLock<Binding>,
     link: tokio::sync::Mutex<Link>,
     gate: Arc<dyn Gate>,
-    /// What became of each request by name: written as unknown before the first byte leaves.
-    remembered: Mutex<Recent<Digest, Outcome>>,
+    once: Once,
 }
 
 /// RFC 7252, section 6.1.
@@ -103,7 +103,7 @@ impl CoapAdapter {
             binding: RwLock::new(config.binding),
             link: tokio::sync::Mutex::new(link),
             gate: config.gate,
-            remembered: Mutex::new(Recent::new(REMEMBERED)),
+            once: Once::default(),
         })))
     }
 }
@@ -111,10 +111,6 @@ impl CoapAdapter {
 impl Endpoint {
     pub(super) fn bound<T>(&self, look: impl FnOnce(&mut Binding) -> T) -> T {
         look(&mut self.binding.write().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    fn remembered(&self) -> MutexGuard<'_, Recent<Digest, Outcome>> {
-        self.remembered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn get(&self, path: &str, accept: Option<u16>) -> Result<(Response, Vec<u8>), AdapterError> {
@@ -170,25 +166,30 @@ impl Endpoint {
     }
 
     fn encode(&self, action: &ActionBinding, input: &serde_json::Value) -> Result<CoapRequest, AdapterError> {
-        use serde_json::Value::{Array, Null, Object, String};
-        let (payload, format) = match (action.format, input) {
-            (_, Null) => (Vec::new(), None),
-            (Format::Json, input) => (input.to_string().into_bytes(), Some(JSON)),
-            (Format::Text, String(text)) => (text.clone().into_bytes(), Some(TEXT)),
-            (Format::Text, Array(_) | Object(_)) => {
-                let reason = format!("{} takes a text, not a JSON structure", action.target);
-                return Err(self
-                    .platform
-                    .permanent(reason, "give the input as a text, a number or a truth value"));
-            }
-            (Format::Text, input) => (input.to_string().into_bytes(), Some(TEXT)),
+        let payload = action.payload(&self.platform, input)?;
+        let format = match action.format {
+            Format::Json => JSON,
+            Format::Text => TEXT,
         };
+        let content_format = (!payload.is_empty()).then_some(format);
         let method = match action.method {
             ActionMethod::Post => Method::Post,
             ActionMethod::Put => Method::Put,
         };
         let (path, query) = segments(&action.target);
-        Ok(CoapRequest { method, path, query, content_format: format, payload, ..CoapRequest::default() })
+        Ok(CoapRequest { method, path, query, content_format, payload, ..CoapRequest::default() })
+    }
+
+    async fn act(&self, request: CoapRequest) -> Result<Outcome, AdapterError> {
+        match self.link.lock().await.ask(request, self.transmission, &self.tally).await {
+            Ok((response, _)) => Ok(outcome(response)),
+            Err(Silence::Unknown(reason)) => Ok(Outcome::Unknown { reason }),
+            Err(Silence::Reset) => {
+                let (code, diagnostic) = ("reset".into(), "the device cannot use the request".into());
+                Ok(Outcome::Refused(Refuser::Device { code, diagnostic }))
+            }
+            Err(silence @ (Silence::Unsayable(_) | Silence::NotSent(_))) => Err(self.silent(&silence)),
+        }
     }
 }
 
@@ -222,35 +223,7 @@ impl Adapter for CoapAdapter {
     async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError> {
         let action = self.0.action(request)?;
         let coap = self.0.encode(&action, &request.input)?;
-        // Before the gate: a door that lets nobody in twice must not call refused what was done.
-        if let Some(outcome) = self.0.remembered().get(&request.message) {
-            return Ok(outcome.clone());
-        }
-        if let Err(refusal) = self.0.gate.admit(request) {
-            return Ok(Outcome::Refused(Refuser::Gate(refusal)));
-        }
-        let mut link = self.0.link.lock().await;
-        if let Some(outcome) = self.0.remembered().get(&request.message) {
-            return Ok(outcome.clone());
-        }
-        // If this call is dropped half-way, the next one with this name finds that nobody knows.
-        let interrupted =
-            Outcome::Unknown { reason: "the call was interrupted while it was under way".into() };
-        self.0.remembered().put(request.message, interrupted);
-        let outcome = match link.ask(coap, self.0.transmission, &self.0.tally).await {
-            Ok((response, _)) => outcome(response),
-            Err(Silence::Unknown(reason)) => Outcome::Unknown { reason },
-            Err(Silence::Reset) => {
-                let (code, diagnostic) = ("reset".into(), "the device cannot use the request".into());
-                Outcome::Refused(Refuser::Device { code, diagnostic })
-            }
-            Err(silence @ (Silence::Unsayable(_) | Silence::NotSent(_))) => {
-                self.0.remembered().forget(&request.message);
-                return Err(self.0.silent(&silence));
-            }
-        };
-        self.0.remembered().change(&request.message, outcome.clone());
-        Ok(outcome)
+        self.0.once.run(self.0.gate.as_ref(), request, self.0.act(coap)).await
     }
 
     async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {

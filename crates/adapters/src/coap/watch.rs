@@ -14,6 +14,7 @@ use super::{
     link::Link,
 };
 use crate::{
+    outbox::Outbox,
     port::{AdapterError, Deviation, Message, Receipt},
     tally::{Recent, one_more},
 };
@@ -38,8 +39,7 @@ pub(super) struct Watch {
     last: Option<(u32, Instant)>,
     stale_at: Instant,
     seen: Recent<u16, ()>,
-    sender: mpsc::Sender<Message>,
-    lost: u64,
+    outbox: Outbox,
 }
 
 impl Watch {
@@ -58,8 +58,7 @@ impl Watch {
             last: None,
             stale_at: Instant::now(),
             seen: Recent::new(REPEATS),
-            sender,
-            lost: 0,
+            outbox: Outbox::new(sender),
         };
         Ok(watch.renew().await?.then_some(watch))
     }
@@ -83,7 +82,7 @@ impl Watch {
     /// Passes notifications on until nobody listens, or the server ends it.
     pub(super) async fn run(mut self) {
         loop {
-            let sender = self.sender.clone();
+            let sender = self.outbox.listener();
             let heard = tokio::select! {
                 () = sender.closed() => return self.forget().await,
                 heard = timeout_at(self.stale_at, self.link.hear(&self.adapter.tally)) => heard,
@@ -155,22 +154,7 @@ impl Watch {
         self.stale_at = now + (max_age + GRACE).max(LEAST);
         let identity = [&self.token[..], &order.to_be_bytes()].concat();
         if let Some(message) = self.adapter.understand(&self.path, response, &identity) {
-            self.pass(message);
-        }
-    }
-
-    fn pass(&mut self, mut message: Message) {
-        if self.lost > 0 {
-            let got = format!("{} were lost: the reader was too slow", self.lost);
-            message.deviations.push(Deviation::new(None, "every message", &got));
-        }
-        match self.sender.try_send(message) {
-            Ok(()) => self.lost = 0,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.lost += 1;
-                one_more(&self.adapter.tally.dropped);
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => {}
+            self.outbox.pass(message, &self.adapter.tally);
         }
     }
 
@@ -184,7 +168,7 @@ impl Watch {
             deviations: vec![Deviation::new(None, "notifications", why)],
             receipt: Receipt::default(),
         };
-        self.pass(message);
+        self.outbox.pass(message, &self.adapter.tally);
     }
 
     /// Tells the server that nobody listens any more (RFC 7641, section 3.6).

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::codec::Publish;
 use crate::{
-    binding::{ActionBinding, Binding, Format, PropertyBinding, ThingBinding},
+    binding::{ActionBinding, Binding, PropertyBinding, ThingBinding},
     describe::{Draft, thing_id},
     infer,
     port::{Confidence, Description},
@@ -92,7 +92,7 @@ fn description(
 fn property_form(authority: &str, property: &PropertyBinding, kept: bool) -> Value {
     let mut form = json!({
         "href": href(authority, &property.source),
-        "contentType": content_type(property.format),
+        "contentType": property.format.content_type(),
         "mqv:controlPacket": "subscribe",
         "mqv:filter": property.source,
         "op": ["observeproperty", "unobserveproperty"],
@@ -107,7 +107,7 @@ fn property_form(authority: &str, property: &PropertyBinding, kept: bool) -> Val
 fn action_form(authority: &str, action: &ActionBinding) -> Value {
     json!({
         "href": href(authority, &action.target),
-        "contentType": content_type(action.format),
+        "contentType": action.format.content_type(),
         "mqv:controlPacket": "publish",
         "mqv:topic": action.target,
         "op": "invokeaction",
@@ -125,13 +125,6 @@ fn href(authority: &str, topic: &str) -> String {
         }
     }
     href
-}
-
-const fn content_type(format: Format) -> &'static str {
-    match format {
-        Format::Json => "application/json",
-        Format::Text => "text/plain",
-    }
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, RwLock},
 };
 
 use async_trait::async_trait;
 use rumqttc::{MqttOptions, QoS};
-use sofie_model::{Digest, Span, ThingId};
+use sofie_model::{Span, ThingId};
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout, timeout_at},
@@ -24,11 +24,12 @@ use super::{
 };
 use crate::{
     binding::{Arrival, Binding, Format},
+    once::Once,
     port::{
         Adapter, AdapterError, Clock, Closed, Counters, Description, Gate, Message, Outcome, Platform, QUEUE,
-        REMEMBERED, Refuser, Request, cut,
+        Request, cut,
     },
-    tally::{Recent, Tally},
+    tally::Tally,
 };
 
 /// What an MQTT adapter is made of.
@@ -117,10 +118,7 @@ pub(super) struct Endpoint {
     clock: Clock,
     /// Held by the observer that uses the client identifier: a broker lets in one at a time (3.1.4).
     named: Arc<tokio::sync::Mutex<()>>,
-    /// Held while a request is under way.
-    one_at_a_time: tokio::sync::Mutex<()>,
-    /// What became of each request by name: written as unknown before the first byte leaves.
-    outcomes: Mutex<Recent<Digest, Outcome>>,
+    once: Once,
 }
 
 /// IANA: mqtt.
@@ -160,8 +158,7 @@ impl MqttAdapter {
             gate: config.gate,
             clock: config.clock,
             named: Arc::default(),
-            one_at_a_time: tokio::sync::Mutex::new(()),
-            outcomes: Mutex::new(Recent::new(REMEMBERED)),
+            once: Once::default(),
         })))
     }
 }
@@ -169,10 +166,6 @@ impl MqttAdapter {
 impl Endpoint {
     fn bound<T>(&self, look: impl FnOnce(&mut Binding) -> T) -> T {
         look(&mut self.binding.write().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    fn outcomes<T>(&self, look: impl FnOnce(&mut Recent<Digest, Outcome>) -> T) -> T {
-        look(&mut self.outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     fn options(&self, client_id: Option<&str>) -> MqttOptions {
@@ -275,26 +268,7 @@ impl Adapter for MqttAdapter {
 
     async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError> {
         let (topic, payload) = self.0.encode(request)?;
-        // Before the gate: a door that lets nobody in twice must not call refused what was done.
-        if let Some(outcome) = self.0.outcomes(|outcomes| outcomes.get(&request.message).cloned()) {
-            return Ok(outcome);
-        }
-        if let Err(refusal) = self.0.gate.admit(request) {
-            return Ok(Outcome::Refused(Refuser::Gate(refusal)));
-        }
-        let _turn = self.0.one_at_a_time.lock().await;
-        if let Some(outcome) = self.0.outcomes(|outcomes| outcomes.get(&request.message).cloned()) {
-            return Ok(outcome);
-        }
-        let interrupted =
-            Outcome::Unknown { reason: "the call was interrupted while it was under way".into() };
-        self.0.outcomes(|outcomes| outcomes.put(request.message, interrupted));
-        let published = self.0.publish(&topic, payload).await;
-        self.0.outcomes(|outcomes| match &published {
-            Ok(outcome) => outcomes.change(&request.message, outcome.clone()),
-            Err(_) => outcomes.forget(&request.message),
-        });
-        published
+        self.0.once.run(self.0.gate.as_ref(), request, self.0.publish(&topic, payload)).await
     }
 
     async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {

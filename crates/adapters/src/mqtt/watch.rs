@@ -16,7 +16,8 @@ use super::{
     session::{Happened, Session, was_oversize},
 };
 use crate::{
-    port::{Deviation, Held, Message, cut},
+    outbox::Outbox,
+    port::{Deviation, Held, Message},
     tally::{Recent, one_more},
 };
 
@@ -30,20 +31,13 @@ const REPEATS: usize = 1024;
 pub(super) struct Watch {
     adapter: Arc<Endpoint>,
     session: Session,
-    sender: mpsc::Sender<Message>,
+    outbox: Outbox,
     seen: Recent<(u16, Digest), Weak<Held>>,
     confirms: Confirms,
-    /// What the observer must be told with the next message.
-    notes: Vec<Deviation>,
-    /// Messages that found the queue full.
-    lost: u64,
     heard: u64,
     /// The right to the client identifier, as long as this lives.
     name: Option<OwnedMutexGuard<()>>,
 }
-
-/// How many notes wait for the next message; further ones are counted only.
-const MAX_NOTES: usize = 16;
 
 impl Watch {
     pub(super) fn new(
@@ -53,14 +47,14 @@ impl Watch {
         name: Option<OwnedMutexGuard<()>>,
     ) -> Self {
         let (seen, confirms) = (Recent::new(REPEATS), Confirms::new(session.client.clone()));
-        Self { adapter, session, sender, seen, confirms, notes: Vec::new(), lost: 0, heard: 0, name }
+        Self { adapter, session, outbox: Outbox::new(sender), seen, confirms, heard: 0, name }
     }
 
     /// Passes messages on until nobody listens.
     pub(super) async fn run(mut self) {
         let mut wait = SHORTEST;
         loop {
-            let sender = self.sender.clone();
+            let sender = self.outbox.listener();
             self.confirms.send();
             let happened = tokio::select! {
                 biased;
@@ -99,13 +93,7 @@ impl Watch {
             one_more(&self.adapter.tally.oversize);
         }
         tracing::debug!(%error, broker = self.adapter.authority, "the connection to a broker is lost");
-        self.note(Deviation::new(None, "an unbroken connection", &error.to_string()));
-    }
-
-    fn note(&mut self, note: Deviation) {
-        if self.notes.len() < MAX_NOTES && !self.notes.contains(&note) {
-            self.notes.push(note);
-        }
+        self.outbox.note(Deviation::new(None, "an unbroken connection", &error.to_string()));
     }
 
     fn take(&mut self, happened: Happened) {
@@ -119,10 +107,10 @@ impl Watch {
             },
             Happened::Refused(error, id) => {
                 self.confirms.at_once(id);
-                self.note(Deviation::new(None, "a message within the limits", &error.to_string()));
+                self.outbox.note(Deviation::new(None, "a message within the limits", &error.to_string()));
             }
             Happened::NotSubscribed => {
-                self.note(Deviation::new(None, "the right to subscribe", "the broker took it away"));
+                self.outbox.note(Deviation::new(None, "the right to subscribe", "the broker took it away"));
             }
             Happened::Again | Happened::Acknowledged | Happened::Nothing => {}
         }
@@ -147,22 +135,7 @@ impl Watch {
             return;
         };
         read.receipt = receipt;
-        read.deviations.extend(self.notes.iter().cloned());
-        if self.lost > 0 {
-            let got = cut(&format!("{} were lost: the reader was too slow", self.lost));
-            read.deviations.push(Deviation::new(None, "every message", &got));
-        }
-        match self.sender.try_send(read) {
-            Ok(()) => {
-                self.notes.clear();
-                self.lost = 0;
-            }
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.lost += 1;
-                one_more(&self.adapter.tally.dropped);
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => {}
-        }
+        self.outbox.pass(read, &self.adapter.tally);
     }
 }
 
