@@ -69,7 +69,7 @@ fn a_node_starts_without_its_platforms_says_which_and_hears_them_when_they_come(
 
     // The broker cannot be reached: the node starts, joins the locker, and goes on trying.
     life(async {
-        let (node, _failed) = Runtime::open(config.clone(), None).await.unwrap();
+        let (node, _failed) = open(&config).await;
         eventually(|| node.platforms().list().len() == 1).await;
         assert_eq!(node.platforms().list()[0].owner, "locker-co");
         eventually(|| log.says(&["WARN", "a configured platform is not joined yet", "sensor-co", &url]))
@@ -87,7 +87,7 @@ fn a_node_starts_without_its_platforms_says_which_and_hears_them_when_they_come(
     line.cut();
     door.bolt(true).unwrap();
     life(async {
-        let (node, _failed) = Runtime::open(config.clone(), None).await.unwrap();
+        let (node, _failed) = open(&config).await;
         let ids: Vec<_> = node.platforms().list().into_iter().map(|platform| platform.id).collect();
         assert_eq!(ids, ["locker-co-1", "sensor-co-2"]);
         eventually(|| log.says(&["WARN", "no messages yet", "sensor-co-2", &url])).await;
@@ -147,13 +147,13 @@ fn events_of_the_directory_go_on_over_a_restart() {
         put.await.unwrap();
     };
     world::life(async {
-        let (runtime, _fatal) = Runtime::open(config.clone(), None).await.unwrap();
+        let (runtime, _fatal) = open(&config).await;
         put(&runtime).await;
         put(&runtime).await;
         assert_eq!(told(&runtime), [(1, EventKind::Created), (2, EventKind::Updated)]);
     });
     world::life(async {
-        let (runtime, _fatal) = Runtime::open(config.clone(), None).await.unwrap();
+        let (runtime, _fatal) = open(&config).await;
         put(&runtime).await;
         let all = [(1, EventKind::Created), (2, EventKind::Updated), (3, EventKind::Updated)];
         assert_eq!(told(&runtime), all, "a restart is no event, and numbers go on");

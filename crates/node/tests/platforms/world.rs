@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use sofie_node::clock;
 use sofie_node::config::Config;
+use sofie_node::journal::JournalError;
+use sofie_node::runtime::{Runtime, StartError};
 use sofie_testkit::devices::{DeviceError, Millis, broker, door_sensor, locker};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// A bound on waiting, not a measure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,6 +20,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// One life of a node; when it returns, nothing of the node is left.
 pub(crate) fn life<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Runtime::new().unwrap().block_on(work)
+}
+
+/// A node over what the one before left, whose journal may still be closing.
+pub(crate) async fn open(config: &Config) -> (Runtime, mpsc::Receiver<JournalError>) {
+    within(async {
+        loop {
+            match Runtime::open(config.clone(), None).await {
+                Err(StartError::Journal(JournalError::Held { .. })) => tokio::time::sleep(LOOK_AGAIN).await,
+                opened => return opened.unwrap(),
+            }
+        }
+    })
+    .await
 }
 
 pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
