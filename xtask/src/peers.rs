@@ -70,6 +70,17 @@ const SLITHER: PythonPeer = PythonPeer {
 /// Unpacks bitcoind into the folder of peers; `sofie` runs the same one at first use.
 const BITCOIND: &str = include_str!("peers/bitcoind.sh");
 
+/// A WoT servient of another maker. It is a library, so its own dependencies are locked here, and copied to the peers.
+const NODE_WOT: LockedPeer = LockedPeer { lock: "xtask/src/peers/node-wot", home: "npm/node-wot" };
+
+/// npm packages with all that they depend on, locked in a folder here and installed among the peers.
+struct LockedPeer {
+    /// Its `package.json` and lock file, relative to the workspace's root.
+    lock: &'static str,
+    /// Its folder among the peers.
+    home: &'static str,
+}
+
 /// Folders with locked npm dependencies of their own: the Solidity compiler; the page's tools and its browser driver.
 const LOCKED: &[&str] = &["contracts", "console"];
 
@@ -107,6 +118,7 @@ pub(crate) fn install() -> Done {
     for peer in [&WITNESS, &SLITHER] {
         install_python(peer, &folder)?;
     }
+    install_locked_peer(&NODE_WOT, &folder)?;
     for name in LOCKED {
         install_locked(&shell::root().join(name))?;
     }
@@ -125,6 +137,11 @@ fn list() {
     for peer in [&WITNESS, &SLITHER] {
         println!("{:8} PyPI    {}", state(is_python_there(peer, &folder)), peer.packages[0]);
     }
+    println!(
+        "{:8} npm     {}/package-lock.json",
+        state(is_locked_there(&folder.join(NODE_WOT.home))),
+        NODE_WOT.lock
+    );
     println!("{:8} Debian  bitcoin-knots", state(folder.join("bitcoind").is_file()));
     for name in LOCKED {
         let place = shell::root().join(name);
@@ -250,6 +267,17 @@ fn point(link: &Path, target: &Path, folder: &Path) -> Done {
 #[cfg(not(unix))]
 fn point(link: &Path, _: &Path, _: &Path) -> Done {
     Err(Failure::lacks(format!("{}: peers are installed on Linux only", link.display())))
+}
+
+/// Copies what is locked to the peers, and follows it there.
+fn install_locked_peer(peer: &LockedPeer, folder: &Path) -> Done {
+    let home = folder.join(peer.home);
+    fs::create_dir_all(&home).map_err(|error| at(&home, &error))?;
+    for file in ["package.json", "package-lock.json"] {
+        let from = shell::root().join(peer.lock).join(file);
+        fs::copy(&from, home.join(file)).map_err(|error| at(&from, &error))?;
+    }
+    install_locked(&home)
 }
 
 /// `npm ci` where a lock file asks for it and has not been followed yet.

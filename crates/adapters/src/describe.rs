@@ -1,7 +1,7 @@
 //! Thing Descriptions (W3C TD 1.1) of what introspection found.
 //!
 //! A platform that states no security gets the scheme `auto` (TD 1.1, section 5.3.3.3: negotiated by the protocol), and
-//! the extension term `sofie:stated` false: never `nosec`, which would be a claim. Each affordance carries where it comes
+//! the extension term `sofie:stated` false: never `nosec`, which would be a claim. What a platform states is marked as stated. Each affordance carries where it comes
 //! from and how sure that is; an action that nobody stated says that it awaits the owner's policy.
 
 use serde_json::{Map, Value, json};
@@ -30,11 +30,22 @@ pub(crate) struct Draft {
     properties: Map<String, Value>,
     actions: Map<String, Value>,
     origins: Vec<Origin>,
+    /// What the platform states of its security: the definitions, and which of them hold.
+    security: Option<(Map<String, Value>, Vec<String>)>,
 }
 
 impl Draft {
     pub(crate) fn new(binding: ThingBinding, title: String) -> Self {
-        Self { binding, title, properties: Map::new(), actions: Map::new(), origins: Vec::new() }
+        let (properties, actions) = (Map::new(), Map::new());
+        Self { binding, title, properties, actions, origins: Vec::new(), security: None }
+    }
+
+    /// States the security that the platform states, each definition marked as the platform's own word.
+    pub(crate) fn secure(&mut self, mut definitions: Map<String, Value>, names: Vec<String>) {
+        for definition in definitions.values_mut() {
+            definition["sofie:stated"] = true.into();
+        }
+        self.security = Some((definitions, names));
     }
 
     /// Adds a property that is read or observed by `form`.
@@ -88,6 +99,10 @@ impl Draft {
             }},
             "security": ["unstated"],
         });
+        if let Some((definitions, names)) = self.security {
+            td["securityDefinitions"] = definitions.into();
+            td["security"] = names.into();
+        }
         for (name, affordances) in [("properties", self.properties), ("actions", self.actions)] {
             if !affordances.is_empty() {
                 td[name] = affordances.into();

@@ -4,7 +4,8 @@
 //! I/O. All endpoints stand behind one port ([`Adapter`]); what their messages mean is data ([`binding`]) that an owner
 //! can edit. Nothing is learned by writing or acting: introspection only reads.
 //!
-//! Not here: DTLS and OSCORE for CoAP, TLS and version 5 for MQTT, block-wise transfer (RFC 7959).
+//! Not here: DTLS and OSCORE for CoAP, TLS and version 5 for MQTT, block-wise transfer (RFC 7959), TLS and credentials for
+//! W3C WoT.
 
 pub mod binding;
 pub mod coap;
@@ -17,6 +18,7 @@ mod once;
 mod outbox;
 pub mod port;
 mod tally;
+pub mod wot;
 
 pub use binding::Binding;
 pub use port::{Adapter, AdapterError, Clock, Gate, Outcome, Platform, Refusal, Request};

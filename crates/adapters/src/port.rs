@@ -26,7 +26,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Platform {
     /// The owner's name.
     pub party: String,
-    /// `coap://host[:port]` or `mqtt://host[:port]`. Credentials never stand in it.
+    /// `coap://host[:port]`, `mqtt://host[:port]` or `http://host[:port][/path]`. Credentials never stand in it.
     pub url: Url,
 }
 
@@ -176,7 +176,7 @@ impl Gate for Closed {
 /// One message as it came, and what the binding made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The MQTT topic, or the CoAP path.
+    /// The MQTT topic, or the path.
     pub source: String,
     /// The payload, untouched.
     pub raw: Vec<u8>,
@@ -355,6 +355,19 @@ impl Platform {
     /// # Errors
     /// [`AdapterError::Permanent`] for another scheme than `scheme`, no host, or credentials, path or query in the address.
     pub fn new(party: &str, scheme: &str, url: &str) -> Result<Self, AdapterError> {
+        let platform = Self::at_path(party, scheme, url)?;
+        if !matches!(platform.url.path(), "" | "/") {
+            let next = format!("write it as {scheme}://host:port");
+            return Err(platform.permanent("its address has more than host and port", &next));
+        }
+        Ok(platform)
+    }
+
+    /// [`Platform::new`], for a protocol whose platforms may stand at a path.
+    ///
+    /// # Errors
+    /// [`AdapterError::Permanent`], as there, but not for a path.
+    pub fn at_path(party: &str, scheme: &str, url: &str) -> Result<Self, AdapterError> {
         let refuse = |reason: String| AdapterError::Permanent {
             party: party.into(),
             url: cut(url),
@@ -381,8 +394,8 @@ impl Platform {
         if parsed.host_str().is_none_or(str::is_empty) {
             return Err(refuse("its address names no host".into()));
         }
-        if !matches!(parsed.path(), "" | "/") || parsed.query().is_some() || parsed.fragment().is_some() {
-            return Err(refuse("its address has more than host and port".into()));
+        if parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err(refuse("its address has a query or a fragment".into()));
         }
         Ok(Self { party: party.into(), url: parsed })
     }
@@ -392,6 +405,12 @@ impl Platform {
     pub fn authority(&self, default_port: u16) -> String {
         let (host, port) = (self.url.host_str().unwrap_or_default(), self.url.port().unwrap_or(default_port));
         format!("{}://{}:{port}", self.url.scheme(), host.to_ascii_lowercase())
+    }
+
+    /// [`Platform::authority`] with the path, where there is one.
+    #[must_use]
+    pub fn address(&self, default_port: u16) -> String {
+        format!("{}{}", self.authority(default_port), self.url.path().trim_end_matches('/'))
     }
 
     pub(crate) fn transient(&self, reason: impl fmt::Display) -> AdapterError {

@@ -1,5 +1,5 @@
-//! The adapters against devices of other makers: the locker, sensor and broker of `devices`, and two
-//! independent peers: libcoap's server (Debian `libcoap3-bin`) and mosquitto (Debian `mosquitto`).
+//! The adapters against devices of other makers: the locker, sensor, broker and servient of `devices`, and three
+//! independent peers: libcoap's server (Debian `libcoap3-bin`), mosquitto (Debian `mosquitto`) and node-wot (npm).
 
 #[path = "adapters/coap.rs"]
 mod coap;
@@ -9,6 +9,8 @@ mod mqtt;
 mod peer;
 #[path = "adapters/relay.rs"]
 mod relay;
+#[path = "adapters/wot.rs"]
+mod wot;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,7 +1,7 @@
 //! The entry points of `fuzz/`, run for a moment from a fixed seed: valid examples, changed at random. It needs neither
 //! cargo-fuzz nor a nightly compiler; it finds what is shallow. `SOFIE_FUZZ_SEED` and `SOFIE_FUZZ_ROUNDS` change the run.
 
-use sofie_adapters::{coap, mqtt};
+use sofie_adapters::{coap, mqtt, wot};
 
 /// How many inputs each parser gets.
 const ROUNDS: u64 = 20_000;
@@ -53,6 +53,20 @@ const TARGETS: &[Target] = &[
             if let Ok(message) = mqtt::codec::decode(bytes) {
                 let written = mqtt::codec::encode(&message).expect("what was read can be written");
                 assert_eq!(mqtt::codec::decode(&written), Ok(message));
+            }
+        },
+    },
+    Target {
+        name: "wot_codec",
+        seeds: &[
+            br#"{"@context":"https://www.w3.org/2022/wot/td/v1.1","title":"T","base":"http://192.0.2.2:8080/lamp/","securityDefinitions":{"n":{"scheme":"nosec"}},"security":"n","properties":{"p":{"type":"object","properties":{"q":{"type":"number"}},"forms":[{"href":"p","op":["readproperty"]},{"href":"p/next","op":"observeproperty","subprotocol":"longpoll"}]}},"actions":{"go":{"forms":[{"href":"//x/go"}]}},"events":{"e":{}}}"#,
+            br#"["http://192.0.2.2:8080/lamp","/x"]"#,
+        ],
+        run: |bytes| {
+            let at = "http://127.0.0.1:8080/lamp".parse().expect("a URL");
+            if let Ok(wot::codec::Document::Thing(td)) = wot::codec::read(bytes) {
+                let plan = wot::codec::plan(&td, &at);
+                assert!(plan.properties.iter().all(|property| property.read.path.starts_with('/')));
             }
         },
     },

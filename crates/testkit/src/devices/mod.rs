@@ -1,5 +1,5 @@
 //! Devices of owners who have never heard of SOFIE: a smart locker that speaks CoAP, a door sensor and a broker that
-//! speak MQTT. They share no code with the adapters and nothing with each other but a door ([`door`]).
+//! speak MQTT, and a double of a servient that speaks W3C WoT. They share no code with the adapters and nothing with each other but a door ([`door`]).
 //!
 //! Each has a `run` that tells one JSON line when it is ready and ends when its `stop` does.
 
@@ -7,6 +7,7 @@ pub mod broker;
 pub mod door;
 pub mod door_sensor;
 pub mod locker;
+pub mod servient;
 
 use std::{future::Future, io, path::PathBuf, sync::Arc};
 

@@ -24,6 +24,7 @@ const PARSERS: &[(&str, &str)] = &[
     ("crates/adapters/src/coap/codec.rs", "coap_codec"),
     ("crates/adapters/src/coap/link_format.rs", "link_format"),
     ("crates/adapters/src/mqtt/codec.rs", "mqtt_codec"),
+    ("crates/adapters/src/wot/codec.rs", "wot_codec"),
     ("crates/audit/src/receipt.rs", "receipt_decode"),
     ("crates/directory/src/thing.rs", "td_parse"),
     ("crates/model/src/attestation/panel.rs", "panel"),
