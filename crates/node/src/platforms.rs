@@ -100,7 +100,9 @@ pub enum PlatformError {
     #[error("this node has joined {MAX_PLATFORMS} platforms, no more are taken")]
     TooMany,
     /// It answers, but there is nothing yet that could be described.
-    #[error("{url} answers, but tells of no thing yet; let its devices speak once, then join again")]
+    #[error(
+        "{url} answers, but tells of no thing yet; let its devices speak once, or give the address of a description, then join again"
+    )]
     Empty {
         /// Where it answers.
         url: String,

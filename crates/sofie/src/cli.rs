@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -12,6 +13,7 @@ mod tx;
 use crate::output::Format;
 pub(crate) use bench::{Bench, BenchAnvil, BenchRecords, BenchRestart, BenchRestartPart, BenchTx};
 pub(crate) use market::{ContractVerb, OfferVerb};
+use sofie_node::api::PlatformKind;
 use sofie_node::config::Name;
 use sofie_testkit::simulation::Mutant;
 pub(crate) use tx::TxVerb;
@@ -387,14 +389,14 @@ pub(crate) enum PlatformVerb {
     /// Example: sofie platform add --owner locker-co --kind coap coap://127.0.0.1:5683 --allow lock
     #[command(verbatim_doc_comment)]
     Add {
-        /// coap://HOST:PORT or mqtt://HOST:PORT
+        /// coap://HOST:PORT, mqtt://HOST:PORT or http://HOST:PORT[/PATH]
         url: String,
         /// The party who owns it
         #[arg(long)]
         owner: String,
         /// Its protocol
-        #[arg(long, value_parser = ["coap", "mqtt"])]
-        kind: String,
+        #[arg(long, value_parser = PossibleValuesParser::new(PlatformKind::ALL.map(PlatformKind::as_str)).try_map(|word| word.parse::<PlatformKind>()))]
+        kind: PlatformKind,
         /// An inferred action that the owner allows others to ask for; may be repeated
         #[arg(long)]
         allow: Vec<String>,

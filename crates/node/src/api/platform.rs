@@ -1,5 +1,7 @@
 //! Parties, and the platforms that they own.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use sofie_model::{Account, LedgerId, ThingId};
 use utoipa::ToSchema;
@@ -14,7 +16,8 @@ pub struct JoinPlatform {
     pub owner: String,
     /// Its protocol.
     pub kind: PlatformKind,
-    /// Where it answers: `coap://…` or `mqtt://…`.
+    /// Where it answers: `coap://…`, `mqtt://…`, or `http://…` of a servient, with the path of a Thing Description where it
+    /// lists none.
     #[schema(example = "coap://127.0.0.1:5683")]
     pub url: String,
     /// The owner's policy: actions that introspection only inferred, and that are offered nevertheless.
@@ -30,6 +33,44 @@ pub enum PlatformKind {
     Coap,
     /// MQTT 3.1.1 through a broker.
     Mqtt,
+    /// W3C Web of Things over HTTP; described by its own Thing Descriptions.
+    Wot,
+}
+
+impl FromStr for PlatformKind {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .ok_or_else(|| format!("no kind is called {word:?}"))
+    }
+}
+
+impl PlatformKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Coap, Self::Mqtt, Self::Wot];
+
+    /// The word that the configuration, the command line and the API have for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Coap => "coap",
+            Self::Mqtt => "mqtt",
+            Self::Wot => "wot",
+        }
+    }
+
+    /// The scheme of its addresses, and the port that one without a port means.
+    #[must_use]
+    pub const fn scheme(self) -> (&'static str, u16) {
+        match self {
+            Self::Coap => ("coap", 5683),
+            Self::Mqtt => ("mqtt", 1883),
+            Self::Wot => ("http", 80),
+        }
+    }
 }
 
 /// A joined platform.

@@ -482,16 +482,21 @@ fn seats(root: &Section<'_, '_>, seats: &[ReadSeat], ledgers: &[ReadLedger]) {
 type ReadPlatform = Placed<(Platform, Placed<Name>)>;
 
 fn platform(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadPlatform> {
-    const KINDS: [(&str, PlatformKind); 2] = [("coap", PlatformKind::Coap), ("mqtt", PlatformKind::Mqtt)];
+    const KINDS: [(&str, PlatformKind); 3] = {
+        let [coap, mqtt, wot] = PlatformKind::ALL;
+        [(coap.as_str(), coap), (mqtt.as_str(), mqtt), (wot.as_str(), wot)]
+    };
     let place = section.place();
     let owner = section.require("owner", "\"locker-co\"", scalar::parsed::<Name>);
     let kind = section.require("kind", "\"coap\"", |value| scalar::word(value, &KINDS));
-    let (scheme, example) = match &kind {
-        Some(Placed { value: PlatformKind::Mqtt, .. }) => ("mqtt", "\"mqtt://127.0.0.1:1883\""),
-        _ => ("coap", "\"coap://127.0.0.1:5683\""),
+    let example = match &kind {
+        Some(Placed { value: PlatformKind::Mqtt, .. }) => "\"mqtt://127.0.0.1:1883\"",
+        Some(Placed { value: PlatformKind::Wot, .. }) => "\"http://127.0.0.1:8080\"",
+        _ => "\"coap://127.0.0.1:5683\"",
     };
     // Under an unknown kind the URL is not judged: one fault is enough.
-    let schemes = if kind.is_some() { vec![scheme] } else { vec!["coap", "mqtt"] };
+    let possible = kind.as_ref().map_or(PlatformKind::ALL.to_vec(), |kind| vec![kind.value]);
+    let schemes: Vec<&str> = possible.into_iter().map(|kind| kind.scheme().0).collect();
     let url = section.require("url", example, |value| scalar::url(value, &schemes));
     let mapping: Option<Placed<PathBuf>> = section.get("mapping", scalar::parsed);
     let mut policy = section.table("policy", "[platform.policy]");

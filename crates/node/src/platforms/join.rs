@@ -9,6 +9,7 @@ use sofie_adapters::binding::Binding;
 use sofie_adapters::coap::{CoapAdapter, CoapConfig};
 use sofie_adapters::mqtt::{MqttAdapter, MqttConfig};
 use sofie_adapters::port::{Adapter, Description};
+use sofie_adapters::wot::{WotAdapter, WotConfig};
 use sofie_directory::ThingDescription;
 use sofie_model::{Digest, Operation};
 
@@ -28,11 +29,12 @@ pub(super) fn subject(name: &str) -> Digest {
 
 /// The same text for the same platform, however its address is written.
 pub(super) fn address(kind: PlatformKind, owner: &str, url: &str) -> Result<String, PlatformError> {
-    let (scheme, port) = match kind {
-        PlatformKind::Coap => ("coap", 5683),
-        PlatformKind::Mqtt => ("mqtt", 1883),
+    let (scheme, port) = kind.scheme();
+    let platform = match kind {
+        PlatformKind::Coap | PlatformKind::Mqtt => sofie_adapters::Platform::new(owner, scheme, url)?,
+        PlatformKind::Wot => sofie_adapters::Platform::at_path(owner, scheme, url)?,
     };
-    Ok(sofie_adapters::Platform::new(owner, scheme, url)?.authority(port))
+    Ok(platform.address(port))
 }
 
 impl Platforms {
@@ -115,6 +117,10 @@ impl Platforms {
                 let name = subject(&format!("{} {}", platform.owner, platform.url)).to_string();
                 let client_id = Some(format!("sofie-{}", &name[..16]));
                 Arc::new(MqttAdapter::open(MqttConfig { gate, binding, client_id, ..config })?)
+            }
+            PlatformKind::Wot => {
+                let config = WotConfig::new(&platform.owner, &platform.url, Arc::new(clock::now));
+                Arc::new(WotAdapter::open(WotConfig { gate, binding, ..config })?)
             }
         })
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use sofie_node::api::{Contract, Decline, JoinPlatform, LedgerStatus, Platform, PlatformKind, Step};
+use sofie_node::api::{Contract, Decline, JoinPlatform, LedgerStatus, Platform, Step};
 
 use super::ruling;
 use crate::cli::{ContractVerb, LedgerVerb, Node, PlatformVerb};
@@ -16,15 +16,11 @@ pub(crate) async fn platform(verb: PlatformVerb, node: &Node) -> Result<ExitCode
     let client = Client::of(node)?;
     let head = ["ID", "OWNER", "KIND", "URL", "THINGS"];
     let row = |one: &Platform| {
-        let kind = match one.kind {
-            PlatformKind::Coap => "coap",
-            PlatformKind::Mqtt => "mqtt",
-        };
-        vec![one.id.clone(), one.owner.clone(), kind.into(), one.url.clone(), one.things.len().to_string()]
+        let kind = one.kind.as_str().into();
+        vec![one.id.clone(), one.owner.clone(), kind, one.url.clone(), one.things.len().to_string()]
     };
     match verb {
         PlatformVerb::Add { url, owner, kind, allow } => {
-            let kind = if kind == "coap" { PlatformKind::Coap } else { PlatformKind::Mqtt };
             let joined: Platform =
                 client.post("/api/v1/platforms", &JoinPlatform { owner, kind, url, allow }).await?;
             show(node, &joined, || output::table(&head, &[row(&joined)]));
