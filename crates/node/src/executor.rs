@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::future::{FutureExt, Shared};
 use futures::{StreamExt, stream};
 use sofie_ledgers::{Intent, Ledger, LedgerError, Status};
 use sofie_model::{Digest, Evidence, Finality, LedgerId, Operation, Step};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::drive::Leaving;
@@ -59,7 +60,7 @@ pub struct Executor {
     /// Intents that an earlier run fixed: their operations ask before they submit. Each is taken out by its operation.
     earlier: Arc<Mutex<BTreeMap<Key, Intent>>>,
     /// How far each ledger with intents of an earlier run is in adopting them: nothing is done on it before.
-    adopting: Arc<BTreeMap<LedgerId, watch::Receiver<Adopting>>>,
+    adopting: Arc<BTreeMap<LedgerId, Adopting>>,
     /// Ledgers that answered nonsense, and what: nothing is asked of them until [`Executor::trust`].
     quarantined: Arc<Mutex<BTreeMap<LedgerId, String>>>,
     /// How many looks in a row each ledger has answered with nonsense.
@@ -101,15 +102,9 @@ impl Pace {
     }
 }
 
-/// How far a ledger is with the intents of an earlier run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Adopting {
-    UnderWay,
-    Done {
-        /// Whether it answered each time.
-        at_once: bool,
-    },
-}
+/// Whether a ledger answered each time, once it has adopted the intents of an earlier run. Whoever waits for it goes on in the
+/// order in which they came: a channel that wakes them in any order would make two runs of one seed.
+type Adopting = Shared<oneshot::Receiver<bool>>;
 
 /// What came of making an intent.
 enum Tried {
@@ -175,10 +170,9 @@ impl Executor {
 
     /// Waits until this ledger has adopted what an earlier run intended. `false`: it was away meanwhile.
     pub(crate) async fn adopted(&self, ledger: &LedgerId) -> bool {
-        let Some(mut adopting) = self.adopting.get(ledger).cloned() else { return true };
-        let done = adopting.wait_for(|adopting| *adopting != Adopting::UnderWay).await.map(|done| *done);
-        if let Ok(done) = done {
-            return done == Adopting::Done { at_once: true };
+        let Some(adopting) = self.adopting.get(ledger).cloned() else { return true };
+        if let Ok(at_once) = adopting.await {
+            return at_once;
         }
         tracing::error!(%ledger, "nothing is done on it: what an earlier run intended was not adopted; restart the node");
         std::future::pending().await
@@ -186,7 +180,7 @@ impl Executor {
 
     /// Whether an earlier run intended anything that its ledger has yet to adopt.
     pub(crate) fn is_adopting(&self) -> bool {
-        self.adopting.values().any(|adopting| *adopting.borrow() == Adopting::UnderWay)
+        self.adopting.values().any(|adopting| adopting.peek().is_none())
     }
 
     /// Waits until every ledger has. `false`: one was away meanwhile.
@@ -539,12 +533,8 @@ fn refused(reason: &str) -> Ended {
 }
 
 /// Has the ledger adopt all of them, and tells when it has.
-fn adopt_all(
-    ledger: Arc<dyn Ledger>,
-    intents: Vec<(String, Intent)>,
-    clock: Clock,
-) -> watch::Receiver<Adopting> {
-    let (done, adopting) = watch::channel(Adopting::UnderWay);
+fn adopt_all(ledger: Arc<dyn Ledger>, intents: Vec<(String, Intent)>, clock: Clock) -> Adopting {
+    let (done, adopting) = oneshot::channel();
     tokio::spawn(async move {
         let adopted = intents.into_iter().map(|(task, intent)| {
             let (ledger, pace) = (ledger.clone(), Pace::of(ledger.as_ref(), &clock));
@@ -552,9 +542,10 @@ fn adopt_all(
         });
         let all = stream::iter(adopted).buffered(ADOPTED_AT_ONCE);
         let at_once = all.fold(true, async |all, one| all && one).await;
-        done.send_replace(Adopting::Done { at_once });
+        // Nobody listens once the node has stopped.
+        let _ = done.send(at_once);
     });
-    adopting
+    adopting.shared()
 }
 
 /// No later intent may take this one's nonce, so a ledger that is away is waited for.
