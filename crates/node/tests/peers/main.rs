@@ -17,6 +17,7 @@ mod pivot_crashes;
 mod pivots;
 mod quorum;
 mod rental;
+mod reorganised;
 mod testimony;
 mod waiting;
 mod watchers;
