@@ -118,8 +118,9 @@ fn a_third_nodes_sensor_shows_a_miss_and_the_stake_is_paid_out() {
             || contract(life, txid).unwrap().bond().is_some_and(|bond| *bond.phase() == BondPhase::Paid);
         until("the stake is paid out", paid);
         reach(life, txid, |phase| matches!(phase, Phase::Refunded { .. }));
-        assert!(contract(life, txid).unwrap().penalised());
     }
+    // The other node may see the stake paid before the word that moved it has come, and end so (docs/guide/limits.md).
+    assert!([&alice, &bob].iter().any(|life| contract(life, txid).unwrap().penalised()));
     rental.market.ends([100 + STAKE, 0, 0, 100]);
     assert_eq!(count(&carol, txid, "testified"), 1);
 }
