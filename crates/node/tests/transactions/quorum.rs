@@ -43,6 +43,21 @@ impl Three {
         assert_eq!((self.world.evm.supply(), self.bank.supply()), (ENDOWED, ENDOWED));
         [payer, escrow, self.bank.holds(PAYER), self.bank.holds(PAYEE)]
     }
+
+    /// The escrow and the record took effect; the payment at the bank was locked and is undone.
+    async fn bank_was_undone(&self) {
+        let expected = [
+            ("bank", "prepared 2"),
+            ("bank", "reverted 2"),
+            ("evm", "applied 0"),
+            ("evm", "committed 11"),
+            ("evm", "prepared 0"),
+            ("log", "applied 1"),
+            ("log", "prepared 1"),
+        ];
+        assert_eq!(self.facts(), expect(expected));
+        assert_eq!(self.money().await, [ENDOWED - AMOUNT, AMOUNT, ENDOWED, 0]);
+    }
 }
 
 /// 2 of the 3, one of which must be among them.
@@ -105,17 +120,7 @@ async fn a_lock_that_comes_after_the_commit_of_two_of_three_that_left_it_out_is_
     let state = ended(handle).await;
     assert_eq!(included(&state), 0b011);
     assert!(matches!(state.legs()[2], Leg::Closed { applied: false, evidence: Some(_) }), "{state:?}");
-    let expected = [
-        ("bank", "prepared 2"),
-        ("bank", "reverted 2"),
-        ("evm", "applied 0"),
-        ("evm", "committed 11"),
-        ("evm", "prepared 0"),
-        ("log", "applied 1"),
-        ("log", "prepared 1"),
-    ];
-    assert_eq!(three.facts(), expect(expected));
-    assert_eq!(three.money().await, [ENDOWED - AMOUNT, AMOUNT, ENDOWED, 0]);
+    three.bank_was_undone().await;
     assert!(node.audit().contains(&"reverted".to_owned()), "{:?}", node.audit());
 }
 
@@ -138,17 +143,7 @@ async fn left_out_by_another(legs: u64) -> (Three, Arc<State>) {
 async fn a_payment_that_was_prepared_and_that_the_commit_of_two_of_three_leaves_out_is_undone() {
     let (three, state) = left_out_by_another(0b011).await;
     assert!(matches!(state.legs()[2], Leg::Closed { applied: false, evidence: Some(_) }), "{state:?}");
-    let expected = [
-        ("bank", "prepared 2"),
-        ("bank", "reverted 2"),
-        ("evm", "applied 0"),
-        ("evm", "committed 11"),
-        ("evm", "prepared 0"),
-        ("log", "applied 1"),
-        ("log", "prepared 1"),
-    ];
-    assert_eq!(three.facts(), expect(expected));
-    assert_eq!(three.money().await, [ENDOWED - AMOUNT, AMOUNT, ENDOWED, 0]);
+    three.bank_was_undone().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
