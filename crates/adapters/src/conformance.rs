@@ -1,5 +1,5 @@
-//! The promises of the adapter port, as a suite that every adapter passes: the fake here, CoAP, MQTT and W3C WoT against devices
-//! and independent peers in `crates/testkit/tests`.
+//! The promises of the adapter port, as a suite that every adapter passes: the fake here, CoAP, MQTT and W3C WoT against
+//! devices and independent peers in `crates/testkit/tests`.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

@@ -1,8 +1,9 @@
 //! Thing Descriptions (W3C TD 1.1) of what introspection found.
 //!
 //! A platform that states no security gets the scheme `auto` (TD 1.1, section 5.3.3.3: negotiated by the protocol), and
-//! the extension term `sofie:stated` false: never `nosec`, which would be a claim. What a platform states is marked as stated. Each affordance carries where it comes
-//! from and how sure that is; an action that nobody stated says that it awaits the owner's policy.
+//! the extension term `sofie:stated` false: never `nosec`, which would be a claim. What a platform states is marked as
+//! stated. Each affordance carries where it comes from and how sure that is; an action that nobody stated says that it
+//! awaits the owner's policy.
 
 use serde_json::{Map, Value, json};
 use sofie_model::{Digest, ThingId};

@@ -1,7 +1,7 @@
 //! `detection` of P5: how long until this node notices and acts, a restart included. The node measures how long its own
-//! start takes, and keeps the longest: a journal that has grown makes the next transactions wait longer. Ledgers that adopt what
-//! an earlier run intended do so while it serves already; it is part of the start, and counts from the next one on. The very
-//! first start makes keys and contracts and is no restart; it is not counted.
+//! start takes, and keeps the longest: a journal that has grown makes the next transactions wait longer. Ledgers that
+//! adopt what an earlier run intended do so while it serves already; it is part of the start, and counts from the next one
+//! on. The very first start makes keys and contracts and is no restart; it is not counted.
 
 use minicbor::{Decode, Encode};
 use sofie_model::{Span, canonical};

@@ -102,8 +102,8 @@ impl Pace {
     }
 }
 
-/// Whether a ledger answered each time, once it has adopted the intents of an earlier run. Whoever waits for it goes on in the
-/// order in which they came: a channel that wakes them in any order would make two runs of one seed.
+/// Whether a ledger answered each time, once it has adopted the intents of an earlier run. Whoever waits for it goes on in
+/// the order in which they came: a channel that wakes them in any order would make two runs of one seed.
 type Adopting = Shared<oneshot::Receiver<bool>>;
 
 /// What came of making an intent.
@@ -421,8 +421,8 @@ impl Executor {
         self.distrusted(ledger)
     }
 
-    /// What a ledger records of `operation`, without a try of one's own. One that answers several looks in a row with nonsense
-    /// is in quarantine like one that is asked to do something, and is not asked then.
+    /// What a ledger records of `operation`, without a try of one's own. One that answers several looks in a row with
+    /// nonsense is in quarantine like one that is asked to do something, and is not asked then.
     ///
     /// # Errors
     /// [`LedgerError`]; of a ledger in quarantine [`LedgerError::Nonsense`].
