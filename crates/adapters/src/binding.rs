@@ -8,7 +8,7 @@
 mod decimal;
 pub(crate) mod json;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sofie_model::{Digest, Observation, Quantity, ThingId, Timestamp, Value};
@@ -165,6 +165,25 @@ impl Binding {
     #[must_use]
     pub fn thing(&self, thing: &ThingId) -> Option<&ThingBinding> {
         self.things.iter().find(|known| known.thing == *thing)
+    }
+
+    /// How the action `name` of `thing` is asked for.
+    #[must_use]
+    pub fn action(&self, thing: &ThingId, name: &str) -> Option<&ActionBinding> {
+        self.thing(thing)?.actions.get(name)
+    }
+
+    /// The source that feeds the property `name` of `thing`.
+    #[must_use]
+    pub fn source(&self, thing: &ThingId, name: &str) -> Option<&str> {
+        self.thing(thing)?.properties.get(name).map(|property| property.source.as_str())
+    }
+
+    /// Every source that feeds a property, once, in order.
+    #[must_use]
+    pub fn sources(&self) -> BTreeSet<&str> {
+        let properties = self.things.iter().flat_map(|thing| thing.properties.values());
+        properties.map(|property| property.source.as_str()).collect()
     }
 
     /// Adds what introspection found; a thing that is bound already keeps the owner's words. Says what now holds.

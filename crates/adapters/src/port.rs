@@ -435,6 +435,15 @@ impl Platform {
     }
 }
 
+impl fmt::Display for Deviation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(property) = &self.property {
+            write!(f, "property {property}: ")?;
+        }
+        write!(f, "expected {}, got {}", self.expected, self.got)
+    }
+}
+
 impl Deviation {
     /// A deviation of `property`, or of the whole message.
     #[must_use]

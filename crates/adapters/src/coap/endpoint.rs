@@ -157,9 +157,7 @@ impl Endpoint {
     }
 
     fn action(&self, request: &Request) -> Result<ActionBinding, AdapterError> {
-        let found = self.bound(|binding| {
-            binding.thing(&request.thing).and_then(|thing| thing.actions.get(&request.action)).cloned()
-        });
+        let found = self.bound(|binding| binding.action(&request.thing, &request.action).cloned());
         found.ok_or_else(|| {
             self.platform.not_there(format!("action {} of {}", cut(&request.action), request.thing))
         })
@@ -227,9 +225,7 @@ impl Adapter for CoapAdapter {
     }
 
     async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {
-        let source = self.0.bound(|binding| {
-            binding.thing(thing).and_then(|thing| thing.properties.get(property)).map(|p| p.source.clone())
-        });
+        let source = self.0.bound(|binding| binding.source(thing, property).map(str::to_owned));
         let absent = || self.0.platform.not_there(format!("property {} of {thing}", cut(property)));
         let source = source.ok_or_else(absent)?;
         let (response, token) = self.0.get(&source, None).await?;
@@ -238,12 +234,8 @@ impl Adapter for CoapAdapter {
 
     async fn observe(&self) -> Result<mpsc::Receiver<Message>, AdapterError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let mut sources: Vec<String> = self.0.bound(|binding| {
-            let properties = binding.things.iter().flat_map(|thing| thing.properties.values());
-            properties.map(|property| property.source.clone()).collect()
-        });
-        sources.sort_unstable();
-        sources.dedup();
+        let sources: Vec<String> =
+            self.0.bound(|binding| binding.sources().into_iter().map(str::to_owned).collect());
         let mut watched = 0;
         for source in sources {
             if let Some(watch) = Watch::register(&self.0, &source, sender.clone()).await? {

@@ -23,7 +23,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    binding::{Arrival, Binding, Format},
+    binding::{Arrival, Binding},
     once::Once,
     port::{
         Adapter, AdapterError, Clock, Closed, Counters, Description, Gate, Message, Outcome, Platform, QUEUE,
@@ -235,17 +235,11 @@ impl Endpoint {
     }
 
     fn encode(&self, request: &Request) -> Result<(String, Vec<u8>), AdapterError> {
-        let found = self.bound(|binding| {
-            binding.thing(&request.thing).and_then(|thing| thing.actions.get(&request.action)).cloned()
-        });
+        let found = self.bound(|binding| binding.action(&request.thing, &request.action).cloned());
         let absent =
             || self.platform.not_there(format!("action {} of {}", cut(&request.action), request.thing));
         let action = found.ok_or_else(absent)?;
-        let payload = match (action.format, &request.input) {
-            (Format::Text, serde_json::Value::String(text)) => text.clone().into_bytes(),
-            (_, serde_json::Value::Null) => Vec::new(),
-            (_, input) => input.to_string().into_bytes(),
-        };
+        let payload = action.payload(&self.platform, &request.input)?;
         if !is_topic(&action.target) || payload.len() > MAX_PAYLOAD {
             let reason = format!("{} is no topic, or the input is longer than 64 KiB", cut(&action.target));
             return Err(self.platform.permanent(reason, "correct the binding, or shorten the input"));
@@ -272,9 +266,7 @@ impl Adapter for MqttAdapter {
     }
 
     async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {
-        let source = self.0.bound(|binding| {
-            binding.thing(thing).and_then(|thing| thing.properties.get(property)).map(|p| p.source.clone())
-        });
+        let source = self.0.bound(|binding| binding.source(thing, property).map(str::to_owned));
         let absent = || self.0.platform.not_there(format!("property {} of {thing}", cut(property)));
         let source = source.ok_or_else(absent)?;
         let heard = self.0.sample(&source, READ_TIME, 1).await?;
@@ -284,13 +276,10 @@ impl Adapter for MqttAdapter {
     }
 
     async fn observe(&self) -> Result<mpsc::Receiver<Message>, AdapterError> {
-        let mut filters: Vec<String> = self.0.bound(|binding| {
-            let properties = binding.things.iter().flat_map(|thing| thing.properties.values());
-            properties.map(|property| property.source.clone()).filter(|topic| is_topic(topic)).collect()
+        let filters: Vec<String> = self.0.bound(|binding| {
+            let topics = binding.sources().into_iter().filter(|topic| is_topic(topic));
+            topics.take(MAX_FILTERS).map(str::to_owned).collect()
         });
-        filters.sort_unstable();
-        filters.dedup();
-        filters.truncate(MAX_FILTERS);
         if filters.is_empty() {
             return Err(self
                 .0

@@ -8,7 +8,7 @@ use sofie_model::ThingId;
 use url::Url;
 
 use super::{
-    codec::{self, Document, Entry, MAX_DOCUMENT},
+    codec::{self, Document, Entry, LeftOut, MAX_DOCUMENT},
     describe::Told,
     endpoint::{Endpoint, PATIENCE},
     forms::laid_over,
@@ -23,6 +23,8 @@ const WELL_KNOWN: &str = "/.well-known/wot";
 const TD_TYPES: &str = "application/td+json, application/json";
 /// How many things of a servient are described.
 const MAX_DESCRIBED: usize = 64;
+/// How many affordances a refusal names.
+const MAX_NAMED: usize = 4;
 
 /// What the descriptions say and a binding does not hold.
 #[derive(Clone, Default)]
@@ -68,7 +70,7 @@ impl Endpoint {
         codec::read(&document).map_err(|error| {
             one_more(&self.tally.malformed);
             let next = "give the address of a Thing Description, or of a servient that lists its own";
-            self.platform.permanent(format!("{} answers with {error}", cut(path)), next)
+            self.platform.permanent(format!("{} is {error}", cut(path)), next)
         })
     }
 
@@ -133,6 +135,28 @@ impl Endpoint {
 
     fn url(&self, path: &str) -> Result<Url, String> {
         Url::parse(&format!("{}{path}", self.authority)).map_err(|e| e.to_string())
+    }
+
+    /// Those of which something can be used.
+    ///
+    /// # Errors
+    /// [`AdapterError::Permanent`] that names what is left out, where nothing can be used of any.
+    pub(super) fn usable<'a>(&self, told: &'a [Told]) -> Result<Vec<&'a Told>, AdapterError> {
+        let useful = |one: &&Told| !one.plan.properties.is_empty() || !one.plan.actions.is_empty();
+        let usable: Vec<&Told> = told.iter().filter(useful).collect();
+        let left_out: Vec<&LeftOut> = told.iter().flat_map(|one| &one.plan.left_out).collect();
+        if !usable.is_empty() || left_out.is_empty() {
+            return Ok(usable);
+        }
+        let first = left_out
+            .iter()
+            .take(MAX_NAMED)
+            .map(|LeftOut { kind, name, reason }| format!("{kind} {}: {reason}", cut(name)));
+        let more = left_out.len().saturating_sub(MAX_NAMED);
+        let more = (more > 0).then(|| format!("and {more} more"));
+        let named: Vec<String> = first.chain(more).collect();
+        let reason = format!("nothing that it describes can be used: {}", named.join("; "));
+        Err(self.platform.permanent(reason, "have its owner describe it otherwise, or join another thing"))
     }
 
     fn learn(&self, told: &[Told]) {

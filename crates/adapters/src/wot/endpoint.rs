@@ -173,9 +173,7 @@ impl Endpoint {
     }
 
     fn action(&self, request: &Request) -> Result<ActionBinding, AdapterError> {
-        let found = self.bound(|binding| {
-            binding.thing(&request.thing).and_then(|thing| thing.actions.get(&request.action)).cloned()
-        });
+        let found = self.bound(|binding| binding.action(&request.thing, &request.action).cloned());
         found.ok_or_else(|| self.unbound("action", &request.thing, &request.action))
     }
 
@@ -212,11 +210,8 @@ impl Endpoint {
     /// The sources that something is bound to.
     fn sources(&self) -> Vec<String> {
         let mut sources: Vec<String> = self.bound(|binding| {
-            let properties = binding.things.iter().flat_map(|thing| thing.properties.values());
-            properties.map(|property| property.source.clone()).filter(|path| path.starts_with('/')).collect()
+            binding.sources().into_iter().filter(|path| path.starts_with('/')).map(str::to_owned).collect()
         });
-        sources.sort_unstable();
-        sources.dedup();
         if sources.len() > MAX_WATCHED {
             tracing::warn!(platform = %self.platform.url, "only {MAX_WATCHED} of {} sources are watched", sources.len());
             sources.truncate(MAX_WATCHED);
@@ -233,8 +228,7 @@ impl Adapter for WotAdapter {
 
     async fn introspect(&self) -> Result<Vec<Description>, AdapterError> {
         let told = self.0.tell().await?;
-        let usable =
-            told.iter().filter(|one| !one.plan.properties.is_empty() || !one.plan.actions.is_empty());
+        let usable = self.0.usable(&told)?.into_iter();
         Ok(self.0.bound(|binding| usable.map(|one| one.describe(&self.0.authority, binding)).collect()))
     }
 
@@ -249,9 +243,7 @@ impl Adapter for WotAdapter {
     }
 
     async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {
-        let source = self.0.bound(|binding| {
-            binding.thing(thing).and_then(|thing| thing.properties.get(property)).map(|p| p.source.clone())
-        });
+        let source = self.0.bound(|binding| binding.source(thing, property).map(str::to_owned));
         let source = source.ok_or_else(|| self.0.unbound("property", thing, property))?;
         let payload = self.0.state(&source).await?;
         self.0.understand(&source, &payload, 0).ok_or_else(|| self.0.unbound("property", thing, property))

@@ -114,7 +114,7 @@ impl Platforms {
             let mut said = Vec::new();
             for message in &heard {
                 for deviation in &message.deviations {
-                    tracing::warn!(%platform, source = %message.source, ?deviation, "a message deviates");
+                    tracing::warn!(%platform, source = %message.source, %deviation, "a message deviates");
                 }
                 said.extend(message.observations.iter().map(|one| (message.arrived, one.clone())));
             }

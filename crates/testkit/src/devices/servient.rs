@@ -134,6 +134,8 @@ async fn answer(stream: TcpStream, address: SocketAddr, state: &State) -> io::Re
     let (status, body) = match (method.as_str(), target.as_str()) {
         ("GET", "/") => (200, list(address).to_string()),
         ("GET", "/lamp") => (200, description(address).to_string()),
+        ("GET", "/traps") => (200, traps().to_string()),
+        ("GET", "/nested") => (200, "[".repeat(1000)),
         ("GET", "/lamp/on" | "/lamp/now") => (200, state.on.borrow().to_string()),
         ("GET", "/lamp/on/next") => {
             let mut on = state.on.subscribe();
@@ -215,6 +217,22 @@ fn list(address: SocketAddr) -> Value {
         format!("http://127.0.0.1:{port}/lamp"),
         format!("http://{ELSEWHERE}:1/other"),
     ])
+}
+
+/// A thing that leads elsewhere, with each of its affordances.
+fn traps() -> Value {
+    let trap = |href: &str| json!({"type": "string", "forms": [{"href": href}]});
+    json!({
+        "@context": "https://www.w3.org/2022/wot/td/v1.1",
+        "title": "Traps",
+        "securityDefinitions": {"open": {"scheme": "nosec"}},
+        "security": "open",
+        "properties": {
+            "a": trap("http://127.0.0.1:22/"), "b": trap("http://169.254.169.254/"), "c": trap("https://localhost/"),
+            "d\u{1b}[31m": trap("file:///etc/passwd"),
+        },
+        "actions": {"go": {"forms": [{"href": "ftp://localhost/"}]}},
+    })
 }
 
 fn description(address: SocketAddr) -> Value {

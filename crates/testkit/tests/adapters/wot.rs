@@ -187,6 +187,30 @@ async fn a_bad_answer_is_bounded_noted_and_not_followed() {
     assert_eq!(adapter.counters().oversize, 1);
 }
 
+#[tokio::test]
+async fn a_description_of_which_nothing_can_be_used_is_refused_with_the_reasons() {
+    let (_lamp, url) = lamp().await;
+    for (path, words) in [
+        (
+            "/traps",
+            &[
+                "nothing that it describes can be used: ",
+                "property a: its address is on 127.0.0.1, which is not the platform",
+                "property d\u{fffd}[31m: ",
+                "; and 1 more",
+            ][..],
+        ),
+        ("/nested", &["/nested is not JSON: "]),
+        ("/lamp/odd", &["/lamp/odd is neither a Thing Description nor a list of them"]),
+    ] {
+        let error = adapter(&format!("{url}{path}")).introspect().await.expect_err(path);
+        assert!(matches!(error, AdapterError::Permanent { .. }), "{error:?}");
+        let told = error.to_string();
+        assert!(words.iter().all(|word| told.contains(word)), "{told}");
+        assert!(!told.contains(char::is_control), "{told}");
+    }
+}
+
 /// A node that starts again has the binding alone; and a servient that goes and comes is heard again, once.
 #[tokio::test]
 async fn an_observer_outlives_its_servient() {
