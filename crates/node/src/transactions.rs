@@ -158,6 +158,11 @@ impl Transactions {
         self.live.lock().expect("no holder of this lock panics").values().map(Handle::state).collect()
     }
 
+    /// Waits until every ledger has adopted what an earlier run intended. `false`: one was away meanwhile.
+    pub async fn all_adopted(&self) -> bool {
+        self.executor.all_adopted().await
+    }
+
     /// How many have not ended.
     #[must_use]
     pub fn running(&self) -> usize {

@@ -79,18 +79,30 @@ fn records_are_sent_in_one_transaction_and_their_proofs_are_checked() {
     assert!(verified["proof_bytes"].as_u64() < Some(1_024), "{verified}");
 }
 
-#[test]
-fn a_restart_finds_every_transaction_waiting() {
-    let ran = bench(&["restart", "--count", "12", "-o", "json"]);
+fn restart(args: &[&str], chain: &str) {
+    let ran = bench(&[&["restart", "--count", "12", "-o", "json"], args].concat());
     assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
     let measure: Value = serde_json::from_slice(&ran.stdout).expect("one JSON object");
     assert_eq!((&measure["name"], &measure["count"]), (&"restart".into(), &12.into()));
-    for field in ["ours", "theirs", "ratio", "ledgers_s", "journal_s", "all_read_s"] {
+    assert_eq!(measure["chain"], chain);
+    for field in ["ours", "theirs", "ratio", "ledgers_s", "journal_s", "adopted_s", "all_read_s"] {
         assert!(measure[field].as_f64().is_some_and(|value| value > 0.0), "{field} in {measure}");
     }
     assert!(measure["bound"].as_str().is_some_and(|bound| bound.ends_with(" %")), "{measure}");
-    assert!(measure["ledgers_s"].as_f64() <= measure["journal_s"].as_f64(), "{measure}");
-    assert!(measure["journal_s"].as_f64() <= measure["ours"].as_f64(), "{measure}");
+    for (before, after) in [("ledgers_s", "journal_s"), ("journal_s", "ours"), ("journal_s", "adopted_s")] {
+        assert!(measure[before].as_f64() <= measure[after].as_f64(), "{measure}");
+    }
+}
+
+#[test]
+fn a_restart_finds_every_transaction_waiting() {
+    restart(&[], "embedded");
+}
+
+#[test]
+fn a_restart_finds_every_transaction_waiting_whose_escrow_is_on_anvil() {
+    let Some(_) = sofie_peers::program("anvil") else { return };
+    restart(&["--anvil"], "anvil");
 }
 
 #[test]

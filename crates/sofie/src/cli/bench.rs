@@ -74,6 +74,9 @@ pub(crate) struct BenchRestart {
     /// How many transactions wait
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) count: u64,
+    /// The escrows are on anvil, a block a second, instead of the embedded chain
+    #[arg(long)]
+    pub(crate) anvil: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -85,6 +88,9 @@ pub(crate) struct BenchRestartPart {
     /// Write so many that wait; else start a node
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) write: Option<u64>,
+    /// The address of a running anvil, instead of the embedded chain
+    #[arg(long)]
+    pub(crate) node: Option<String>,
     /// The number of the first new transaction
     #[arg(long)]
     pub(crate) from: u64,

@@ -56,42 +56,54 @@ struct Measure {
 }
 
 /// A running anvil; dropped, it ends.
-struct Node {
-    url: String,
+pub(super) struct Node {
+    pub(super) url: String,
     process: Child,
 }
 
 impl Node {
-    async fn start(folder: &Path, args: &BenchAnvil) -> Result<Self, Failure> {
+    /// A new chain, with so many milliseconds between two blocks, and so much gas in each.
+    pub(super) async fn start(folder: &Path, block_ms: u64, block_gas: u64) -> Result<Self, Failure> {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address: SocketAddr = free.map_err(wrong)?;
-        let block = format!("{}", args.block_ms as f64 / 1_000.0);
-        let settings = ["--quiet", "--block-time", &block, "--gas-limit", &args.block_gas.to_string()];
+        let block = format!("{}", block_ms as f64 / 1_000.0);
+        let settings = ["--quiet", "--block-time", &block, "--gas-limit", &block_gas.to_string()];
         let process = funding::start_anvil(address, folder, &settings).await?;
         Ok(Self { url: format!("http://{address}"), process })
     }
 
-    async fn ledger(&self, parties: &Parties, block: Span) -> Result<(EvmLedger, Arc<dyn Chain>), Failure> {
+    /// Gives everybody what they begin with.
+    pub(super) async fn endow(&self, parties: &Parties) -> Result<(), Failure> {
         for (account, balance) in parties.balances() {
             let params = json!([account.to_string(), format!("{balance:#x}")]);
             funding::call(&self.url, "anvil_setBalance", params).await?;
         }
-        let url = self.url.parse().map_err(wrong)?;
-        let config = RpcConfig { url, chain_id: CHAIN_ID, timeout: TIMEOUT, since: 0 };
-        let chain: Arc<dyn Chain> = Arc::new(RpcChain::open(config).await.map_err(wrong)?);
-        let id = "anvil".parse().map_err(|_| wrong("anvil is no ledger's name"))?;
-        let profile = rpc_profile(id, FINALITY, block);
-        let (keyring, operator) = (parties.keyring.clone(), parties.operator);
-        let ledger = EvmLedger::open(Arc::clone(&chain), profile, keyring, operator).await.map_err(wrong)?;
-        Ok((ledger.with_lanes(&parties.lanes).map_err(wrong)?, chain))
+        Ok(())
     }
+}
+
+/// The chain behind a node that makes a block in every such span.
+pub(super) async fn ledger(
+    url: &str,
+    parties: &Parties,
+    block: Span,
+) -> Result<(EvmLedger, Arc<dyn Chain>), Failure> {
+    let url = url.parse().map_err(wrong)?;
+    let config = RpcConfig { url, chain_id: CHAIN_ID, timeout: TIMEOUT, since: 0 };
+    let chain: Arc<dyn Chain> = Arc::new(RpcChain::open(config).await.map_err(wrong)?);
+    let id = "anvil".parse().map_err(|_| wrong("anvil is no ledger's name"))?;
+    let profile = rpc_profile(id, FINALITY, block);
+    let (keyring, operator) = (parties.keyring.clone(), parties.operator);
+    let ledger = EvmLedger::open(Arc::clone(&chain), profile, keyring, operator).await.map_err(wrong)?;
+    Ok((ledger.with_lanes(&parties.lanes).map_err(wrong)?, chain))
 }
 
 pub(super) async fn run(args: &BenchAnvil) -> Result<ExitCode, Failure> {
     let folder = tempfile::tempdir().map_err(wrong)?;
-    let node = Node::start(folder.path(), args).await?;
+    let node = Node::start(folder.path(), args.block_ms, args.block_gas).await?;
     let parties = Parties::with_lanes(args.payers, args.lanes)?;
-    let evm = node.ledger(&parties, Span::from_millis(args.block_ms)).await?;
+    node.endow(&parties).await?;
+    let evm = ledger(&node.url, &parties, Span::from_millis(args.block_ms)).await?;
     let world = World::over(evm, folder.path(), parties, LEGS, || ()).await?;
     let peer = async |manifests: Vec<_>, tally: &mut Tally| {
         let mut signed = presigned::sign(&world, &node.url, &manifests).await?;

@@ -1,7 +1,7 @@
 //! `sofie bench restart`: a journal full of transactions that wait, and a node that starts on it.
 //!
-//! Processes of their own write the journal by the node's own code, on embedded ledgers: each transaction has all its
-//! locks, this node's secret is out, and the other participant's is on a node elsewhere. Each of these processes ends without a
+//! Processes of their own write the journal by the node's own code, on embedded ledgers, or with the escrows on anvil: each
+//! transaction has all its locks, this node's secret is out, and the other participant's is on a node elsewhere. Each of these processes ends without a
 //! word to its transactions. Then a new process opens all of it, and it works again once a new transaction is applied on every
 //! ledger. The peer reads the same rows of the journal by plain SQLite, and does nothing with them.
 
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use sofie_model::Manifest;
+use sofie_model::{Manifest, Span};
 use sofie_transaction::Plan;
 
-use super::world::World;
-use super::{Paired, ours, round};
+use super::world::{Parties, World};
+use super::{Paired, anvil, ours, round};
 use crate::cli::{BenchRestart, BenchRestartPart};
 use crate::failure::Failure;
 use crate::output::{self, Format};
@@ -25,6 +25,11 @@ use crate::output::{self, Format};
 const PORTION: u64 = 5_000;
 /// So many of them at once.
 const AT_ONCE: usize = 256;
+/// So many of them at once on anvil, where each waits for blocks.
+const AT_ONCE_ON_ANVIL: usize = 2_048;
+/// Anvil's block: how often, and how much it may hold.
+const BLOCK_MS: u64 = 1_000;
+const BLOCK_GAS: u64 = 1_000_000_000;
 const PAYERS: u64 = 16;
 const LEGS: u64 = 2;
 /// Between two looks at how much of the journal is still to be read.
@@ -38,9 +43,13 @@ struct Measure {
     #[serde(flatten)]
     paired: Paired,
     count: u64,
-    /// Until the ledgers were open, until the journal was, until every waiting transaction had been read.
+    /// Which chain holds the escrows.
+    chain: &'static str,
+    /// Until the ledgers were open, until the journal was, until each ledger had adopted what was intended on it, until every
+    /// waiting transaction had been read.
     ledgers_s: f64,
     journal_s: f64,
+    adopted_s: f64,
     all_read_s: f64,
     /// Resident memory for each that waits, ledgers not counted; absent where the system does not tell.
     bytes_each: Option<f64>,
@@ -53,6 +62,7 @@ struct Measure {
 struct Start {
     ledgers_s: f64,
     journal_s: f64,
+    adopted_s: f64,
     works_s: f64,
     all_read_s: f64,
     waiting: u64,
@@ -61,9 +71,14 @@ struct Start {
 
 pub(super) async fn run(args: &BenchRestart) -> Result<ExitCode, Failure> {
     let folder = tempfile::tempdir().map_err(wrong)?;
+    let anvil = if args.anvil { Some(new_chain(folder.path()).await?) } else { None };
+    let part = |own: &[&str]| {
+        let chain = anvil.iter().flat_map(|node| ["--node", node.url.as_str()]);
+        part(folder.path(), &own.iter().copied().chain(chain).collect::<Vec<_>>())
+    };
     for from in (0..args.count).step_by(usize::try_from(PORTION).unwrap_or(usize::MAX)) {
         let count = PORTION.min(args.count - from);
-        part(folder.path(), &["--write", &count.to_string(), "--from", &from.to_string()])?;
+        part(&["--write", &count.to_string(), "--from", &from.to_string()])?;
         if args.output.output == Format::Text {
             output::say(&format!("{} of {} transactions wait", from + count, args.count));
         }
@@ -71,14 +86,14 @@ pub(super) async fn run(args: &BenchRestart) -> Result<ExitCode, Failure> {
     let (mut starts, mut reads) = (Vec::new(), Vec::new());
     reads.push(read_plainly(folder.path(), args.count)?);
     for round in 0..2 {
-        let told = part(folder.path(), &["--from", &(args.count + round).to_string()])?;
+        let told = part(&["--from", &(args.count + round).to_string()])?;
         starts.push(serde_json::from_slice::<Start>(&told).map_err(wrong)?);
     }
     reads.push(read_plainly(folder.path(), args.count)?);
     if let Some(start) = starts.iter().find(|start| start.waiting != args.count) {
         return Err(wrong(format!("{} of {} transactions wait after the start", start.waiting, args.count)));
     }
-    let measure = measure(args.count, &starts, &reads);
+    let measure = measure(args, &starts, &reads);
     match args.output.output {
         Format::Json => output::json(&measure),
         Format::Text => print(&measure),
@@ -86,7 +101,15 @@ pub(super) async fn run(args: &BenchRestart) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(count: u64, starts: &[Start], reads: &[Duration]) -> Measure {
+/// A new chain, on which everybody can pay.
+async fn new_chain(folder: &Path) -> Result<anvil::Node, Failure> {
+    let node = anvil::Node::start(folder, BLOCK_MS, BLOCK_GAS).await?;
+    node.endow(&Parties::new(PAYERS)?).await?;
+    Ok(node)
+}
+
+fn measure(args: &BenchRestart, starts: &[Start], reads: &[Duration]) -> Measure {
+    let count = args.count;
     let mean = |all: Vec<f64>| all.iter().sum::<f64>() / all.len().max(1) as f64;
     let of = |which: fn(&Start) -> f64| round(mean(starts.iter().map(which).collect()), 3);
     let ours = of(|start| start.works_s);
@@ -97,8 +120,10 @@ fn measure(count: u64, starts: &[Start], reads: &[Duration]) -> Measure {
     Measure {
         paired: Paired::new(("restart", "s until it works again"), ours, peer, 3),
         count,
+        chain: if args.anvil { "anvil" } else { "embedded" },
         ledgers_s,
         journal_s,
+        adopted_s: of(|start| start.adopted_s),
         all_read_s: of(|start| start.all_read_s),
         bytes_each: grown.map(|grown| round(mean(grown) / count as f64, 1)),
         bound: bound(ledgers_s, journal_s, ours),
@@ -123,8 +148,8 @@ fn print(measure: &Measure) {
         &[row("ours", measure.paired.ours), row(measure.paired.peer, measure.paired.theirs)],
     );
     output::line(&format!(
-        "of that ledgers {:.3}, journal {:.3}; all read after {:.3}",
-        measure.ledgers_s, measure.journal_s, measure.all_read_s
+        "of that ledgers ({}) {:.3}, journal {:.3}; adopted after {:.3}, all read after {:.3}",
+        measure.chain, measure.ledgers_s, measure.journal_s, measure.adopted_s, measure.all_read_s
     ));
     match measure.bytes_each {
         Some(bytes) => output::line(&format!("memory {bytes:.0} bytes for each that waits")),
@@ -148,18 +173,26 @@ fn part(folder: &Path, args: &[&str]) -> Result<Vec<u8>, Failure> {
 
 pub(super) async fn run_part(args: &BenchRestartPart) -> Result<ExitCode, Failure> {
     match args.write {
-        Some(count) => write(&args.folder, args.from, count).await?,
-        None => output::json(&start(&args.folder, args.from).await?),
+        Some(count) => write(args, count).await?,
+        None => output::json(&start(args).await?),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Brings so many transactions to where they wait for the other participant.
-async fn write(folder: &Path, from: u64, count: u64) -> Result<(), Failure> {
-    let world = World::open_in(folder, PAYERS, LEGS, || ()).await?;
-    world.number_from(from);
+async fn write(args: &BenchRestartPart, count: u64) -> Result<(), Failure> {
+    let world = open(args, || ()).await?;
+    world.number_from(args.from);
+    let at_once = if args.node.is_some() { AT_ONCE_ON_ANVIL } else { AT_ONCE };
     let waits = world.manifests(count)?.into_iter().map(|manifest| wait(&world, manifest));
-    stream::iter(waits).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await.map(drop)
+    stream::iter(waits).buffer_unordered(at_once).try_collect::<Vec<()>>().await.map(drop)
+}
+
+async fn open(args: &BenchRestartPart, opened: impl FnOnce()) -> Result<World, Failure> {
+    let Some(url) = &args.node else { return World::open_in(&args.folder, PAYERS, LEGS, opened).await };
+    let parties = Parties::new(PAYERS)?;
+    let evm = anvil::ledger(url, &parties, Span::from_millis(BLOCK_MS)).await?;
+    World::over(evm, &args.folder, parties, LEGS, opened).await
 }
 
 async fn wait(world: &World, manifest: Arc<Manifest>) -> Result<(), Failure> {
@@ -171,19 +204,27 @@ async fn wait(world: &World, manifest: Arc<Manifest>) -> Result<(), Failure> {
 }
 
 /// A node starts, and works again.
-async fn start(folder: &Path, number: u64) -> Result<Start, Failure> {
+async fn start(args: &BenchRestartPart) -> Result<Start, Failure> {
     let begun = Instant::now();
     let since = || begun.elapsed().as_secs_f64();
     let (mut ledgers_s, mut before) = (0.0, None);
     let opened = || (ledgers_s, before) = (since(), resident());
-    let world = World::open_in(folder, PAYERS, LEGS, opened).await?;
+    let world = open(args, opened).await?;
     let count = world.transactions.recover().map_err(wrong)?;
     let journal_s = since();
-    world.number_from(number);
-    for manifest in world.manifests(1)? {
-        ours::one(&world, &manifest).await?;
-    }
-    let works_s = since();
+    world.number_from(args.from);
+    let manifests = world.manifests(1)?;
+    let works = async {
+        for manifest in &manifests {
+            ours::one(&world, manifest).await?;
+        }
+        Ok::<_, Failure>(since())
+    };
+    let adopted = async {
+        let at_once = world.transactions.all_adopted().await;
+        at_once.then(since).ok_or_else(|| wrong("a ledger did not answer while it adopted"))
+    };
+    let (works_s, adopted_s) = tokio::try_join!(works, adopted)?;
     while world.transactions.unread() > 0 {
         tokio::time::sleep(LOOK).await;
     }
@@ -193,7 +234,7 @@ async fn start(folder: &Path, number: u64) -> Result<Start, Failure> {
     if waiting != count as u64 {
         return Err(wrong(format!("{waiting} of {count} transactions wait")));
     }
-    Ok(Start { ledgers_s, journal_s, works_s, all_read_s, waiting, grown })
+    Ok(Start { ledgers_s, journal_s, adopted_s, works_s, all_read_s, waiting, grown })
 }
 
 /// This process's resident memory, in bytes (Linux, proc_pid_status(5)).
