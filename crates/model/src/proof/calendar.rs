@@ -3,7 +3,8 @@
 //!
 //! **Time.** A leaf carries the time at which the log took it, as a certificate's log entry does (RFC 6962, section
 //! 3.4), and it never decreases along the log. That is the operator's word, signed with the checkpoint. The tree of
-//! seconds is the further evidence: its root for second s, once others hold it, bounds every entry below from above.
+//! seconds is the further evidence: its root for second s, once others hold it ([`extension`]), bounds every entry
+//! below from above.
 //!
 //! Left out: that a `Prepared` entry is the *first* with its commitment, or a `Decided` one the first valid. A log that
 //! appends a second one gives itself away to whoever reads it all; a proof of some leaves cannot show it, and no witness's
@@ -21,12 +22,14 @@ use crate::{
 mod checkpoint;
 mod cosignature;
 pub mod decision;
+pub mod extension;
 pub mod merkle;
 
 pub use checkpoint::{BadCheckpoint, Checkpoint, MAX_ORIGIN, is_origin, log_key, verifier_key};
 pub use cosignature::{
     BadCosignature, BadWitnessKey, Cosignature, MAX_WITNESSES, WitnessKey, add_checkpoint,
 };
+pub use extension::{Extension, PublishedRoot};
 
 /// A proof with more leaves is refused.
 pub const MAX_LEAVES: usize = 1024;
@@ -196,10 +199,17 @@ pub struct LogProof {
 }
 
 impl LogProof {
+    /// The checkpoint that it stands under.
+    ///
+    /// # Errors
+    /// [`BadCheckpoint`] unless its key signed it.
+    pub fn head(&self) -> Result<Checkpoint, BadCheckpoint> {
+        Checkpoint::verify(&self.checkpoint, &self.key)
+    }
+
     pub(super) fn verify(&self, ledger: &LedgerId, manifest: &Manifest) -> Result<Proven, BadProof> {
         let refuse = |part: String, why: String| BadProof { ledger: ledger.clone(), part, why };
-        let head = Checkpoint::verify(&self.checkpoint, &self.key)
-            .map_err(|error| refuse("checkpoint".into(), error.to_string()))?;
+        let head = self.head().map_err(|error| refuse("checkpoint".into(), error.to_string()))?;
         if self.leaves.len() > MAX_LEAVES {
             return Err(refuse("leaves".into(), format!("more than {MAX_LEAVES}")));
         }

@@ -34,6 +34,7 @@ const PARSERS: &[(&str, &str)] = &[
     ("crates/model/src/proof.rs", "proof"),
     ("crates/model/src/proof/bitcoin/transaction.rs", "bitcoin_transaction"),
     ("crates/model/src/proof/calendar/checkpoint.rs", "checkpoint"),
+    ("crates/model/src/proof/calendar/extension.rs", "extension"),
     ("crates/model/src/quorum/exchange.rs", "quorum"),
     ("crates/node/src/peers/envelope.rs", "node_signature"),
     ("crates/node/src/peers/message.rs", "node_message"),

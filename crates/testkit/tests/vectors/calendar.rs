@@ -3,7 +3,8 @@
 use ed25519_dalek::SigningKey;
 use sofie_model::calendar::{Answer, Ask, Found, LogKey, Request};
 use sofie_model::proof::calendar::{
-    Checkpoint, Cosignature, Entry, Included, Leaf, LogProof, Published, SECONDS, Second,
+    Checkpoint, Cosignature, Entry, Extension, Included, Leaf, LogProof, Published, PublishedRoot, SECONDS,
+    Second, extension,
     merkle::{Tree, leaf_hash},
 };
 use sofie_model::{
@@ -79,8 +80,50 @@ pub(crate) fn vectors() -> Vec<Vector> {
     let keys: Vec<_> = cosigned.cosigned.iter().flatten().map(|one| one.witness().to_string()).collect();
     let vector = proven("the same under two witnesses' cosignatures", &cosigned);
     all.push(vector.expect("cosignatures", lines.join("\n")).expect("witnesses", keys.join(" ")));
+    all.push(extended());
     all.extend(shared());
     all
+}
+
+/// A proof that was made when the log had two entries, under the root that was published when it had five.
+fn extended() -> Vector {
+    let bytes: Vec<_> = leaves().iter().map(|(_, leaf)| canonical::encode(leaf)).collect();
+    let tree: Tree = bytes.iter().map(|leaf| leaf_hash(leaf)).collect();
+    let second = |second, size| Second { second, size, root: tree.root(size).unwrap() };
+    let all = [second(START / 1000, 3), second(START / 1000 + 1, 5)];
+    let seconds: Tree = all.iter().map(|one| leaf_hash(&canonical::encode(one))).collect();
+    let head = |origin: String, size, root| Checkpoint { origin, size, root }.sign(&log_key());
+    let root = tree.root(2).unwrap();
+    let published =
+        Checkpoint { origin: format!("{ORIGIN}{SECONDS}"), size: 2, root: seconds.root(2).unwrap() };
+    let extension = Extension {
+        version: extension::VERSION,
+        size: 2,
+        root,
+        goes_on: tree.consistency(2, 3).unwrap(),
+        second: all[0],
+        index: 0,
+        path: seconds.inclusion(0, 2).unwrap(),
+        checkpoint: published.sign(&log_key()),
+    };
+    let leaf = Included { index: 1, leaf: bytes[1].clone(), path: tree.inclusion(1, 2).unwrap() };
+    let proof = LogProof {
+        key: Digest(log_key().verifying_key().to_bytes()),
+        checkpoint: head(ORIGIN.into(), 2, root),
+        leaves: vec![leaf],
+        published: None,
+        cosigned: None,
+    };
+    let published = PublishedRoot::of(&published).unwrap();
+    let under = proof.under(&published, std::slice::from_ref(&extension)).unwrap();
+    Vector::new(
+        "an extension of a proof that ends at two entries to a published root",
+        "extension",
+        &extension,
+    )
+    .expect("published", &published)
+    .expect("second", under.second)
+    .expect("proof", hex::encode(canonical::encode(&proof)))
 }
 
 /// What one that shares the log asks, who has seen its first two entries, and how it is answered.

@@ -12,7 +12,7 @@ use crate::Digest;
 /// A longer log name is refused.
 pub const MAX_ORIGIN: usize = 200;
 /// A longer checkpoint is refused, before it is looked at.
-const MAX_NOTE: usize = 1024;
+pub(super) const MAX_NOTE: usize = 1024;
 /// C2SP signed-note: an Ed25519 signature.
 const ED25519: u8 = 0x01;
 
