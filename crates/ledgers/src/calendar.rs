@@ -35,7 +35,9 @@ pub use ed25519_dalek::SigningKey;
 pub use k256::ecdsa::SigningKey as AccountKey;
 use sofie_model::{
     Class, Decision, Digest, Evidence, Finality, LedgerId, Manifest, Operation, Proof, Span,
-    proof::calendar::{Entry, LogProof, MAX_LEAVES, MAX_ORIGIN, decision, is_origin, verifier_key},
+    proof::calendar::{
+        Entry, Extension, LogProof, MAX_LEAVES, MAX_ORIGIN, decision, is_origin, verifier_key,
+    },
 };
 use tokio::sync::oneshot;
 
@@ -53,7 +55,7 @@ mod witnesses;
 mod writer;
 
 pub use door::NotAnswered;
-pub use error::OpenError;
+pub use error::{NotExtended, OpenError};
 use file::LogFile;
 use log::{Foreign, Log};
 use wanted::Wanted;
@@ -190,6 +192,30 @@ impl Calendar {
     pub fn published(&self) -> String {
         let head = self.log().seconds_head();
         head.sign(&self.key)
+    }
+
+    /// The same when there were `size` seconds, with the last of them since the Unix epoch; nothing for more than there
+    /// are, and for none.
+    #[must_use]
+    pub fn published_at(&self, size: u64) -> Option<(String, u64)> {
+        let log = self.log();
+        let last = log.seconds.get(usize::try_from(size).ok()?.checked_sub(1)?)?.second;
+        Some((log.seconds_at(size)?.sign(&self.key), last))
+    }
+
+    /// How many seconds are published.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        self.log().seconds.len() as u64
+    }
+
+    /// What puts a proof that ends at `size` entries with `root` under the root of the first `seconds` seconds. The
+    /// root is asked for, so that only who has a proof of this log learns how long it was.
+    ///
+    /// # Errors
+    /// [`NotExtended`].
+    pub fn extension(&self, size: u64, root: Digest, seconds: u64) -> Result<Extension, NotExtended> {
+        self.log().extension(size, root, seconds, |head| head.sign(&self.key))
     }
 
     /// Proves that the log of `size` entries goes on from the one of `old_size`; nothing for sizes it never had.

@@ -1,4 +1,4 @@
-//! Why a calendar does not open.
+//! Why a calendar does not open, and why it does not extend a proof.
 
 use std::{io, path::PathBuf};
 
@@ -80,5 +80,38 @@ pub enum OpenError {
         path: PathBuf,
         /// How much.
         behind: Span,
+    },
+}
+
+/// Why a calendar does not extend a proof to a published root.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotExtended {
+    /// The proof is not of this log, or this log is not what it was.
+    #[error(
+        "the log never had that root with {size} entries: the proof is of another log, or of another history of this one"
+    )]
+    Foreign {
+        /// Where the proof ends.
+        size: u64,
+    },
+    /// The root is of more seconds than there are.
+    #[error(
+        "the root is of {asked} seconds, and {seconds} are published: it is of another log, or this one is an old copy"
+    )]
+    Unpublished {
+        /// Of how many the root is.
+        asked: u64,
+        /// How many there are.
+        seconds: u64,
+    },
+    /// What is proven came after the root.
+    #[error(
+        "the log had {size} entries only after the first {seconds} seconds: a root that is published later covers them"
+    )]
+    Younger {
+        /// Where the proof ends.
+        size: u64,
+        /// Of how many seconds the root is.
+        seconds: u64,
     },
 }

@@ -5,12 +5,13 @@ use std::collections::{HashMap, HashSet};
 use sofie_model::{
     Digest, LegId, Manifest, Timestamp, Txid, canonical,
     proof::calendar::{
-        Checkpoint, Entry, Included, Leaf, MAX_LEAF, Published, SECONDS, Second, decision,
+        Checkpoint, Entry, Extension, Included, Leaf, MAX_LEAF, Published, SECONDS, Second, decision,
+        extension,
         merkle::{Tree, leaf_hash},
     },
 };
 
-use super::{file::Frame, wanted::Wanted};
+use super::{NotExtended, file::Frame, wanted::Wanted};
 use crate::entry;
 
 /// A log with more entries takes no new ones: at about 300 bytes an entry this is as much as one process should hold.
@@ -197,8 +198,39 @@ impl Log {
     }
 
     pub(super) fn seconds_head(&self) -> Checkpoint {
-        let (size, root) = (self.seconds_tree.size(), self.seconds_tree.root(self.seconds_tree.size()));
-        Checkpoint { origin: format!("{}{SECONDS}", self.origin), size, root: root.unwrap_or_default() }
+        let size = self.seconds_tree.size();
+        self.seconds_at(size).expect("a tree has the root of its own size")
+    }
+
+    /// The tree of seconds when there were `size`.
+    pub(super) fn seconds_at(&self, size: u64) -> Option<Checkpoint> {
+        let root = self.seconds_tree.root(size)?;
+        Some(Checkpoint { origin: format!("{}{SECONDS}", self.origin), size, root })
+    }
+
+    /// From the log of `size` entries to the root of so many seconds.
+    pub(super) fn extension(
+        &self,
+        size: u64,
+        root: Digest,
+        seconds: u64,
+        sign: impl FnOnce(&Checkpoint) -> String,
+    ) -> Result<Extension, NotExtended> {
+        if self.tree.root(size) != Some(root) {
+            return Err(NotExtended::Foreign { size });
+        }
+        let head = self.seconds_at(seconds);
+        let head =
+            head.ok_or(NotExtended::Unpublished { asked: seconds, seconds: self.seconds.len() as u64 })?;
+        let place = self.seconds.partition_point(|second| second.size < size);
+        let (index, second) = (place as u64, self.seconds.get(place).copied());
+        let found = second.and_then(|second| {
+            let path = self.seconds_tree.inclusion(index, seconds)?;
+            Some((second, path, self.tree.consistency(size, second.size)?))
+        });
+        let (second, path, goes_on) = found.ok_or(NotExtended::Younger { size, seconds })?;
+        let (version, checkpoint) = (extension::VERSION, sign(&head));
+        Ok(Extension { version, size, root, goes_on, second, index, path, checkpoint })
     }
 
     /// The leaf at `index`, and its path at `size`.

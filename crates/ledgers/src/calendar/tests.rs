@@ -4,7 +4,9 @@ use std::sync::{Mutex, atomic::AtomicU64};
 
 use sofie_model::{
     Account, Attestation, Decide, Fact, Signature, SignedAttestation, Step, Terms, Timestamp,
-    contract::abort_digest, manifest::Participant, proof::calendar::merkle,
+    contract::abort_digest,
+    manifest::Participant,
+    proof::calendar::{PublishedRoot, merkle},
 };
 use tempfile::TempDir;
 
@@ -285,6 +287,60 @@ async fn a_proof_rests_on_a_published_second_once_that_is_over() {
     let before = calendar.published();
     drop(calendar);
     assert_eq!(place.calendar().published(), before);
+}
+
+#[tokio::test]
+async fn a_proof_is_extended_to_every_root_that_was_published_after_it_also_after_a_restart() {
+    let place = Place::new();
+    let mut calendar = place.calendar();
+    assert_eq!((calendar.seconds(), calendar.published_at(0), calendar.published_at(1)), (0, None, None));
+    let mut made: Vec<(LogProof, u64, u64)> = Vec::new();
+    for number in 0..12 {
+        let fact = append(&calendar, number).await;
+        let proof = calendar.prove(&no_manifest(), &[fact]).await.unwrap();
+        let Proof::Calendar(proof) = proof else { panic!("another ledger's proof") };
+        let second = (calendar.clock)().as_seconds();
+        made.push((proof, calendar.seconds(), second));
+        place.wait(if number % 3 == 0 { 100 } else { 700 });
+    }
+    place.wait(1000);
+    calendar.publish().await.unwrap();
+    let all = calendar.seconds();
+    for restarted in [false, true] {
+        if restarted {
+            drop(calendar);
+            calendar = place.calendar();
+        }
+        for seconds in 1..=all {
+            let (note, last) = calendar.published_at(seconds).unwrap();
+            let root: PublishedRoot = note.parse().unwrap();
+            assert_eq!((root.log.as_str(), root.size), ("example.com/calendar", seconds));
+            for (proof, before, second) in &made {
+                let alone = LogProof { published: None, ..proof.clone() };
+                let head = alone.head().unwrap();
+                match calendar.extension(head.size, head.root, seconds) {
+                    Ok(extension) => {
+                        let under = alone.under(&root, &[extension]).unwrap();
+                        assert!(under.second == *second && *second <= last, "{under:?}, {second}");
+                    }
+                    Err(error) => {
+                        let size = head.size;
+                        assert_eq!(error, NotExtended::Younger { size, seconds });
+                        assert!(seconds <= *before && *second > last);
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(Some(calendar.published()), calendar.published_at(all).map(|(note, _)| note));
+    let head = made[3].0.head().unwrap();
+    let too_far = NotExtended::Unpublished { asked: all + 1, seconds: all };
+    assert_eq!(calendar.extension(head.size, head.root, all + 1), Err(too_far));
+    // Who does not know the root learns nothing; no size is too strange.
+    for (size, root) in [(head.size, Digest::ZERO), (head.size + 1, head.root), (u64::MAX, head.root)] {
+        assert_eq!(calendar.extension(size, root, all), Err(NotExtended::Foreign { size }));
+    }
+    assert_eq!((calendar.published_at(all + 1), calendar.published_at(u64::MAX)), (None, None));
 }
 
 #[tokio::test]
