@@ -11,6 +11,7 @@
 pub mod agreement;
 pub mod anchors;
 pub mod chain;
+pub mod publication;
 pub mod receipt;
 pub mod record;
 pub mod report;
@@ -20,7 +21,8 @@ pub mod verify;
 pub use agreement::Agreement;
 pub use anchors::Anchors;
 pub use chain::{Chain, Extract};
+pub use publication::Publication;
 pub use receipt::{Body, Receipt};
 pub use record::{Draft, Record};
 pub use report::{Check, Outcome, Report, Story, Verdict};
-pub use verify::verify;
+pub use verify::{verify, verify_under};

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use sofie_model::{Anchor, LedgerId, Txid};
 
+use crate::publication::Printed;
+
 /// How one check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -86,6 +88,8 @@ pub struct Report {
     pub story: Option<Story>,
     /// All that the proofs rest on: no other trust is needed, beyond the cryptography.
     pub anchors: Vec<Rests>,
+    /// The facts that rest on roots that the reader has from elsewhere, and not on a log's key.
+    pub published: Vec<Printed>,
     /// In the order of the story.
     pub checks: Vec<Check>,
 }

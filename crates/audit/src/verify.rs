@@ -11,11 +11,12 @@ mod actuation;
 mod ledgers;
 mod legs;
 mod log;
+mod published;
 mod who;
 
 use sofie_model::{Span, Timestamp};
 
-use crate::{Anchors, Body, Outcome, Receipt, Report, Story};
+use crate::{Anchors, Body, Outcome, Publication, Receipt, Report, Story};
 use ledgers::Facts;
 use legs::Decided;
 
@@ -32,6 +33,13 @@ pub const CLOCK_SKEW: Span = Span::from_seconds(15);
 /// ```
 #[must_use]
 pub fn verify(bytes: &[u8], anchors: Option<&Anchors>) -> Report {
+    verify_under(bytes, anchors, &Publication::default())
+}
+
+/// The same, and that the entries of each log whose root of seconds was published stand under it. What does is anchored
+/// by that root, also where the log's key is not pinned; what does not is refused, whoever signed it.
+#[must_use]
+pub fn verify_under(bytes: &[u8], anchors: Option<&Anchors>, publication: &Publication) -> Report {
     let mut report = Report::default();
     let receipt = match Receipt::from_bytes(bytes) {
         Ok(receipt) => receipt,
@@ -50,7 +58,7 @@ pub fn verify(bytes: &[u8], anchors: Option<&Anchors>) -> Report {
     who::parties(body, anchors, &mut report);
     report.found("manifest", manifest(body));
     report.found("transaction", transaction(body));
-    let facts = ledgers::proofs(body, anchors, &mut report);
+    let facts = ledgers::proofs(body, anchors, publication, &mut report);
     let contracts = ledgers::contracts(body, anchors, &mut report);
     let decided = legs::decision(body, &facts, contracts, &mut report);
     report.story = decided.as_ref().map(|decided| story(body, decided, &facts));

@@ -2,7 +2,8 @@
 
 use sofie_model::{Account, Class, Evidence, Fact, LedgerId, LegId, Manifest, Proof, proof::evm::Settlement};
 
-use crate::{Anchors, Body, Outcome, Report, anchors::Pin, report::Rests};
+use super::published::Published;
+use crate::{Anchors, Body, Outcome, Publication, Report, anchors::Pin, report::Rests};
 
 /// The facts of all proofs that hold.
 #[derive(Debug, Default)]
@@ -76,9 +77,15 @@ impl Facts {
     }
 }
 
-/// Verifies each ledger's proof, and compares what it rests on with the anchors.
-pub(super) fn proofs(body: &Body, anchors: &Anchors, report: &mut Report) -> Facts {
+/// Verifies each ledger's proof, and compares what it rests on with the anchors and with what was published.
+pub(super) fn proofs(
+    body: &Body,
+    anchors: &Anchors,
+    publication: &Publication,
+    report: &mut Report,
+) -> Facts {
     let mut facts = Facts::default();
+    let mut published = Published::of(publication);
     for (index, one) in body.proofs.iter().enumerate() {
         let (ledger, name) = (&one.ledger, format!("proof {}", one.ledger));
         if body.proofs[..index].iter().any(|other| other.ledger == *ledger) {
@@ -93,7 +100,9 @@ pub(super) fn proofs(body: &Body, anchors: &Anchors, report: &mut Report) -> Fac
             Err(error) => report.add(name, Outcome::Failed, format!("{}: {}", error.part, error.why)),
             Ok(proven) => {
                 report.add(name, Outcome::Passed, format!("{} facts", proven.evidence.len()));
-                anchor(anchors.holds(&proven.anchor), ledger, &mut facts, report);
+                let pin = anchors.holds(&proven.anchor);
+                let pin = published.judge(ledger, &one.proof, &proven, pin, report);
+                anchor(pin, ledger, &mut facts, report);
                 facts.evidence.extend(proven.evidence);
                 facts.settlements.extend(one.proof.settlements());
                 facts.rulings.extend(one.proof.rulings());
@@ -101,6 +110,7 @@ pub(super) fn proofs(body: &Body, anchors: &Anchors, report: &mut Report) -> Fac
             }
         }
     }
+    published.left_over(report);
     facts
 }
 
