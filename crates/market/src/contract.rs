@@ -16,7 +16,7 @@ mod dispute;
 mod parts;
 mod words;
 
-pub use bond::{Bond, BondPhase};
+pub use bond::{Bond, BondPhase, WORD_PATIENCE};
 pub use parts::COURTESY;
 
 /// Where the contract is.
@@ -399,7 +399,7 @@ impl Contract {
                 Vec::new()
             }
             Phase::Settled | Phase::Overruled | Phase::Refunded { .. } | Phase::Aborted { .. } => {
-                vec![Effect::Receipt]
+                vec![self.asks_why_until().map_or(Effect::Receipt, Effect::Wake)]
             }
             Phase::Stuck { reason } => vec![Effect::Alarm(reason.clone())],
         }

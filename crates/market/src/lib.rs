@@ -16,7 +16,7 @@ mod part;
 mod witness;
 
 pub use agreement::{Agreement, Penalty, Unfit};
-pub use contract::{Bond, BondPhase, COURTESY, Contract, Phase, Rejected};
+pub use contract::{Bond, BondPhase, COURTESY, Contract, Phase, Rejected, WORD_PATIENCE};
 pub use effect::{Effect, Input};
 pub use offer::{CLOCK_SKEW, ContractTerms, Offer, Stake, Unmet};
 pub use part::{Part, Report, Seen};

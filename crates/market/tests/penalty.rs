@@ -7,7 +7,7 @@ mod world;
 use proptest::prelude::*;
 use sofie_market::{
     Agreement, BondPhase, COURTESY, Contract, Effect, EvidenceRule, Input, Part, Penalty, Phase, Report,
-    Seen, Unfit, Witness, Witnesses,
+    Seen, Unfit, WORD_PATIENCE, Witness, Witnesses,
 };
 use sofie_model::manifest::EscrowTerms;
 use sofie_model::{
@@ -233,6 +233,128 @@ fn a_word_is_listened_for_while_it_would_count() {
     assert!(!at(&told(Part::Both), &missed(), late).listens(late), "it is claimed");
 }
 
+/// The word with the reading that it is about.
+fn word(observation: Observation) -> Seen {
+    Seen { attestation: said(BOND, &observation), observation, salt: salt() }
+}
+
+/// As the ledger shows it at `now`, whoever asked for it: the stake is paid out, the price is paid back.
+fn paid_out(contract: &Contract, now: Timestamp) -> Contract {
+    at(&at(contract, &bond_paid(), now), &price_back(), now)
+}
+
+/// Whichever comes first, the payment or the word that it rests on: both nodes know it before they end.
+#[test]
+fn a_node_that_sees_the_stake_paid_asks_why_until_it_hears_it_or_for_ten_minutes() {
+    let now = UNTIL;
+    let (brought, told_by) = (Input::Brought(word(shut(now))), |seen| {
+        Input::Reported(Report { missed: Some(vec![seen]), ..Report::default() })
+    });
+    for part in [Part::Owner, Part::Payer] {
+        let before = paid_out(&at(&told(part), &brought, now), now);
+        assert!(before.penalised() && before.informed(), "{part:?}");
+        assert_eq!((before.effects(), before.asks_why_until()), (vec![Effect::Receipt], None), "{part:?}");
+
+        let unknown = paid_out(&told(part), now);
+        let until = now + WORD_PATIENCE;
+        assert_eq!(unknown.effects(), vec![Effect::Wake(until)], "{part:?}: the receipt waits");
+        assert_eq!(unknown.asks_why_until(), Some(until));
+        assert!(unknown.listens(now) && !unknown.informed());
+        // A restart reads the same inputs at the same times; an early timer, or the payment seen again, changes nothing.
+        assert_eq!(unknown.clone().after_restart(), unknown);
+        for again in [Input::Woken, bond_paid()] {
+            assert_eq!(at(&unknown, &again, now + Span::from_seconds(599)), unknown, "{part:?}");
+        }
+
+        let mut after = vec![at(&unknown, &brought, until)];
+        if part == Part::Payer {
+            after.push(at(&unknown, &told_by(word(shut(now))), until));
+        }
+        for after in after {
+            assert_eq!((after.effects(), after.asks_why_until()), (vec![Effect::Receipt], None), "{part:?}");
+            assert_eq!(after.missed().collect::<Vec<_>>(), [word(shut(now))], "{part:?}");
+            assert!(!after.listens(until));
+            // The first word stands, and so does its reading.
+            let same_second = Observation { message_id: Digest([8; 32]), ..shut(now) };
+            let twin = Seen { observation: same_second, ..word(shut(now)) };
+            for other in [word(shut(EVIDENCE_DEADLINE)), twin] {
+                assert_eq!(at(&after, &Input::Brought(other), until), after, "{part:?}");
+            }
+        }
+
+        let given_up = at(&unknown, &Input::Woken, until);
+        assert_eq!(
+            (given_up.effects(), given_up.asks_why_until()),
+            (vec![Effect::Receipt], None),
+            "{part:?}"
+        );
+        assert!(!given_up.penalised() && !given_up.listens(until));
+        assert_eq!(at(&given_up, &bond_paid(), until), given_up, "{part:?}: it does not begin again");
+        assert!(run(given_up, [Input::Receipted(Digest::ZERO)]).ended());
+    }
+    // A contract of one node has nobody to ask; of a stake that went back there is nothing to tell.
+    assert_eq!(paid_out(&told(Part::Both), now).effects(), vec![Effect::Receipt]);
+    let returned = run(told(Part::Owner), [bond_back(), price_back()]);
+    assert_eq!((returned.effects(), returned.listens(now)), (vec![Effect::Receipt], false));
+}
+
+/// What is learnt after the payment is checked as what would have moved it.
+#[test]
+fn after_the_payment_no_other_word_counts_than_before_it() {
+    let late = Timestamp::from_seconds(UNTIL.as_seconds() + 1);
+    let early = Timestamp::from_seconds(EVIDENCE_DEADLINE.as_seconds() - 1);
+    let good = word(shut(UNTIL));
+    let says = |change: &dyn Fn(&mut Attestation)| {
+        let mut said = good.attestation.attestation;
+        change(&mut said);
+        Seen { attestation: said.sign(&evidence_key()), ..good.clone() }
+    };
+    let cases = [
+        ("has authority", Seen { attestation: good.attestation.attestation.sign(&key(9)), ..good.clone() }),
+        ("does not show a penalty", word(reading(UNTIL))),
+        ("does not show a penalty", word(shut(early))),
+        ("does not show a penalty", word(shut(late))),
+        ("does not show a penalty", word(Observation { property: "bell".into(), ..shut(UNTIL) })),
+        ("does not show a penalty", word(Observation { retained: true, ..shut(UNTIL) })),
+        ("another time", Seen { observation: shut(EVIDENCE_DEADLINE), ..good.clone() }),
+        ("something else", Seen { salt: sofie_model::Salt::new([1; 32]), ..good.clone() }),
+        ("something else", says(&|said| said.fulfilled = false)),
+        ("before it was due", says(&|said| said.observed_at = early)),
+        ("after the penalty's deadline", says(&|said| said.observed_at = late)),
+    ];
+    for part in [Part::Owner, Part::Payer] {
+        let before = told(part);
+        let paid = paid_out(&before, UNTIL);
+        for (why, lie) in &cases {
+            for contract in [&before, &paid] {
+                let refused = contract.clone().next(&Input::Brought(lie.clone()), UNTIL).unwrap_err();
+                assert!(refused.why.contains(why), "{part:?}: {why}: {refused}");
+            }
+            if part == Part::Payer {
+                let report = Report { missed: Some(vec![lie.clone()]), ..Report::default() };
+                let refused = paid.clone().next(&Input::Reported(report), UNTIL).unwrap_err();
+                assert!(refused.why.contains(why), "{why}: {refused}");
+            }
+        }
+        // The sensor's owner says the contrary: that moves nothing, and is no reason for what was paid.
+        let watching = at(&before, &bond_paid(), UNTIL);
+        let refused = watching.clone().next(&opened(), UNTIL).unwrap_err();
+        assert!(refused.why.contains("the price is not paid any more"), "{refused}");
+        // A bare word of it shows no reading, so that the question stands.
+        let bare = at(&paid, &Input::Attested(good.attestation.clone()), UNTIL);
+        assert_eq!(bare, paid, "{part:?}");
+    }
+    // Of the price, too, whoever passes a word on cannot change when it was read.
+    let later = Observation { observed_at: NOW + Span::from_seconds(1), ..reading(NOW) };
+    let turned = Seen { observation: later, salt: salt(), attestation: said(LEG, &reading(NOW)) };
+    let refused = told(Part::Payer).next(&Input::Brought(turned), NOW).unwrap_err();
+    assert!(refused.why.contains("another time"), "{refused}");
+    // Who attested both lied once: what the stake was paid on stands in the record beside the other.
+    let both = at(&at(&told(Part::Owner), &opened(), NOW), &bond_paid(), UNTIL);
+    let both = at(&both, &Input::Brought(good.clone()), UNTIL);
+    assert_eq!((both.penalised(), both.missed().next()), (true, Some(good)));
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     let early = Timestamp::from_seconds(EVIDENCE_DEADLINE.as_seconds() - 1);
     proptest::sample::select(vec![
@@ -252,6 +374,27 @@ fn any_input() -> impl Strategy<Value = Input> {
         bond_paid(),
         bond_back(),
         Input::BondRefused("no".into()),
+        Input::Woken,
+    ])
+}
+
+/// Words in every guise, what the escrows say, and time.
+fn any_word() -> impl Strategy<Value = Input> {
+    let early = Timestamp::from_seconds(EVIDENCE_DEADLINE.as_seconds() - 1);
+    let stranger = word(shut(UNTIL)).attestation.attestation.sign(&key(9));
+    let told = |seen| Input::Reported(Report { missed: Some(vec![seen]), ..Report::default() });
+    proptest::sample::select(vec![
+        Input::Brought(word(shut(UNTIL))),
+        Input::Brought(word(shut(EVIDENCE_DEADLINE))),
+        Input::Brought(word(shut(early))),
+        Input::Brought(word(reading(UNTIL))),
+        Input::Brought(Seen { attestation: stranger, ..word(shut(UNTIL)) }),
+        told(word(shut(UNTIL))),
+        told(word(reading(UNTIL))),
+        missed(),
+        bond_paid(),
+        bond_paid(),
+        price_back(),
         Input::Woken,
     ])
 }
@@ -383,5 +526,39 @@ proptest! {
             prop_assert_eq!(renter + owner, PRICE + STAKE);
             prop_assert!((renter, owner) != (STAKE, PRICE), "price and penalty");
         }
+    }
+
+    /// Whatever comes in whatever order to a node of one side: once price and stake are where they belong it makes its receipt
+    /// at once if it knows why, and else not before it knows it and never later than its patience allows.
+    #[test]
+    fn the_end_waits_for_the_reason_and_never_for_ever(
+        part in proptest::sample::select(vec![Part::Owner, Part::Payer]),
+        story in proptest::collection::vec((any_word(), 0_u64..2_000), 0..12),
+    ) {
+        let (mut contract, mut journal, mut now) = (told(part), Vec::new(), NOW);
+        let mut paid_at = None;
+        let ends = [(bond_paid(), 800), (price_back(), 800)];
+        for (input, late) in story.into_iter().chain(ends) {
+            now = now.max(NOW + Span::from_seconds(late));
+            let Ok(next) = contract.clone().next(&input, now) else { continue };
+            journal.push((input, now));
+            contract = next;
+            if *bond(&contract) == BondPhase::Paid {
+                let first = *paid_at.get_or_insert((now, contract.penalised()));
+                let asks = contract.asks_why_until();
+                prop_assert!(asks.is_none_or(|until| until == first.0 + WORD_PATIENCE && !contract.penalised()));
+                prop_assert!(!first.1 || asks.is_none(), "it knew before");
+            }
+            let receipt = contract.effects().contains(&Effect::Receipt);
+            prop_assert!(!receipt || contract.asks_why_until().is_none());
+        }
+        let replayed = journal.iter().fold(told(part), |contract, (input, now)| contract.next(input, *now).unwrap());
+        prop_assert_eq!(&replayed, &contract);
+        if let Some(until) = contract.asks_why_until() {
+            prop_assert_eq!(contract.effects(), vec![Effect::Wake(until)]);
+            contract = at(&contract, &Input::Woken, now.max(until));
+        }
+        prop_assert_eq!(contract.effects(), vec![Effect::Receipt]);
+        prop_assert!(contract.missed().all(|seen| seen == word(shut(UNTIL)) || seen == word(shut(EVIDENCE_DEADLINE))));
     }
 }

@@ -2,12 +2,17 @@
 //! nothing: without the sensors' word it goes back to the owner by time, as the price goes back to the renter.
 
 use sofie_model::manifest::EscrowTerms;
-use sofie_model::{Attestation, Evidence, Fact, LegId, Observation, Salt, SignedAttestation, Timestamp};
+use sofie_model::{
+    Attestation, Evidence, Fact, LegId, Observation, Salt, SignedAttestation, Span, Timestamp,
+};
 
 use super::words::Heard;
 use super::{COURTESY, Contract, ONE_SECOND, Phase, Rejected};
 use crate::witness::together;
 use crate::{Effect, Input, Part, Seen, Voice};
+
+/// So long a node that sees the stake paid, and has not heard why, goes on asking before it ends without knowing.
+pub const WORD_PATIENCE: Span = Span::from_seconds(600);
 
 /// Where the stake is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +50,13 @@ pub struct Bond {
     phase: BondPhase,
     /// What the sensors say of it, in the agreement's order.
     pub(super) heard: Vec<Heard>,
+    /// It was paid on a word that was not known here then, which is asked for until this instant.
+    ask_until: Option<Timestamp>,
 }
 
 impl Bond {
     pub(super) fn new(leg: LegId, terms: EscrowTerms, sensors: usize) -> Self {
-        Self { leg, terms, phase: BondPhase::Held, heard: vec![Heard::default(); sensors] }
+        Self { leg, terms, phase: BondPhase::Held, heard: vec![Heard::default(); sensors], ask_until: None }
     }
 
     /// Where it is.
@@ -91,6 +98,19 @@ impl Contract {
     #[must_use]
     pub fn penalised(&self) -> bool {
         self.bond.is_some() && self.missed().count() >= self.needed()
+    }
+
+    /// Until when the word is asked for on which the stake was paid; `None`: it is known, given up, or nobody can tell it.
+    #[must_use]
+    pub fn asks_why_until(&self) -> Option<Timestamp> {
+        self.bond.as_ref().and_then(|bond| bond.ask_until).filter(|_| !self.penalised())
+    }
+
+    /// Whether nothing more can be learnt of what the sensors saw.
+    #[must_use]
+    pub fn informed(&self) -> bool {
+        let returned = |bond: &Bond| bond.phase == BondPhase::Returned;
+        self.penalised() || self.proven() && self.bond.as_ref().is_none_or(returned)
     }
 
     /// The escrows that have not paid yet.
@@ -213,10 +233,10 @@ impl Contract {
                 self.learn_missed(sensor, seen);
             }
             Input::Settled(evidence) if is_of(evidence, leg) => {
-                self.bond_closed(evidence, BondPhase::Paid)?
+                self.bond_closed(evidence, BondPhase::Paid, now)?;
             }
             Input::Refunded(evidence) if is_of(evidence, leg) => {
-                self.bond_closed(evidence, BondPhase::Returned)?;
+                self.bond_closed(evidence, BondPhase::Returned, now)?;
             }
             Input::BondRefused(why) => self.bond_refused(why),
             Input::Woken => {
@@ -320,6 +340,8 @@ impl Contract {
         let until = self.bond.as_ref().map_or_else(Timestamp::default, |bond| bond.terms.evidence_deadline);
         rule.missed_by(&seen.observation, self.due(), until)
             .map_err(|unfit| self.rejected(format!("it does not show a penalty: {unfit}")))?;
+        self.check_missed_time(&seen.attestation)?;
+        self.check_same_time(seen)?;
         Ok(sensor)
     }
 
@@ -340,15 +362,20 @@ impl Contract {
         Ok(())
     }
 
-    /// Whoever brought it: what the escrow says stands.
-    fn bond_closed(&mut self, evidence: &Evidence, phase: BondPhase) -> Result<(), Rejected> {
+    /// Whoever brought it: what the escrow says stands. It may be seen paid before the word has come; a contract of one node
+    /// has no other to ask.
+    fn bond_closed(&mut self, evidence: &Evidence, phase: BondPhase, now: Timestamp) -> Result<(), Rejected> {
         let Some(bond) = self.bond.as_ref().filter(|bond| !bond.closed()) else { return Ok(()) };
         let expected = match phase {
             BondPhase::Paid => Fact::Settled(self.txid, bond.leg),
             _ => Fact::Refunded(self.txid, bond.leg),
         };
         self.check(evidence, &expected)?;
-        self.set_bond(phase);
+        let asks = phase == BondPhase::Paid && self.part != Part::Both && !self.penalised();
+        if let Some(bond) = &mut self.bond {
+            bond.phase = phase;
+            bond.ask_until = asks.then_some(now + WORD_PATIENCE);
+        }
         Ok(())
     }
 
@@ -364,6 +391,9 @@ impl Contract {
     }
 
     fn bond_woken(&mut self, now: Timestamp) {
+        if let Some(bond) = &mut self.bond {
+            bond.ask_until = bond.ask_until.filter(|until| now < *until);
+        }
         let waits = |bond: &&Bond| matches!(bond.phase, BondPhase::Held | BondPhase::Refused { .. });
         let Some(bond) = self.bond.as_ref().filter(waits).filter(|_| self.staked()) else { return };
         if now >= self.return_at(bond) {

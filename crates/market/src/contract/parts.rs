@@ -127,6 +127,16 @@ impl Contract {
         rule.fulfilled_by(&seen.observation, since, self.terms.evidence_deadline).map_err(|unfit| {
             self.rejected(format!("what was seen at {seen_at:?} does not count: {unfit}"))
         })?;
+        self.check_same_time(seen)?;
         Ok(sensor)
+    }
+
+    /// What is signed of a reading's time is its second; its digest has none.
+    pub(super) fn check_same_time(&self, seen: &Seen) -> Result<(), Rejected> {
+        let (read, said) = (seen.observation.observed_at, seen.attestation.attestation.observed_at);
+        if read.as_seconds() == said.as_seconds() {
+            return Ok(());
+        }
+        Err(self.rejected("the attestation gives the observation another time".into()))
     }
 }

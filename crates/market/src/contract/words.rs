@@ -40,7 +40,8 @@ impl Heard {
     /// Takes a word, the first one only, and the reading that it is about.
     pub(super) fn takes(&mut self, seen: &Seen) {
         let word = self.word.get_or_insert_with(|| seen.attestation.clone());
-        if word.attestation.observation == seen.attestation.attestation.observation {
+        let about_it = word.attestation == seen.attestation.attestation;
+        if about_it && self.seen().is_none() {
             self.reading = Some((seen.observation.clone(), seen.salt));
         }
     }
@@ -87,7 +88,7 @@ impl Contract {
         self.seen().count() >= self.needed()
     }
 
-    /// Whether a word about the price, or about the stake, would count at `now`.
+    /// Whether a word about the price, or about the stake, would count at `now`, or tell why the stake was paid.
     #[must_use]
     pub fn listens(&self, now: Timestamp) -> bool {
         let of_price = match &self.phase {
@@ -96,7 +97,9 @@ impl Contract {
             _ => false,
         };
         let held = self.bond.as_ref().is_some_and(|bond| *bond.phase() == BondPhase::Held);
-        of_price || held && self.staked() && !self.earned() && now >= self.due()
+        of_price
+            || held && self.staked() && !self.earned() && now >= self.due()
+            || self.asks_why_until().is_some()
     }
 
     /// Whose word counts for each sensor, in the agreement's order.
