@@ -13,7 +13,7 @@ use crate::runtime::Runtime;
 
 /// What a record can be about; a webhook asks for some of them. `crates/testkit/tests/tidy/kinds.rs` compares them with the
 /// notes that the node makes.
-pub const KINDS: [&str; 66] = [
+pub const KINDS: [&str; 67] = [
     "accepted",
     "actuated",
     "admitted",
@@ -76,6 +76,7 @@ pub const KINDS: [&str; 66] = [
     "testified",
     "undisputed",
     "undone",
+    "unheard",
     "vouched",
     "watched",
     "withdrawn",

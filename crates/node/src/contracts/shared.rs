@@ -212,15 +212,24 @@ impl Contracts {
         }
     }
 
-    /// What a peer may know of how far the contract is; `None`: there is none between it and this node's owner.
+    /// What a peer may know of how far the contract is; `None`: there is none between it and a party here. The payer's node has
+    /// nothing of its own to tell, but the words of sensors about the stake.
     ///
     /// # Errors
     /// [`JournalError`].
     pub(crate) fn report_to(&self, peer: &Peer, txid: Txid) -> Result<Option<Report>, JournalError> {
-        let state = self.state(txid)?.map(|driven| driven.contract.clone());
-        let shared =
-            state.filter(|contract| contract.part() == Part::Owner && peer.has(contract.agreement().renter));
-        Ok(shared.map(|contract| Report { told_at: contract.told_at(), ..contract.report() }))
+        let Some(driven) = self.state(txid)? else { return Ok(None) };
+        let (contract, agreement) = (&driven.contract, driven.contract.agreement());
+        let report = contract.report();
+        Ok(match contract.part() {
+            Part::Owner if peer.has(agreement.renter) => {
+                Some(Report { told_at: contract.told_at(), ..report })
+            }
+            Part::Payer if peer.has(agreement.owner) => {
+                Some(Report { missed: report.missed, ..Report::default() })
+            }
+            Part::Both | Part::Owner | Part::Payer => None,
+        })
     }
 }
 

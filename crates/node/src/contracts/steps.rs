@@ -59,6 +59,11 @@ pub(super) fn notes(before: &Driven, input: &Input, after: &Driven) -> Vec<Note>
         Input::Overruled(evidence) => on("overruled", evidence),
         Input::OverruleRefused(reason) => about("overrule-refused", false, reason.clone()),
         Input::Reported(_) => reported(before, after),
+        Input::Woken if asked_in_vain(before, after) => {
+            let detail =
+                "nobody has told in time on which word the stake was paid: the receipt cannot say why";
+            about("unheard", false, detail.into())
+        }
         Input::Woken if before.contract.phase() == after.contract.phase() => Vec::new(),
         Input::Woken => match after.contract.phase() {
             Phase::Refunding { reason } => about("deadline", false, reason.clone()),
@@ -93,6 +98,11 @@ fn reported(before: &Driven, after: &Driven) -> Vec<Note> {
         notes.extend([observed(id, &seen.observation), attested(id, &seen.attestation)]);
     }
     notes
+}
+
+fn asked_in_vain(before: &Driven, after: &Driven) -> bool {
+    let asks = |driven: &Driven| driven.contract.asks_why_until().is_some();
+    asks(before) && !asks(after)
 }
 
 /// Whether an escrow's evidence is about the owner's stake.

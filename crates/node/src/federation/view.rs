@@ -2,7 +2,7 @@
 
 use futures::{Stream, stream};
 use sofie_market::{Bond, BondPhase, COURTESY, Part, Phase, Voice};
-use sofie_model::{Account, Decision, Digest, Evidence, Fact, LegId, Salt, Terms, Txid};
+use sofie_model::{Account, Decision, Digest, Evidence, Fact, LegId, Salt, Terms, Timestamp, Txid};
 use sofie_transaction::{Leg, State};
 
 use crate::api::{
@@ -175,7 +175,7 @@ fn penalty(contract: &sofie_market::Contract, bond: &Bond) -> PenaltyStatus {
         BondPhase::Claiming { .. } => ("claimed", "the escrow pays it to the renter".into()),
         BondPhase::Refused { reason } => ("refused", format!("{reason}; the owner has it back at {refund}")),
         BondPhase::Returning => ("returning", "the escrow gives it back to the owner".into()),
-        BondPhase::Paid => ("paid", "nothing: the renter has it".into()),
+        BondPhase::Paid => ("paid", paid_why(contract.asks_why_until())),
         BondPhase::Returned => ("returned", "nothing: the owner has it back".into()),
         BondPhase::Stuck { reason } => ("stuck", format!("nothing by itself: {reason}")),
     };
@@ -184,6 +184,18 @@ fn penalty(contract: &sofie_market::Contract, bond: &Bond) -> PenaltyStatus {
     let (state, next) =
         if aborted { ("returned", "nothing: nothing was moved".into()) } else { (state, next) };
     PenaltyStatus { amount: Amount(terms.amount), state: state.into(), due, until, refund, next }
+}
+
+fn paid_why(asked_until: Option<Timestamp>) -> String {
+    asked_until.map_or_else(
+        || "nothing: the renter has it".into(),
+        |until| {
+            format!(
+                "the renter has it; until {} this node asks on which word, which its receipt is to tell",
+                At(until)
+            )
+        },
+    )
 }
 
 /// Where several are agreed on: each, and what its owner has said.

@@ -107,11 +107,13 @@ impl Peers {
         loop {
             tokio::time::sleep(pause).await;
             let state = handle.state();
-            if state.contract.ended() || state.contract.proven() || state.contract.penalised() {
+            if state.contract.ended() || state.contract.informed() {
                 return;
             }
-            // Nothing is done before this node has seen it decided and armed itself.
-            if matches!(state.contract.phase(), Phase::Recording | Phase::Committed) {
+            // Nothing is done before this node has seen it decided and armed itself; and where the price is proven only the
+            // stake can need a word yet.
+            let knows = state.contract.proven() && state.contract.asks_why_until().is_none();
+            if knows || matches!(state.contract.phase(), Phase::Recording | Phase::Committed) {
                 continue;
             }
             pause = next_pause(pause, marks_of(&state.contract), clock::now());

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sofie_market::{ContractTerms, Input, Seen};
+use sofie_market::{ContractTerms, Input, Part, Seen};
 use sofie_model::Manifest;
 use sofie_model::attestation::MAX_KEYS;
 
@@ -38,47 +38,67 @@ impl Peers {
         }
     }
 
-    /// Asks the nodes of the sensors' owners that take no part, each until enough is known.
+    /// Asks the nodes of the sensors' owners that take no part, each until enough is known; and once the owner's stake was paid,
+    /// and nothing here says why, the payer's node (docs/adr/0047-why-a-stake-was-paid.md).
     pub(super) fn call_witnesses(&self, handle: &Handle<Driven>) {
         let state = handle.state();
+        let (contract, agreement) = (&state.contract, state.contract.agreement());
+        if contract.part() == Part::Owner
+            && contract.bond().is_some()
+            && let Some(payer) = self.with_account(agreement.renter)
+        {
+            let message = Message::Progress { txid: contract.txid() };
+            tokio::spawn(self.clone().hear_word(payer.clone(), message, handle.clone()));
+        }
         let Some(terms) = state.plan.terms() else { return };
         let message =
             Message::Testify { manifest: Box::new(state.plan.manifest.clone()), contract: Box::new(terms) };
-        let (agreement, keys) = (state.contract.agreement(), state.contract.keys());
+        let keys = contract.keys();
         let takes_part = |peer: &Peer| peer.has(agreement.renter) || peer.has(agreement.owner);
         let named = |peer: &Peer| keys.iter().any(|key| peer.has(*key));
         for peer in self.0.peers.iter().filter(|peer| named(peer) && !takes_part(peer)) {
-            tokio::spawn(self.clone().hear_witness(peer.clone(), message.clone(), handle.clone()));
+            tokio::spawn(self.clone().hear_word(peer.clone(), message.clone(), handle.clone()));
         }
     }
 
-    async fn hear_witness(self, peer: Peer, message: Message, handle: Handle<Driven>) {
-        let (mut pause, mut given) = (FIRST_PAUSE, Vec::new());
+    async fn hear_word(self, peer: Peer, message: Message, handle: Handle<Driven>) {
+        let of_sensor = matches!(message, Message::Testify { .. });
+        let (mut pause, mut given, mut asked_why) = (FIRST_PAUSE, Vec::new(), false);
         loop {
             tokio::time::sleep(pause).await;
             let state = handle.state();
             let contract = &state.contract;
-            if contract.ended() || contract.proven() || contract.penalised() {
+            if contract.ended() || contract.informed() {
                 return;
             }
-            if !contract.listens(clock::now()) {
+            // What did not count before the stake was paid may tell why it was.
+            let asks_why = contract.asks_why_until().is_some();
+            if asks_why && !std::mem::replace(&mut asked_why, true) {
+                given.clear();
+            }
+            if !asks_why && !(of_sensor && contract.listens(clock::now())) {
                 pause = FIRST_PAUSE;
                 continue;
             }
             pause = next_pause(pause, marks_of(contract), clock::now());
             match self.ask(&peer, &message).await {
-                Ok(Reply::Testimony { seen }) => Self::give(&peer, &handle, seen, &mut given).await,
+                Ok(Reply::Testimony { seen }) if of_sensor => {
+                    Self::give(&peer, &handle, seen, &mut given).await;
+                }
+                Ok(Reply::Report { report }) if !of_sensor => {
+                    Self::give(&peer, &handle, report.missed.unwrap_or_default(), &mut given).await;
+                }
                 Ok(Reply::Waiting { .. }) => {}
                 Ok(Reply::Refused { reason }) => {
                     let (contract, reason) = (contract.txid(), shortened(&reason));
-                    tracing::warn!(peer = %peer.name, %contract, %reason, "it does not say what its sensor saw; ask its operator");
+                    tracing::warn!(peer = %peer.name, %contract, %reason, "it does not say what a sensor saw; ask its operator");
                     pause = REFUSED_PAUSE;
                 }
                 Ok(reply) => {
                     let reply = reply.word();
-                    tracing::warn!(peer = %peer.name, reply, "that is no answer to what its sensor saw");
+                    tracing::warn!(peer = %peer.name, reply, "that is no answer to what a sensor saw");
                 }
-                Err(error) => tracing::warn!(%error, "what its sensor saw is not known"),
+                Err(error) => tracing::warn!(%error, "what a sensor saw is not known"),
             }
         }
     }
@@ -91,7 +111,7 @@ impl Peers {
             }
             given.push(one.clone());
             if let Err(why) = handle.give(Input::Brought(one)).await {
-                tracing::warn!(peer = %peer.name, %why, "what its sensor saw does not count");
+                tracing::warn!(peer = %peer.name, %why, "what it says that a sensor saw does not count");
             }
         }
     }
