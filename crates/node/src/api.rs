@@ -39,7 +39,7 @@ pub use event::{CloudEvent, EventData};
 pub use ledger::{Balances, Fees, LedgerStatus, Status, WebhookStatus};
 pub use offer::{AgreeToOffer, Offer, Offers, PublishOffer};
 pub use peer::{Decline, Neighbour, Neighbours, Own};
-pub use platform::{FreeCoins, Holder, Holding, JoinPlatform, Party, Platform, PlatformKind};
+pub use platform::{FreeCoins, Holder, Holding, Introspected, JoinPlatform, Party, Platform, PlatformKind};
 pub use scalar::{Amount, At};
 pub use thing::{Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent};
 pub use transaction::{LegSlack, LegStatus, Opening, Payment, Proposal, Transaction, Verdict, Watcher};
@@ -110,6 +110,12 @@ pub trait Federation: Send + Sync + 'static {
     /// [`ErrorKind::Invalid`]; [`ErrorKind::Conflict`] when it is joined already; [`ErrorKind::Unavailable`] when it
     /// does not answer.
     async fn join_platform(&self, request: JoinPlatform) -> Result<Platform, ApiError>;
+
+    /// What introspection finds at a platform; it is not joined.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`]; [`ErrorKind::Unavailable`] when it does not answer.
+    async fn introspect_platform(&self, request: JoinPlatform) -> Result<Introspected, ApiError>;
 
     /// The joined platforms.
     ///

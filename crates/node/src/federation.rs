@@ -22,9 +22,9 @@ use sofie_model::{Account, Digest, LedgerId, ThingId, Txid};
 
 use crate::api::{
     AgreeToOffer, Amount, ApiError, At, Balances, BringEvidence, Claim, Contract, Description, Draft,
-    ErrorKind, Events, Federation, Fees, Holder, JoinPlatform, LedgerStatus, Neighbours, Offer, Offers,
-    OpenContract, Page, PageRequest, Party, Platform, PublishOffer, Put, Rule, SignRuling, Status, Steps,
-    ThingEvents, Transaction,
+    ErrorKind, Events, Federation, Fees, Holder, Introspected, JoinPlatform, LedgerStatus, Neighbours, Offer,
+    Offers, OpenContract, Page, PageRequest, Party, Platform, PublishOffer, Put, Rule, SignRuling, Status,
+    Steps, ThingEvents, Transaction,
 };
 use crate::clock;
 use crate::contracts::{NoRuling, Refused};
@@ -105,6 +105,10 @@ impl Federation for Runtime {
 
     async fn join_platform(&self, request: JoinPlatform) -> Result<Platform, ApiError> {
         self.platforms().join(&request).await.map_err(Into::into)
+    }
+
+    async fn introspect_platform(&self, request: JoinPlatform) -> Result<Introspected, ApiError> {
+        self.platforms().introspect(&request).await.map_err(Into::into)
     }
 
     async fn platforms(&self) -> Result<Vec<Platform>, ApiError> {

@@ -137,7 +137,7 @@ pub(crate) enum Command {
     Migrate(Migrate),
     /// Join platforms and see them
     ///
-    /// Example: sofie platform add --owner locker-co --kind coap coap://127.0.0.1:5683 --allow lock
+    /// Example: sofie platform add --owner locker-co coap://127.0.0.1:5683 --allow lock
     #[command(verbatim_doc_comment)]
     Platform {
         #[command(subcommand)]
@@ -386,7 +386,7 @@ pub(crate) struct Up {
 pub(crate) enum PlatformVerb {
     /// Join a platform by introspection
     ///
-    /// Example: sofie platform add --owner locker-co --kind coap coap://127.0.0.1:5683 --allow lock
+    /// Example: sofie platform add --owner locker-co coap://127.0.0.1:5683 --allow lock
     #[command(verbatim_doc_comment)]
     Add {
         /// coap://HOST:PORT, mqtt://HOST:PORT or http://HOST:PORT[/PATH]
@@ -394,12 +394,15 @@ pub(crate) enum PlatformVerb {
         /// The party who owns it
         #[arg(long)]
         owner: String,
-        /// Its protocol
+        /// Its protocol; without it, the one that the address's scheme means
         #[arg(long, value_parser = PossibleValuesParser::new(PlatformKind::ALL.map(PlatformKind::as_str)).try_map(|word| word.parse::<PlatformKind>()))]
-        kind: PlatformKind,
+        kind: Option<PlatformKind>,
         /// An inferred action that the owner allows others to ask for; may be repeated
         #[arg(long)]
         allow: Vec<String>,
+        /// Show what is found, with where it comes from and what cannot be mapped, and register nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List the joined platforms
     ///

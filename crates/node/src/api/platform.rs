@@ -89,6 +89,19 @@ pub struct Platform {
     pub things: Vec<ThingId>,
 }
 
+/// What introspection finds at a platform. Nothing of it is registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Introspected {
+    /// Its protocol.
+    pub kind: PlatformKind,
+    /// Where it answers.
+    pub url: String,
+    /// The Thing Descriptions that joining would register, with where each affordance comes from (`sofie:source`), how sure
+    /// that is (`sofie:confidence`) and what could not be mapped (`sofie:unmapped`).
+    #[schema(value_type = Vec<Object>)]
+    pub things: Vec<serde_json::Value>,
+}
+
 /// A party whose keys this node holds, and what it has on each of the node's ledgers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Holder {

@@ -48,6 +48,7 @@ use crate::api::{CloudEvent, Problem, Step, ThingEvent};
         platforms::party,
         platforms::platforms,
         platforms::join,
+        platforms::introspect,
         platforms::platform,
         contracts::contracts,
         contracts::open,

@@ -12,7 +12,7 @@ use super::{
     body::{Json, Place, Segment},
     state::{Shared, to_the_end},
 };
-use crate::api::{ApiError, Holder, JoinPlatform, Party, Platform};
+use crate::api::{ApiError, Holder, Introspected, JoinPlatform, Party, Platform};
 
 /// `GET /api/v1/parties`
 #[utoipa::path(
@@ -54,6 +54,22 @@ pub(super) async fn join(
     let joined = to_the_end(slot, async move { federation.join_platform(request).await }).await?;
     let location = format!("/api/v1/platforms/{}", super::directory::encoded(&joined.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(joined)).into_response())
+}
+
+/// `POST /api/v1/platforms/introspect`
+#[utoipa::path(
+    post, path = "/api/v1/platforms/introspect", tag = "platforms", operation_id = "introspect_platform",
+    summary = "What joining a platform would register; registers nothing, and only reads",
+    request_body = JoinPlatform,
+    responses((status = 200, description = "The Thing Descriptions that were made", body = Introspected))
+)]
+pub(super) async fn introspect(
+    State(door): State<Shared>,
+    Place(slot): Place,
+    Json(request): Json<JoinPlatform>,
+) -> Result<axum::Json<Introspected>, ApiError> {
+    let federation = Arc::clone(&door.federation);
+    to_the_end(slot, async move { federation.introspect_platform(request).await }).await.map(axum::Json)
 }
 
 /// `GET /api/v1/platforms`

@@ -67,6 +67,7 @@ pub(super) fn table() -> Vec<Route> {
         read("/api/v1/parties/{name}", platforms::party),
         read("/api/v1/platforms", platforms::platforms),
         change(MethodFilter::POST, "/api/v1/platforms", platforms::join),
+        change(MethodFilter::POST, "/api/v1/platforms/introspect", platforms::introspect),
         read("/api/v1/platforms/{id}", platforms::platform),
         read("/api/v1/contracts", contracts::contracts),
         change(MethodFilter::POST, "/api/v1/contracts", contracts::open),

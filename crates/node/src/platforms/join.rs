@@ -83,6 +83,27 @@ impl Platforms {
         Ok(platform)
     }
 
+    /// What joining would register. Nothing is kept, and nothing may act.
+    ///
+    /// # Errors
+    /// [`PlatformError`].
+    pub async fn introspect(&self, asked: &JoinPlatform) -> Result<api::Introspected, PlatformError> {
+        let (kind, url) = (asked.kind, asked.url.clone());
+        let platform = api::Platform {
+            id: String::new(),
+            owner: asked.owner.clone(),
+            kind,
+            url: url.clone(),
+            things: Vec::new(),
+        };
+        let adapter = self.adapter(&platform, &BTreeSet::new(), Binding::default()).await?;
+        let descriptions = adapter.introspect().await?;
+        if descriptions.is_empty() {
+            return Err(PlatformError::Empty { url });
+        }
+        Ok(api::Introspected { kind, url, things: descriptions.into_iter().map(|one| one.td).collect() })
+    }
+
     /// How many platforms are kept, unless this one is, or there are too many.
     fn may_join(&self, asked: &JoinPlatform) -> Result<usize, PlatformError> {
         let mine = address(asked.kind, &asked.owner, &asked.url)?;

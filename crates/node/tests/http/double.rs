@@ -183,6 +183,11 @@ impl Federation for Double {
         Ok(Platform { id: "a b".to_owned(), owner, kind, url, things: Vec::new() })
     }
 
+    async fn introspect_platform(&self, request: JoinPlatform) -> Result<Introspected, ApiError> {
+        let things = vec![serde_json::json!({"title": request.owner})];
+        Ok(Introspected { kind: request.kind, url: request.url, things })
+    }
+
     async fn platforms(&self) -> Result<Vec<Platform>, ApiError> {
         Ok(Vec::new())
     }

@@ -196,6 +196,17 @@ async fn a_joined_platform_has_a_url() {
 }
 
 #[tokio::test]
+async fn what_joining_would_register_is_shown() {
+    let server = Server::start().await;
+    let path = "/api/v1/platforms/introspect";
+    let body = json!({ "owner": "locker-co", "kind": "coap", "url": "coap://127.0.0.1" });
+    let found = server.request(Method::POST, path).json(&body).send().await.unwrap();
+    assert_eq!(found.status(), 200);
+    let expected = json!({ "kind": "coap", "url": "coap://127.0.0.1", "things": [{ "title": "locker-co" }] });
+    assert_eq!(found.json::<serde_json::Value>().await.unwrap(), expected);
+}
+
+#[tokio::test]
 async fn a_draft_is_submitted_under_the_clients_own_key() {
     let server = Server::start().await;
     let draft = |key: Option<&str>| {

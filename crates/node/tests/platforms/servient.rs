@@ -1,6 +1,7 @@
 //! A servient that the configuration names: joined, described, heard, and heard again by the next life of the node.
 
 use sofie_model::Value;
+use sofie_node::api::{JoinPlatform, PlatformKind};
 use sofie_node::config::Config;
 use sofie_testkit::devices::servient::Lamp;
 
@@ -43,4 +44,36 @@ fn a_servient_is_joined_by_its_kind_and_heard() {
         }
         assert_eq!(node.platforms().list().len(), 1, "nothing is joined twice");
     });
+}
+
+#[test]
+fn what_joining_would_register_is_shown_and_is_not_registered() {
+    let folder = tempfile::tempdir().unwrap();
+    let outside = tokio::runtime::Runtime::new().unwrap();
+    let lamp = outside.block_on(Lamp::start("127.0.0.1:0".parse().unwrap())).unwrap();
+    let text = "[node]\noperator = \"lamp-co\"\n[[party]]\nname = \"lamp-co\"\n[[ledger]]\nid = \"calendar\"\nkind = \"calendar\"\n";
+    let config = Config::parse(text, &folder.path().join("sofie.toml")).unwrap();
+    life(async {
+        let (node, _failed) = open(&config).await;
+        let url = format!("http://{}", lamp.address());
+        let ask = |owner: &str| JoinPlatform {
+            owner: owner.into(),
+            kind: PlatformKind::Wot,
+            url: url.clone(),
+            allow: Vec::new(),
+        };
+        let found = node.platforms().introspect(&ask("lamp-co")).await.unwrap();
+        let [td] = found.things.as_slice() else { panic!("{found:?}") };
+        assert_eq!(td["properties"]["on"]["sofie:confidence"], "stated");
+        assert!(td["sofie:unmapped"].as_array().is_some_and(|all| !all.is_empty()), "{td}");
+        assert!(node.platforms().list().is_empty());
+        assert_eq!(node.platforms().directory(|things| things.len()), 0);
+        let error = node.platforms().introspect(&ask("nobody")).await.unwrap_err();
+        assert!(error.to_string().contains("nobody"), "{error}");
+        let joined = node.platforms().join(&ask("lamp-co")).await.unwrap();
+        assert_eq!(td["id"], joined.things[0].as_str());
+        // It may be looked at again.
+        assert_eq!(node.platforms().introspect(&ask("lamp-co")).await.unwrap(), found);
+    });
+    assert_eq!(lamp.deeds(), 0);
 }

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use sofie_node::api::{Contract, Decline, JoinPlatform, LedgerStatus, Platform, Step};
+use serde_json::Value;
+use sofie_node::api::{
+    Contract, Decline, Introspected, JoinPlatform, LedgerStatus, Platform, PlatformKind, Step,
+};
 
 use super::ruling;
 use crate::cli::{ContractVerb, LedgerVerb, Node, PlatformVerb};
@@ -20,9 +23,15 @@ pub(crate) async fn platform(verb: PlatformVerb, node: &Node) -> Result<ExitCode
         vec![one.id.clone(), one.owner.clone(), kind, one.url.clone(), one.things.len().to_string()]
     };
     match verb {
-        PlatformVerb::Add { url, owner, kind, allow } => {
-            let joined: Platform =
-                client.post("/api/v1/platforms", &JoinPlatform { owner, kind, url, allow }).await?;
+        PlatformVerb::Add { url, owner, kind, allow, dry_run } => {
+            let kind = kind.map_or_else(|| kind_of(&url), Ok)?;
+            let asked = JoinPlatform { owner, kind, url, allow };
+            if dry_run {
+                let found: Introspected = client.post("/api/v1/platforms/introspect", &asked).await?;
+                show(node, &found, || found.things.iter().for_each(describe));
+                return Ok(ExitCode::SUCCESS);
+            }
+            let joined: Platform = client.post("/api/v1/platforms", &asked).await?;
             show(node, &joined, || output::table(&head, &[row(&joined)]));
         }
         PlatformVerb::Ls => {
@@ -38,6 +47,42 @@ pub(crate) async fn platform(verb: PlatformVerb, node: &Node) -> Result<ExitCode
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The kind of platform that an address's scheme means.
+fn kind_of(url: &str) -> Result<PlatformKind, Failure> {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
+    let means = |kind: &PlatformKind| kind.scheme().0 == scheme;
+    PlatformKind::ALL.into_iter().find(means).ok_or_else(|| {
+        let schemes = PlatformKind::ALL.map(|kind| kind.scheme().0).join(", ");
+        let why = format!("the scheme of {url:?} is none of {schemes}");
+        Failure::usage(
+            "join a platform",
+            why,
+            "write it as coap://HOST:PORT, mqtt://HOST:PORT or http://HOST:PORT",
+        )
+    })
+}
+
+/// What a Thing Description says of each affordance, and what could not be mapped.
+fn describe(td: &Value) {
+    let text = |of: &Value, term: &str| of[term].as_str().unwrap_or_default().to_owned();
+    output::line(&format!("{}  {}", text(td, "id"), text(td, "title")));
+    let affordance = |kind: &str, name: &str, of: &Value| {
+        let waits = of["sofie:awaits"].is_string();
+        let note = if waits { format!("not offered without --allow {name}") } else { String::new() };
+        vec![kind.to_owned(), name.to_owned(), text(of, "sofie:source"), text(of, "sofie:confidence"), note]
+    };
+    let each = [("property", "properties"), ("action", "actions")].into_iter().flat_map(|(kind, term)| {
+        let all = td[term].as_object().into_iter().flatten();
+        all.map(move |(name, of)| affordance(kind, name, of))
+    });
+    let unmapped = td["sofie:unmapped"].as_array().into_iter().flatten().map(|one| {
+        let note = format!("cannot be mapped: {}", text(one, "reason"));
+        vec![text(one, "kind"), text(one, "name"), String::new(), String::new(), note]
+    });
+    let rows: Vec<Vec<String>> = each.chain(unmapped).collect();
+    output::table(&["AFFORDANCE", "NAME", "FROM", "CONFIDENCE", "NOTE"], &rows);
 }
 
 pub(crate) async fn contract(verb: ContractVerb, node: &Node) -> Result<ExitCode, Failure> {
