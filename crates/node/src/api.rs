@@ -36,7 +36,7 @@ pub use draft::{
 };
 pub use error::{ApiError, ErrorKind, Problem, Violation};
 pub use event::{CloudEvent, EventData};
-pub use ledger::{Balances, Fees, LedgerStatus, Status, WebhookStatus};
+pub use ledger::{Balances, ExtendTo, Fees, LedgerStatus, PublishedSeconds, Status, WebhookStatus};
 pub use offer::{AgreeToOffer, Offer, Offers, PublishOffer};
 pub use peer::{Decline, Neighbour, Neighbours, Own};
 pub use platform::{FreeCoins, Holder, Holding, Introspected, JoinPlatform, Party, Platform, PlatformKind};
@@ -293,6 +293,20 @@ pub trait Federation: Send + Sync + 'static {
     /// [`ErrorKind::Invalid`]; [`ErrorKind::Refused`] when the peer has appended as much as it may;
     /// [`ErrorKind::TooMany`], [`ErrorKind::Unavailable`].
     async fn calendar_ask(&self, id: LedgerId, message: Incoming) -> Result<Outgoing, ApiError>;
+
+    /// The signed root of the seconds of a calendar of this node: of its first `size` seconds, or of all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a calendar that this node does not keep, and for a root that is not there yet.
+    async fn calendar_published(&self, id: LedgerId, size: Option<u64>)
+    -> Result<PublishedSeconds, ApiError>;
+
+    /// What puts a proof of a calendar of this node under a published root, in canonical CBOR.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a calendar that this node does not keep; [`ErrorKind::Conflict`] for a proof or a
+    /// root of another history, and for a root that is older than the proof.
+    async fn calendar_extension(&self, id: LedgerId, to: ExtendTo) -> Result<Vec<u8>, ApiError>;
 
     /// The owner's word on a proposal of another node that waits for it. Said again, it changes nothing.
     ///

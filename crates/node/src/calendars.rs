@@ -2,6 +2,9 @@
 //! the way to those of others. Requests and answers are signed (RFC 9421) as messages between nodes are, with a tag of their
 //! own; what is said is docs/specs/shared-calendar.md.
 //!
+//! Anyone may have the signed root of a calendar's seconds, which is there to be published, and whoever has a proof
+//! what puts it under such a root (docs/adr/0050-a-published-root-of-seconds.md). Neither says how long the log is.
+//!
 //! Each request either asks or appends what is the same however often it is said, so that a replay within the lifetime of
 //! a signature changes nothing, and no nonce is remembered.
 
@@ -11,13 +14,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use sofie_ledgers::calendar::shared::Owner;
-use sofie_ledgers::calendar::{Calendar, NotAnswered};
+use sofie_ledgers::calendar::{Calendar, NotAnswered, NotExtended};
 use sofie_model::calendar::{LogKey, MAX_ANSWER, MAX_REQUEST, Request};
-use sofie_model::{LedgerId, canonical};
+use sofie_model::proof::calendar::PublishedRoot;
+use sofie_model::{LedgerId, Timestamp, canonical};
 use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 
-use crate::api::{ApiError, ErrorKind};
+use crate::api::{ApiError, At, ErrorKind, ExtendTo, PublishedSeconds};
 use crate::clock;
 use crate::config::{Config, LedgerKind, Name, Peer, authority};
 use crate::journal::{Entry, Journal, JournalError};
@@ -102,6 +106,72 @@ impl Calendars {
     /// The name and key of this calendar's log, if it is one of this node.
     pub(crate) fn log_of(&self, id: &LedgerId) -> Option<String> {
         self.own.get(id).map(|own| own.calendar.verifier_key())
+    }
+
+    /// The root of the seconds of calendar `id`, of `size` of them or of all.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub(crate) async fn published(
+        &self,
+        id: &LedgerId,
+        size: Option<u64>,
+    ) -> Result<PublishedSeconds, ApiError> {
+        let calendar = self.kept(id)?;
+        // One that cannot write any more still shows what it has published.
+        if size.is_none()
+            && let Err(error) = calendar.publish().await
+        {
+            tracing::warn!(ledger = %id, %error, "the last second is not published");
+        }
+        let asked = size.unwrap_or_else(|| calendar.seconds());
+        let found = calendar.published_at(asked).and_then(|(note, last)| {
+            let PublishedRoot { size, root, .. } = note.parse().ok()?;
+            let until = At(Timestamp::from_seconds(last));
+            Some(PublishedSeconds {
+                ledger: id.clone(),
+                log: calendar.verifier_key(),
+                size,
+                root,
+                until,
+                note,
+            })
+        });
+        found.ok_or_else(|| {
+            let detail = format!("calendar {id} has published {} seconds, not {asked}", calendar.seconds());
+            ApiError::new(ErrorKind::NotFound, "no such root", detail)
+                .next("ask without a size for the newest; the first is there a second after the first entry")
+        })
+    }
+
+    /// What puts a proof of calendar `id` under a published root: an
+    /// [`Extension`](sofie_model::proof::calendar::Extension) in canonical CBOR.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub(crate) fn extension(&self, id: &LedgerId, to: &ExtendTo) -> Result<Vec<u8>, ApiError> {
+        let extension = self.kept(id)?.extension(to.size, to.root, to.seconds);
+        extension.map(|extension| extension.to_bytes()).map_err(|why| {
+            let (title, next) = match why {
+                NotExtended::Foreign { .. } => ("another history", ELSEWHERE),
+                NotExtended::Unpublished { .. } => ("no such root", ELSEWHERE),
+                NotExtended::Younger { .. } => {
+                    ("the root is older", "take a root that was published after the receipt was made")
+                }
+            };
+            ApiError::new(ErrorKind::Conflict, title, format!("calendar {id}: {why}")).next(next)
+        })
+    }
+
+    fn kept(&self, id: &LedgerId) -> Result<&Calendar, ApiError> {
+        self.own.get(id).map(|own| own.calendar.as_ref()).ok_or_else(|| {
+            ApiError::new(
+                ErrorKind::NotFound,
+                "no such calendar",
+                format!("this node keeps no calendar {id}"),
+            )
+            .next("ask the node that keeps it; GET /api/v1/ledgers lists what this one has")
+        })
     }
 
     /// Answers what a peer asks of calendar `id` of this node, which is reached at `authority`.
@@ -200,6 +270,10 @@ fn taken(journal: &Journal) -> Result<BTreeMap<String, u64>, JournalError> {
         })
         .collect()
 }
+
+/// A log that is not what it was signed to be.
+const ELSEWHERE: &str =
+    "ask the node that keeps the log; if this is it, keep receipt and root: they convict its operator";
 
 fn not_shared(id: &LedgerId) -> ApiError {
     ApiError::new(ErrorKind::NotFound, "no such calendar", format!("no calendar {id} of this node is shared"))

@@ -295,6 +295,18 @@ impl Federation for Runtime {
         self.calendars().answer(&id, &self.peers().authority(), &message).await
     }
 
+    async fn calendar_published(
+        &self,
+        id: LedgerId,
+        size: Option<u64>,
+    ) -> Result<crate::api::PublishedSeconds, ApiError> {
+        self.calendars().published(&id, size).await
+    }
+
+    async fn calendar_extension(&self, id: LedgerId, to: crate::api::ExtendTo) -> Result<Vec<u8>, ApiError> {
+        self.calendars().extension(&id, &to)
+    }
+
     async fn decide_proposal(&self, id: Txid, word: Word) -> Result<Transaction, ApiError> {
         peers::decide(self.peers(), id, word).await?;
         Federation::transaction(self, id).await

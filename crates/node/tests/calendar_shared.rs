@@ -12,8 +12,9 @@ use serde_json::Value;
 use sofie_ledgers::conformance::{self, Failure, Harness, Site};
 use sofie_ledgers::{Ledger, LedgerError, Status};
 use sofie_model::calendar::{Answer, Ask, Found, MAX_ANSWER, Request};
-use sofie_model::proof::calendar::Entry;
+use sofie_model::proof::calendar::{Entry, Extension, LogProof, PublishedRoot};
 use sofie_model::{Account, Attestation, Digest, Operation, SignedAttestation, Timestamp, canonical};
+use sofie_node::api::PublishedSeconds;
 use sofie_node::calendars::{self, MAX_AT_ONCE, MEDIA_TYPE, TAG};
 use sofie_node::clock;
 use sofie_node::config::Config;
@@ -309,6 +310,74 @@ async fn only_listed_peers_are_answered_and_only_so_many_entries_are_taken() {
         said(world.ask(&world.reader, &ask(0, Ask::Head)).await.unwrap_err())
     };
     assert_eq!(status, 404);
+    world.running.lock().await.take().unwrap().stop().await;
+}
+
+/// What anyone gets at a path of the owner's node.
+async fn get(world: &World, path: &str) -> (u16, Vec<u8>) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}/api/v1/calendars/{path}", world.owner.authority());
+    let answer = client.get(url).send().await.unwrap();
+    (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn anyone_has_the_published_root_and_who_has_a_proof_what_puts_it_under_a_later_one() {
+    let world = World::new(false);
+    world.restart("").await;
+    let problem = |(status, body): (u16, Vec<u8>)| {
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        (status, body["detail"].as_str().unwrap().to_owned())
+    };
+    let (status, why) = problem(get(&world, "calendar/published").await);
+    assert!(status == 404 && why.contains("has published 0 seconds"), "{status}: {why}");
+
+    let ask = |ask| Request { seen: 0, ask };
+    world.ask(&world.reader, &ask(append(1))).await.unwrap();
+    let proven = world.ask(&world.reader, &ask(Ask::Prove { indices: vec![0] })).await.unwrap();
+    let Found::Proof { proof } = proven.found else { panic!("{proven:?}") };
+    world.ask(&world.reader, &ask(append(2))).await.unwrap();
+    let published = async || loop {
+        let (status, body) = get(&world, "calendar/published").await;
+        if status == 200 {
+            return serde_json::from_slice::<PublishedSeconds>(&body).unwrap();
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    let newest = published().await;
+    let root: PublishedRoot = newest.note.parse().unwrap();
+    assert_eq!((newest.log.clone(), newest.size, newest.root), (world.log(), root.size, root.root));
+    let head = proof.head().unwrap();
+    let path = |size, root, seconds| format!("calendar/extension?size={size}&root={root}&seconds={seconds}");
+    // Also after a restart.
+    for _ in 0..2 {
+        let (status, bytes) = get(&world, &path(head.size, head.root, root.size)).await;
+        assert_eq!(status, 200);
+        let alone = LogProof { published: None, ..proof.clone() };
+        let extension = Extension::from_bytes(&bytes).unwrap();
+        assert!(alone.under(&root, &[extension]).is_ok());
+        let (_, again) = get(&world, &format!("calendar/published?size={}", root.size)).await;
+        assert_eq!(serde_json::from_slice::<PublishedSeconds>(&again).unwrap(), newest);
+        world.restart("").await;
+    }
+    // Without the root nobody learns how long the log is, and nothing strange is answered.
+    for (path, status, expected) in [
+        (path(head.size, Digest::ZERO, 1), 409, "never had that root"),
+        (path(u64::MAX, head.root, 1), 409, "never had that root"),
+        (path(head.size, head.root, u64::MAX), 409, "are published"),
+        (path(head.size, head.root, 0), 409, "only after the first 0 seconds"),
+        ("calendar/extension?size=1".into(), 400, "root"),
+        (format!("{}&more=1", path(head.size, head.root, 1)), 400, "more"),
+        (format!("calendar/extension?size=-1&root={}&seconds=1", head.root), 400, "size"),
+        ("calendar/published?size=0".into(), 404, "not 0"),
+        ("calendar/published?size=18446744073709551615".into(), 404, "has published"),
+        ("calendar/published?size=x".into(), 400, "size"),
+        ("other/published".into(), 404, "keeps no calendar other"),
+        ("other/extension?size=1&root=00&seconds=1".into(), 400, "root"),
+    ] {
+        let (got, why) = problem(get(&world, &path).await);
+        assert!(got == status && why.contains(expected), "{path}: {got}: {why}");
+    }
     world.running.lock().await.take().unwrap().stop().await;
 }
 

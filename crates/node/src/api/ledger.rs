@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sofie_model::{Class, LedgerId};
-use utoipa::ToSchema;
+use sofie_model::{Class, Digest, LedgerId};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Amount, At};
 
@@ -65,6 +65,39 @@ pub struct LedgerStatus {
     pub ok: bool,
     /// Why not.
     pub error: Option<String>,
+}
+
+/// The root of a calendar's seconds, to be published where nobody can change it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PublishedSeconds {
+    /// Which ledger.
+    #[schema(value_type = String)]
+    pub ledger: LedgerId,
+    /// The log's name and key: `name+id+key`.
+    pub log: String,
+    /// Of how many seconds the root is: those in which the log grew.
+    pub size: u64,
+    /// The RFC 6962 root of their tree.
+    #[schema(value_type = String)]
+    pub root: Digest,
+    /// The last of them.
+    pub until: At,
+    /// The signed checkpoint (C2SP tlog-checkpoint): its first three lines are what is printed.
+    pub note: String,
+}
+
+/// Which proof is to be put under which published root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExtendTo {
+    /// At how many entries the proof ends.
+    pub size: u64,
+    /// Their root: 64 hexadecimal digits.
+    #[param(value_type = String)]
+    pub root: Digest,
+    /// Of how many seconds the published root is.
+    pub seconds: u64,
 }
 
 /// What the parties hold on one ledger.

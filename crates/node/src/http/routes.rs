@@ -99,6 +99,8 @@ pub(super) fn table() -> Vec<Route> {
         change(MethodFilter::POST, "/api/v1/quorums/{group}/bundles", quorums::bundle),
         read("/api/v1/quorums/{group}/words/{txid}/{nonce}", quorums::word),
         change(MethodFilter::POST, "/api/v1/calendars/{id}/asks", calendars::ask),
+        read("/api/v1/calendars/{id}/published", calendars::published),
+        read("/api/v1/calendars/{id}/extension", calendars::extension),
         read("/api/v1/ledgers", ledgers::ledgers),
         read("/api/v1/ledgers/{id}/balances", ledgers::balances),
         read("/api/v1/ledgers/{id}/fees", ledgers::fees),

@@ -353,6 +353,20 @@ impl Federation for Double {
         self.peer_message(message).await
     }
 
+    async fn calendar_published(
+        &self,
+        id: LedgerId,
+        size: Option<u64>,
+    ) -> Result<PublishedSeconds, ApiError> {
+        let (log, size) = ("double.example/log".into(), size.unwrap_or(7));
+        let (root, until, note) = (Digest::ZERO, At(Timestamp::from_seconds(1_800_000_000)), "a note".into());
+        Ok(PublishedSeconds { ledger: id, log, size, root, until, note })
+    }
+
+    async fn calendar_extension(&self, id: LedgerId, to: ExtendTo) -> Result<Vec<u8>, ApiError> {
+        Ok(format!("{id} {} {} {}", to.size, to.root, to.seconds).into_bytes())
+    }
+
     async fn decide_proposal(&self, id: Txid, _: Word) -> Result<Transaction, ApiError> {
         Err(ApiError::new(ErrorKind::NotFound, "no such transaction", id.to_string()))
     }
