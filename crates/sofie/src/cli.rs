@@ -13,6 +13,7 @@ mod tx;
 use crate::output::Format;
 pub(crate) use bench::{Bench, BenchAnvil, BenchRecords, BenchRestart, BenchRestartPart, BenchTx};
 pub(crate) use market::{ContractVerb, OfferVerb};
+use sofie_model::LedgerId;
 use sofie_node::api::PlatformKind;
 use sofie_node::config::Name;
 use sofie_testkit::simulation::Mutant;
@@ -474,6 +475,33 @@ pub(crate) enum LedgerVerb {
     /// Example: sofie ledger check -o json
     #[command(verbatim_doc_comment)]
     Check,
+    /// Print the signed root of a calendar's seconds, to be published where nobody can change it
+    ///
+    /// Its first three lines are what counts: print them in a newspaper. `sofie verify --published` takes them.
+    ///
+    /// Example: sofie ledger published calendar > root-2026-11-29.txt
+    #[command(verbatim_doc_comment)]
+    Published {
+        /// The calendar
+        ledger: LedgerId,
+        /// The root of its first so many seconds, instead of all
+        #[arg(long, value_name = "SECONDS")]
+        size: Option<u64>,
+    },
+    /// Write what puts a receipt under a root that was published later, for `sofie verify --extension`
+    ///
+    /// The node that keeps the calendar is asked; the answer is checked before it is written.
+    ///
+    /// Example: sofie ledger extend receipt.cbor root-2026-11-29.txt receipt.extension
+    #[command(verbatim_doc_comment)]
+    Extend {
+        /// The receipt
+        receipt: PathBuf,
+        /// The published root, as `sofie ledger published` prints it
+        root: PathBuf,
+        /// Where to write the extension
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -483,6 +511,13 @@ pub(crate) struct Verify {
     /// The blocks, keys and accounts that you know from elsewhere (TOML)
     #[arg(long, value_name = "FILE")]
     pub(crate) anchors: Option<PathBuf>,
+    /// The root of a calendar's seconds that was published, as `sofie ledger published` printed it: what the calendar
+    /// proves must stand under it, whoever holds its key; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) published: Vec<PathBuf>,
+    /// What puts the receipt under a root that was published later, as `sofie ledger extend` wrote it; may be repeated
+    #[arg(long, value_name = "FILE", requires = "published")]
+    pub(crate) extension: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -10,6 +10,7 @@ mod migrate;
 mod nouns;
 mod offer;
 mod party;
+mod published;
 mod ruling;
 mod simulate;
 mod thing;

@@ -9,7 +9,7 @@ use sofie_node::api::{
     Contract, Decline, Introspected, JoinPlatform, LedgerStatus, Platform, PlatformKind, Step,
 };
 
-use super::ruling;
+use super::{published, ruling};
 use crate::cli::{ContractVerb, LedgerVerb, Node, PlatformVerb};
 use crate::client::{Client, url_segment};
 use crate::failure::Failure;
@@ -172,7 +172,17 @@ pub(crate) fn print_contract(one: &Contract) {
 }
 
 pub(crate) async fn ledger(verb: LedgerVerb, node: &Node) -> Result<ExitCode, Failure> {
-    let all: Vec<LedgerStatus> = Client::of(node)?.get("/api/v1/ledgers").await?;
+    let client = Client::of(node)?;
+    match verb {
+        LedgerVerb::Published { ledger, size } => {
+            return published::print(&client, node, &ledger, size).await;
+        }
+        LedgerVerb::Extend { receipt, root, file } => {
+            return published::extend(&client, node, &receipt, &root, &file).await;
+        }
+        LedgerVerb::Ls | LedgerVerb::Check => {}
+    }
+    let all: Vec<LedgerStatus> = client.get("/api/v1/ledgers").await?;
     let row = |one: &LedgerStatus| {
         let height = one.height.map_or("-".into(), |height| height.to_string());
         let state = if one.ok { "ok".into() } else { one.error.clone().unwrap_or_default() };

@@ -6,9 +6,12 @@ use std::process::ExitCode;
 use serde_json::json;
 use sofie_access::verdict::Repeated;
 use sofie_access::{Limits, Verdict as DoorVerdict};
+use sofie_audit::publication::MAX_ROOTS;
 use sofie_audit::receipt::MAX_RECEIPT;
-use sofie_audit::{Anchors, Check, Outcome, Receipt, Report, Story, Verdict};
+use sofie_audit::{Anchors, Check, Outcome, Publication, Receipt, Report, Story, Verdict};
 use sofie_model::canonical;
+use sofie_model::proof::calendar::extension::MAX_EXTENSION;
+use sofie_model::proof::calendar::{Extension, PublishedRoot};
 
 use crate::cli::Verify;
 use crate::failure::Failure;
@@ -17,17 +20,20 @@ use crate::output::{self, Format};
 
 /// The largest file of anchors.
 const MAX_ANCHORS: usize = 1024 * 1024;
+/// The largest file with a published root: a note with some witnesses' lines.
+const MAX_ROOT: usize = 4096;
 /// The check that this program adds: audit does not know what a capability is.
 const CAPABILITY: &str = "capability";
 
 pub(crate) fn run(args: &Verify) -> Result<ExitCode, Failure> {
     let bytes = input::read(&args.receipt, MAX_RECEIPT, "name the receipt's file")?;
     let anchors = args.anchors.as_deref().map(anchors).transpose()?;
-    let report = verify(&bytes, anchors.as_ref());
+    let publication = publication(args)?;
+    let report = verify_under(&bytes, anchors.as_ref(), &publication);
     match args.output.output {
         Format::Json => output::json(&json!({
             "verdict": report.verdict(), "story": report.story, "transaction": report.txid,
-            "anchors": report.anchors, "checks": report.checks,
+            "anchors": report.anchors, "published": report.published, "checks": report.checks,
         })),
         Format::Text => print(&report),
     }
@@ -39,6 +45,10 @@ pub(crate) fn run(args: &Verify) -> Result<ExitCode, Failure> {
 
 /// Verifies a receipt with everything that this program knows.
 pub(crate) fn verify(bytes: &[u8], anchors: Option<&Anchors>) -> Report {
+    verify_under(bytes, anchors, &Publication::default())
+}
+
+fn verify_under(bytes: &[u8], anchors: Option<&Anchors>, publication: &Publication) -> Report {
     // The contracts' bytecode is in this program, and CREATE2 puts it at the same address on every chain.
     let mut known = anchors.cloned();
     if let Some(known) = &mut known {
@@ -47,7 +57,7 @@ pub(crate) fn verify(bytes: &[u8], anchors: Option<&Anchors>) -> Report {
             sofie_ledgers::evm::contracts::ESCROW.address,
         );
     }
-    let mut report = sofie_audit::verify(bytes, known.as_ref());
+    let mut report = sofie_audit::verify_under(bytes, known.as_ref(), publication);
     if let Ok(receipt) = Receipt::from_bytes(bytes) {
         report.set(capability(&receipt, known.as_ref()));
     }
@@ -118,6 +128,33 @@ fn anchors(file: &Path) -> Result<Anchors, Failure> {
         .map_err(|e| Failure::usage(&format!("read the anchors {}", file.display()), e, next))
 }
 
+fn publication(args: &Verify) -> Result<Publication, Failure> {
+    for (what, files) in [("--published", &args.published), ("--extension", &args.extension)] {
+        if files.len() > MAX_ROOTS {
+            let why = format!("{what} is there {} times, at most {MAX_ROOTS} are taken", files.len());
+            return Err(Failure::usage("verify the receipt", why, "verify it under some of them at a time"));
+        }
+    }
+    Ok(Publication {
+        roots: args.published.iter().map(|file| root(file)).collect::<Result<_, _>>()?,
+        extensions: args.extension.iter().map(|file| extension(file)).collect::<Result<_, _>>()?,
+    })
+}
+
+/// A published root, as it was printed or copied.
+pub(crate) fn root(file: &Path) -> Result<PublishedRoot, Failure> {
+    let next = "`sofie ledger published` prints one: three lines, and a signature that may be left out";
+    let text = input::text(file, MAX_ROOT, next)?;
+    text.parse().map_err(|e| Failure::usage(&format!("read the published root {}", file.display()), e, next))
+}
+
+fn extension(file: &Path) -> Result<Extension, Failure> {
+    let next = "`sofie ledger extend` writes one";
+    let bytes = input::read(file, MAX_EXTENSION, next)?;
+    Extension::from_bytes(&bytes)
+        .map_err(|e| Failure::usage(&format!("read the extension {}", file.display()), e, next))
+}
+
 fn print(report: &Report) {
     for check in &report.checks {
         let mark = match check.outcome {
@@ -137,6 +174,10 @@ fn print(report: &Report) {
         Some(Story::Aborted) => "aborted: nothing took effect",
         None => "no decision is proven",
     };
+    for one in &report.published {
+        let checks = one.checks.join(", ");
+        output::line(&format!("by the published root of {}, not by its key: {checks}", one.log));
+    }
     match report.verdict() {
         Verdict::Verified => output::line(&format!("verified: {story}")),
         Verdict::ConsistentUnanchored => output::line(&format!("consistent, anchors not pinned: {story}")),
