@@ -76,7 +76,8 @@ impl Peers {
             if asks_why && !std::mem::replace(&mut asked_why, true) {
                 given.clear();
             }
-            if !asks_why && !(of_sensor && contract.listens(clock::now())) {
+            let listens = asks_why || (of_sensor && contract.listens(clock::now()));
+            if !listens {
                 pause = FIRST_PAUSE;
                 continue;
             }
