@@ -1,9 +1,10 @@
 //! `sofie bench restart`: a journal full of transactions that wait, and a node that starts on it.
 //!
 //! Processes of their own write the journal by the node's own code, on embedded ledgers, or with the escrows on anvil: each
-//! transaction has all its locks, this node's secret is out, and the other participant's is on a node elsewhere. Each of these processes ends without a
-//! word to its transactions. Then a new process opens all of it, and it works again once a new transaction is applied on every
-//! ledger. The peer reads the same rows of the journal by plain SQLite, and does nothing with them.
+//! transaction has all its locks, this node's secret is out, and the other participant's is on a node elsewhere. Each of
+//! these processes ends without a word to its transactions. Then a new process opens all of it, and it works again once a
+//! new transaction is applied on every ledger. The peer reads the same rows of the journal by plain SQLite, and does nothing
+//! with them.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
