@@ -1,7 +1,7 @@
 //! A bitcoind of a story's own: in regtest, without a wallet, on a free port of this machine, with a block each second.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use crate::failure::Failure;
 
 /// How long it may take to answer first: it verifies nothing, but the machine may be busy.
 const START: Duration = Duration::from_secs(60);
+/// How often another port is tried where one cannot be had.
+const TRIES: u32 = 3;
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(20);
 /// Between two blocks.
@@ -61,12 +63,20 @@ impl Bitcoind {
             |e: std::io::Error| Failure::lacking("start a bitcoind", e, "free some space, or set TMPDIR");
         let folder = folder.join("bitcoin");
         std::fs::create_dir_all(&folder).map_err(lacking)?;
-        let port = free_port().map_err(lacking)?;
         let http = reqwest::Client::builder().no_proxy().timeout(CALL).build();
         let http = http.map_err(|e| Failure::lacking("make an HTTP client", e, "run sofie doctor"))?;
-        let rpc =
-            Rpc { url: format!("http://127.0.0.1:{port}"), cookie: folder.join("regtest/.cookie"), http };
-        let process = spawn(&folder, port, &rpc).await?;
+        let mut tries = 1;
+        let (port, rpc, process) = loop {
+            let port = free_port().map_err(lacking)?;
+            let (url, cookie) = (format!("http://127.0.0.1:{port}"), folder.join("regtest/.cookie"));
+            let rpc = Rpc { url, cookie, http: http.clone() };
+            match spawn(&folder, port, &rpc).await? {
+                Started::Answers(process) => break (port, rpc, process),
+                // Another program may have taken the port since it was found free.
+                Started::Ended(_) if tries < TRIES => tries += 1,
+                Started::Ended(status) => return Err(has_ended(&rpc, status)),
+            }
+        };
         let now = sofie_node::clock::now().as_seconds();
         rpc.call("setmocktime", json!([now - PAST_S])).await?;
         for key in rich {
@@ -94,7 +104,10 @@ impl Bitcoind {
 
     /// Starts it again on its own data.
     pub(crate) async fn start_again(&mut self) -> Result<(), Failure> {
-        self.process = Some(spawn(&self.folder, self.port, &self.rpc).await?);
+        match spawn(&self.folder, self.port, &self.rpc).await? {
+            Started::Answers(process) => self.process = Some(process),
+            Started::Ended(status) => return Err(has_ended(&self.rpc, status)),
+        }
         Ok(())
     }
 
@@ -154,13 +167,26 @@ fn free_port() -> std::io::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-async fn spawn(folder: &Path, port: u16, rpc: &Rpc) -> Result<Child, Failure> {
+/// What became of a start.
+enum Started {
+    /// It answers.
+    Answers(Child),
+    /// It has ended by itself.
+    Ended(ExitStatus),
+}
+
+fn has_ended(rpc: &Rpc, status: ExitStatus) -> Failure {
+    let tried = format!("start a bitcoind at {}", rpc.url);
+    Failure::lacking(&tried, format!("it ended with {status}"), "see bitcoind.log in the story's folder")
+}
+
+async fn spawn(folder: &Path, port: u16, rpc: &Rpc) -> Result<Started, Failure> {
     let tried = format!("start a bitcoind at {}", rpc.url);
     let next = "see whether the program is whole: remove it from the peers' folder to have it unpacked again";
     let program = peers::bitcoind().await?;
     let log = std::fs::File::options().create(true).append(true).open(folder.join("bitcoind.log"));
     let log = log.map_err(|e| Failure::lacking(&tried, e, ""))?;
-    let child = Command::new(program)
+    let mut child = Command::new(program)
         .args(["-regtest", "-server", "-listen=0", "-dnsseed=0", "-disablewallet", "-printtoconsole=0"])
         .args(["-rpcbind=127.0.0.1", "-rpcallowip=127.0.0.1", "-fallbackfee=0.0001"])
         .arg(format!("-datadir={}", folder.display()))
@@ -176,7 +202,15 @@ async fn spawn(folder: &Path, port: u16, rpc: &Rpc) -> Result<Child, Failure> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let waited = tokio::time::timeout(START, answers).await;
-    waited.map_err(|_| Failure::lacking(&tried, "it does not answer", next))?;
-    Ok(child)
+    let ended = tokio::time::timeout(START, async {
+        tokio::select! {
+            () = answers => Ok(None),
+            ended = child.wait() => ended.map(Some),
+        }
+    });
+    let ended = ended.await.map_err(|_| Failure::lacking(&tried, "it does not answer", next))?;
+    match ended.map_err(|e| Failure::lacking(&tried, e, next))? {
+        None => Ok(Started::Answers(child)),
+        Some(status) => Ok(Started::Ended(status)),
+    }
 }
