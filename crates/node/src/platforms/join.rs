@@ -54,18 +54,7 @@ impl Platforms {
     ) -> Result<api::Platform, PlatformError> {
         self.may_join(asked)?;
         let allow: BTreeSet<String> = asked.allow.iter().cloned().collect();
-        let mut platform = api::Platform {
-            id: String::new(),
-            owner: asked.owner.clone(),
-            kind: asked.kind,
-            url: asked.url.clone(),
-            things: Vec::new(),
-        };
-        let adapter = self.adapter(&platform, &allow, mapping).await?;
-        let descriptions = adapter.introspect().await?;
-        if descriptions.is_empty() {
-            return Err(PlatformError::Empty { url: asked.url.clone() });
-        }
+        let (mut platform, adapter, descriptions) = self.look(asked, &allow, mapping).await?;
         platform.things = descriptions.iter().map(|one| one.thing.clone()).collect();
         let one_at_a_time = self.0.joining.lock().await;
         // Somebody may have joined it while it was asked.
@@ -88,20 +77,26 @@ impl Platforms {
     /// # Errors
     /// [`PlatformError`].
     pub async fn introspect(&self, asked: &JoinPlatform) -> Result<api::Introspected, PlatformError> {
-        let (kind, url) = (asked.kind, asked.url.clone());
-        let platform = api::Platform {
-            id: String::new(),
-            owner: asked.owner.clone(),
-            kind,
-            url: url.clone(),
-            things: Vec::new(),
-        };
-        let adapter = self.adapter(&platform, &BTreeSet::new(), Binding::default()).await?;
+        let (platform, _, descriptions) = self.look(asked, &BTreeSet::new(), Binding::default()).await?;
+        let api::Platform { kind, url, .. } = platform;
+        Ok(api::Introspected { kind, url, things: descriptions.into_iter().map(|one| one.td).collect() })
+    }
+
+    /// Reads what a platform tells of itself: at least one thing. It has no name and no things here yet.
+    async fn look(
+        &self,
+        asked: &JoinPlatform,
+        allow: &BTreeSet<String>,
+        mapping: Binding,
+    ) -> Result<(api::Platform, Arc<dyn Adapter>, Vec<Description>), PlatformError> {
+        let JoinPlatform { owner, kind, url, .. } = asked.clone();
+        let platform = api::Platform { id: String::new(), owner, kind, url, things: Vec::new() };
+        let adapter = self.adapter(&platform, allow, mapping).await?;
         let descriptions = adapter.introspect().await?;
         if descriptions.is_empty() {
-            return Err(PlatformError::Empty { url });
+            return Err(PlatformError::Empty { url: platform.url });
         }
-        Ok(api::Introspected { kind, url, things: descriptions.into_iter().map(|one| one.td).collect() })
+        Ok((platform, adapter, descriptions))
     }
 
     /// How many platforms are kept, unless this one is, or there are too many.
