@@ -138,7 +138,10 @@ impl Calendars {
             })
         });
         found.ok_or_else(|| {
-            let detail = format!("calendar {id} has published {} seconds, not {asked}", calendar.seconds());
+            let detail = match calendar.seconds() {
+                0 => format!("calendar {id} has published 0 seconds so far"),
+                seconds => format!("calendar {id} has published {seconds} seconds, not {asked}"),
+            };
             ApiError::new(ErrorKind::NotFound, "no such root", detail)
                 .next("ask without a size for the newest; the first is there a second after the first entry")
         })
