@@ -1,5 +1,5 @@
-//! What puts a proof under a published root, and the root itself as somebody copied it: one encoding only, and no stranger's bytes lead a
-//! proof to a root that they do not bring about.
+//! What puts a proof under a published root, and the root itself as somebody copied it: one encoding only, and no
+//! stranger's bytes lead a proof to a root that they do not bring about.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
