@@ -12,6 +12,7 @@ pub mod coap;
 pub mod conformance;
 mod describe;
 pub mod fake;
+mod http;
 mod infer;
 pub mod mqtt;
 mod once;

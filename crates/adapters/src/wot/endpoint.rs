@@ -10,13 +10,10 @@ use reqwest::Method;
 use sofie_model::ThingId;
 use tokio::sync::mpsc;
 
-use super::{
-    discovery::Learned,
-    http::{Answer, End, Http, Question, Silence},
-    watch::Watch,
-};
+use super::{discovery::Learned, watch::Watch};
 use crate::{
     binding::{ActionBinding, ActionMethod, Arrival, Binding},
+    http::{Answer, End, Http, Question, Silence},
     once::Once,
     port::{
         Adapter, AdapterError, Clock, Closed, Counters, Description, Gate, Message, Outcome, Platform, QUEUE,
@@ -123,7 +120,7 @@ impl Endpoint {
         limit: usize,
         patience: Duration,
     ) -> Result<Vec<u8>, AdapterError> {
-        let question = Question { method: Method::GET, path, content: None, accept, limit, patience };
+        let question = Question { path, accept, limit, patience, ..Question::default() };
         let answer = self.http.ask(question, &self.tally).await.map_err(|silence| match silence {
             Silence::NotSent(reason) | Silence::Unknown(reason) => self.platform.transient(reason),
         })?;
@@ -141,7 +138,7 @@ impl Endpoint {
     }
 
     fn whole(&self, path: &str, limit: usize, answer: Answer) -> Result<Vec<u8>, AdapterError> {
-        let Answer { status, body, end } = answer;
+        let Answer { status, body, end, .. } = answer;
         let told = |next: &str| Err(self.platform.permanent(format!("{path} answers {status}"), next));
         match (status, end) {
             (200..=299, End::Whole) => Ok(body),
@@ -184,8 +181,15 @@ impl Endpoint {
         };
         let content = (!payload.is_empty()).then(|| (payload, action.format.content_type()));
         let (path, accept) = (action.target.as_str(), "*/*");
-        let question =
-            Question { method, path, content, accept, limit: MAX_PAYLOAD, patience: ACTION_PATIENCE };
+        let question = Question {
+            method,
+            path,
+            content,
+            accept,
+            limit: MAX_PAYLOAD,
+            patience: ACTION_PATIENCE,
+            ..Question::default()
+        };
         match self.http.ask(question, &self.tally).await {
             Ok(answer) => Ok(outcome(answer)),
             Err(Silence::Unknown(reason)) => Ok(Outcome::Unknown { reason }),
@@ -311,15 +315,13 @@ mod tests {
             (&[100, 201, 202, 303, 500, 502, 504], "?"),
         ] {
             for status in statuses {
-                let got = match outcome(Answer {
-                    status: *status,
-                    body: Vec::new(),
-                    end: crate::wot::http::End::Whole,
-                }) {
-                    Outcome::Answered { .. } => "done",
-                    Outcome::Refused(_) => "not",
-                    Outcome::Unknown { .. } => "?",
-                };
+                let got =
+                    match outcome(Answer { status: *status, heard: None, body: Vec::new(), end: End::Whole })
+                    {
+                        Outcome::Answered { .. } => "done",
+                        Outcome::Refused(_) => "not",
+                        Outcome::Unknown { .. } => "?",
+                    };
                 assert_eq!(got, expected, "{status}");
             }
         }

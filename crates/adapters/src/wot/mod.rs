@@ -6,7 +6,6 @@ mod describe;
 mod discovery;
 pub mod endpoint;
 mod forms;
-mod http;
 mod watch;
 
 pub use endpoint::{WotAdapter, WotConfig};

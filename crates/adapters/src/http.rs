@@ -1,5 +1,5 @@
-//! One request, one answer, of one authority: no redirect is followed, no proxy asked, and no more of an answer kept in
-//! memory than its limit.
+//! HTTP as adapters ask it. One request, one answer, of one authority: no redirect is followed, no proxy asked, and no more
+//! of an answer kept in memory than its limit.
 
 use std::time::Duration;
 
@@ -14,34 +14,41 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// The owner's platform, and nothing else.
-pub(super) struct Http {
+pub(crate) struct Http {
     client: Client,
     /// `http://host:port`.
     authority: String,
 }
 
-/// What is asked for.
-pub(super) struct Question<'a> {
-    pub(super) method: Method,
+/// What is asked for; by default a GET.
+#[derive(Default)]
+pub(crate) struct Question<'a> {
+    pub(crate) method: Method,
     /// Path and query.
-    pub(super) path: &'a str,
+    pub(crate) path: &'a str,
     /// A payload and its media type.
-    pub(super) content: Option<(Vec<u8>, &'static str)>,
-    pub(super) accept: &'static str,
+    pub(crate) content: Option<(Vec<u8>, &'static str)>,
+    pub(crate) accept: &'static str,
+    /// Header fields besides: name and value.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// A header field of the answer that is wanted, or none.
+    pub(crate) hear: Option<&'static str>,
     /// The longest answer, in bytes.
-    pub(super) limit: usize,
-    pub(super) patience: Duration,
+    pub(crate) limit: usize,
+    pub(crate) patience: Duration,
 }
 
 /// An answer.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
-    pub(super) end: End,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The header field that was asked for ([`Question::hear`]), if it is a text.
+    pub(crate) heard: Option<String>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) end: End,
 }
 
 /// How a body ended.
-pub(super) enum End {
+pub(crate) enum End {
     Whole,
     /// It went on beyond the limit, where it was left.
     TooLong,
@@ -49,7 +56,7 @@ pub(super) enum End {
 }
 
 /// Why there is none.
-pub(super) enum Silence {
+pub(crate) enum Silence {
     /// No byte of the request has left.
     NotSent(String),
     /// It may have arrived.
@@ -57,7 +64,7 @@ pub(super) enum Silence {
 }
 
 impl Http {
-    pub(super) fn open(platform: &Platform, authority: &str) -> Result<Self, AdapterError> {
+    pub(crate) fn open(platform: &Platform, authority: &str) -> Result<Self, AdapterError> {
         let builder = Client::builder()
             .connect_timeout(CONNECT)
             .redirect(reqwest::redirect::Policy::none())
@@ -70,19 +77,24 @@ impl Http {
         Ok(Self { client, authority: authority.into() })
     }
 
-    pub(super) async fn ask(&self, question: Question<'_>, tally: &Tally) -> Result<Answer, Silence> {
-        let Question { method, path, content, accept, limit, patience } = question;
+    pub(crate) async fn ask(&self, question: Question<'_>, tally: &Tally) -> Result<Answer, Silence> {
+        let Question { method, path, content, accept, headers, hear, limit, patience } = question;
         if !path.starts_with('/') {
             return Err(Silence::NotSent(format!("{} is no path", cut(path))));
         }
         let mut request = self.client.request(method, format!("{}{path}", self.authority)).timeout(patience);
         request = request.header("accept", accept);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
         if let Some((payload, media_type)) = content {
             request = request.header("content-type", media_type).body(payload);
         }
         let mut response = request.send().await.map_err(|error| silence(&error))?;
         one_more(&tally.received);
-        let mut answer = Answer { status: response.status().as_u16(), body: Vec::new(), end: End::Whole };
+        let heard = hear.and_then(|name| response.headers().get(name)?.to_str().ok().map(cut));
+        let status = response.status().as_u16();
+        let mut answer = Answer { status, heard, body: Vec::new(), end: End::Whole };
         loop {
             match response.chunk().await {
                 Ok(None) => return Ok(answer),
