@@ -1,19 +1,24 @@
 //! The pure part of the directory API of W3C WoT Discovery (section 7.3): the directory's own Thing Description, what it
 //! serves, its `Link` headers, and problem details (RFC 9457). Whoever speaks HTTP wires these to routes.
 //!
-//! Left out, and so not advertised: the search APIs of section 7.3.2.3 (JSONPath, XPath, SPARQL).
+//! Left out, and so not advertised: search by XPath and SPARQL (section 7.3.2.3).
 
+mod core;
 mod own;
+
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use sofie_model::Timestamp;
 
+pub use core::{Filter, LINK_FORMAT, MAX_LINKS, Resources, path_segment, resources};
 pub use own::{Door, own_description};
 
 use crate::canonical::DISCOVERY_CONTEXT;
+use crate::jsonpath::{JsonPath, Node, TooMuch};
 use crate::problem::Errors;
-use crate::store::{DirectoryError, Page, Record, registration};
+use crate::store::{DirectoryError, Record, registration};
 
 /// Media type of a Thing Description.
 pub const TD_JSON: &str = "application/td+json";
@@ -41,6 +46,43 @@ pub fn enriched(record: &Record, now: Timestamp) -> Value {
     document
 }
 
+/// The longest answer to a search, in bytes.
+pub const MAX_FOUND: usize = 8 * 1024 * 1024;
+
+/// What a search by JSONPath finds, as the text of a JSON array: whole things as they are served, and parts of things as
+/// they were registered (`registration`, which the directory adds, is not searched).
+///
+/// # Errors
+/// [`TooMuch`].
+pub fn found(records: &[Arc<Record>], query: &JsonPath, now: Timestamp) -> Result<String, TooMuch> {
+    let documents: Vec<&Value> = records.iter().map(|record| record.thing.document()).collect();
+    let mut text = String::from("[");
+    let add = |text: &mut String, value: &Value| {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&value.to_string());
+        if text.len() < MAX_FOUND { Ok(()) } else { Err(TooMuch::Answer) }
+    };
+    for node in query.find(&documents)? {
+        match node {
+            Node::Root => {
+                let mut all = String::from("[");
+                records.iter().try_for_each(|record| add(&mut all, &enriched(record, now)))?;
+                let comma = if text.len() > 1 { "," } else { "" };
+                text.push_str(&format!("{comma}{all}]"));
+            }
+            Node::Thing(index) => add(&mut text, &enriched(&records[index], now))?,
+            Node::Value(value) => add(&mut text, value)?,
+        }
+        if text.len() >= MAX_FOUND {
+            return Err(TooMuch::Answer);
+        }
+    }
+    text.push(']');
+    Ok(text)
+}
+
 /// How a listing is laid out (`format`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
@@ -63,22 +105,48 @@ impl Format {
     }
 }
 
-/// The body of `GET /things`.
+/// Where a page stands in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// How many things come before it.
+    pub offset: usize,
+    /// How many it could hold.
+    pub limit: usize,
+    /// How many it holds.
+    pub count: usize,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+impl Place {
+    /// Where the next page starts, if there is one.
+    #[must_use]
+    pub fn next(&self) -> Option<usize> {
+        let next = self.offset.saturating_add(self.count);
+        (self.count > 0 && next < self.total).then_some(next)
+    }
+
+    fn path(&self, path: &str, offset: usize, format: Format) -> String {
+        let suffix = if format == Format::Collection { "&format=collection" } else { "" };
+        format!("{path}?offset={offset}&limit={}{suffix}", self.limit)
+    }
+}
+
+/// The body of `GET /things`: a page's things, each as [`enriched`].
 #[must_use]
-pub fn listing(page: &Page<'_>, path: &str, format: Format, now: Timestamp) -> Value {
-    let members: Vec<Value> = page.items.iter().map(|record| enriched(record, now)).collect();
+pub fn listing(members: Vec<Value>, place: Place, path: &str, format: Format) -> Value {
     if format == Format::Array {
         return members.into();
     }
     let mut body = json!({
         "@context": DISCOVERY_CONTEXT,
         "@type": "ThingCollection",
-        "@id": page_path(path, page.offset, page.limit, format),
-        "total": page.total,
+        "@id": place.path(path, place.offset, format),
+        "total": place.total,
         "members": members,
     });
-    if let Some(next) = page.next_offset() {
-        body["next"] = page_path(path, next, page.limit, format).into();
+    if let Some(next) = place.next() {
+        body["next"] = place.path(path, next, format).into();
     }
     body
 }
@@ -86,17 +154,10 @@ pub fn listing(page: &Page<'_>, path: &str, format: Format, now: Timestamp) -> V
 /// The `Link` header fields of a listing (RFC 8288): the whole list with its state, and the next page, if there is one.
 /// `revision` is [`crate::store::Directory::latest_event`]: a reader who sees it change starts again.
 #[must_use]
-pub fn links(page: &Page<'_>, path: &str, format: Format, revision: u64) -> Vec<String> {
-    let mut links = vec![format!("<{path}>; rel=\"canonical\"; etag=\"{revision}\"")];
-    if let Some(next) = page.next_offset() {
-        links.push(format!("<{}>; rel=\"next\"", page_path(path, next, page.limit, format)));
-    }
-    links
-}
-
-fn page_path(path: &str, offset: usize, limit: usize, format: Format) -> String {
-    let suffix = if format == Format::Collection { "&format=collection" } else { "" };
-    format!("{path}?offset={offset}&limit={limit}{suffix}")
+pub fn links(place: Place, path: &str, format: Format, revision: u64) -> Vec<String> {
+    let canonical = format!("<{path}>; rel=\"canonical\"; etag=\"{revision}\"");
+    let next = place.next().map(|next| format!("<{}>; rel=\"next\"", place.path(path, next, format)));
+    std::iter::once(canonical).chain(next).collect()
 }
 
 /// Problem details (RFC 9457) with what to do next and, for a document that was refused, each rule that it breaks

@@ -6,6 +6,7 @@
 pub mod canonical;
 pub mod discovery;
 pub mod json;
+pub mod jsonpath;
 mod node;
 pub mod patch;
 pub mod problem;

@@ -3,13 +3,14 @@
 //! It does no I/O. A method that would change something only *plans* it and returns a [`Change`]; the caller persists
 //! the change and then gives it to [`Directory::apply`]. So a change that could not be written never happened, and a
 //! restart is a replay: [`Directory::apply`] for every change in order. Between a plan and its `apply` no other change
-//! may be applied. Left out: JSONPath, XPath and SPARQL queries, and the diffs of the notification API.
+//! may be applied. Left out: XPath and SPARQL queries, and the diffs of the notification API.
 
 mod event;
 pub(crate) mod registration;
 mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -127,7 +128,7 @@ pub enum DirectoryError {
 /// ```
 #[derive(Debug, Default)]
 pub struct Directory {
-    records: BTreeMap<ThingId, Record>,
+    records: BTreeMap<ThingId, Arc<Record>>,
     expiries: BTreeSet<(Timestamp, ThingId)>,
     events: Events,
 }
@@ -252,17 +253,17 @@ impl Directory {
     }
 
     /// The record of before.
-    fn put_record(&mut self, record: Record) -> Option<Record> {
+    fn put_record(&mut self, record: Record) -> Option<Arc<Record>> {
         if let Some(expires) = record.expires {
             self.expiries.insert((expires, record.id.clone()));
         }
-        self.records.insert(record.id.clone(), record)
+        self.records.insert(record.id.clone(), Arc::new(record))
     }
 
     /// One thing.
     #[must_use]
     pub fn get(&self, id: &ThingId) -> Option<&Record> {
-        self.records.get(id)
+        self.records.get(id).map(Arc::as_ref)
     }
 
     /// How many there are.
@@ -279,14 +280,20 @@ impl Directory {
 
     /// All records, in the order of their ids: what a caller writes when it compacts its log of changes.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.records.values()
+        self.records.values().map(Arc::as_ref)
+    }
+
+    /// All records as they are now, for a reader who takes his time: [`discovery::found`](crate::discovery::found).
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<Arc<Record>> {
+        self.records.values().cloned().collect()
     }
 
     /// Things that `query` matches, in the order of their ids, from the `offset`th, at most `limit` of them and never
     /// more than [`MAX_PAGE`].
     #[must_use]
     pub fn search(&self, query: &Query, offset: usize, limit: usize) -> Page<'_> {
-        search::page(self.records.values(), query, offset, limit)
+        search::page(self.records(), query, offset, limit)
     }
 
     /// The events after number `seq`, the oldest first.
@@ -304,7 +311,7 @@ impl Directory {
     }
 
     fn require(&self, id: &ThingId) -> Result<&Record, DirectoryError> {
-        self.records.get(id).ok_or_else(|| DirectoryError::NotFound { id: id.clone() })
+        self.get(id).ok_or_else(|| DirectoryError::NotFound { id: id.clone() })
     }
 
     /// The record that `document`, which has an `id`, becomes.

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use sofie_directory::{
     Change, Code, Directory, DirectoryError, ThingDescription,
     canonical::DISCOVERY_CONTEXT,
-    discovery::{self, Door, Format, ProblemBody},
+    discovery::{self, Door, Filter, Format, ProblemBody, Resources},
+    jsonpath::{JsonPath, TooMuch},
     patch,
     store::{EventKind, MAX_EVENTS, Query},
 };
@@ -265,9 +266,9 @@ fn pages_cover_the_list_and_link_to_each_other() {
     while let Some(from) = offset {
         let page = node.directory.search(&Query::default(), from, 10);
         seen.extend(page.items.iter().map(|record| record.id.to_string()));
-        let links = discovery::links(&page, "/things", Format::Array, node.directory.latest_event());
+        let links = discovery::links(page.place(), "/things", Format::Array, node.directory.latest_event());
         assert_eq!(links[0], "</things>; rel=\"canonical\"; etag=\"25\"");
-        offset = page.next_offset();
+        offset = page.place().next();
         assert_eq!(
             links.get(1),
             offset.map(|next| format!("</things?offset={next}&limit=10>; rel=\"next\"")).as_ref()
@@ -275,16 +276,112 @@ fn pages_cover_the_list_and_link_to_each_other() {
     }
     assert_eq!(seen, (0..25).map(|index| format!("urn:n{index:02}")).collect::<Vec<_>>());
     let beyond = node.directory.search(&Query::default(), 99, 10);
-    assert_eq!((beyond.items.len(), beyond.total, beyond.next_offset()), (0, 25, None));
+    assert_eq!((beyond.items.len(), beyond.total, beyond.place().next()), (0, 25, None));
     assert_eq!(node.directory.search(&Query::default(), 0, 0).items.len(), 1, "a page holds one at least");
     let page = node.directory.search(&Query::default(), 10, 10);
-    let body = discovery::listing(&page, "/things", Format::Collection, at(2));
+    let members = || page.items.iter().map(|record| discovery::enriched(record, at(2))).collect();
+    let body = discovery::listing(members(), page.place(), "/things", Format::Collection);
     assert_eq!(body["@id"], "/things?offset=10&limit=10&format=collection");
     assert_eq!(
         (&body["next"], &body["total"]),
         (&json!("/things?offset=20&limit=10&format=collection"), &json!(25))
     );
-    assert_eq!(body["members"], discovery::listing(&page, "/things", Format::Array, at(2)));
+    assert_eq!(body["members"], discovery::listing(members(), page.place(), "/things", Format::Array));
+}
+
+/// The query's answer, by the things' names.
+fn found(node: &Node, query: &str) -> Result<Value, TooMuch> {
+    let query = JsonPath::read(query).unwrap_or_else(|bad| panic!("{query}: {bad}"));
+    let text = discovery::found(&node.directory.snapshot(), &query, at(2))?;
+    Ok(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{text}: {e}")))
+}
+
+#[test]
+fn a_search_answers_with_whole_things_as_they_are_served_and_with_parts() {
+    let mut node = Node::default();
+    for name in ["a", "b", "c"] {
+        let change = json!({"id": format!("urn:{name}"), "title": name.to_uppercase(), "x:n": name.len()});
+        node.register(thing(&change), "o", at(1));
+    }
+    let served: Vec<_> = node.directory.records().map(|record| discovery::enriched(record, at(2))).collect();
+    for (query, expected) in [
+        ("$", json!([served])),
+        ("$[?@.title == 'B']", json!([served[1]])),
+        ("$[0,-1]", json!([served[0], served[2]])),
+        ("$[1:].id", json!(["urn:b", "urn:c"])),
+        ("$[?length($) == 3].title", json!(["A", "B", "C"])),
+        ("$[?$ == $][?@ == 1]", json!([1, 1, 1])),
+        ("$[?@ == $]", json!([])),
+        ("$..nothing", json!([])),
+        ("$[0]['title','title']", json!(["A", "A"])),
+    ] {
+        assert_eq!(found(&node, query), Ok(expected), "{query}");
+    }
+}
+
+#[test]
+fn a_search_that_costs_too_much_is_refused_and_not_cut_short() {
+    let mut node = Node::default();
+    let text = "x".repeat(900_000);
+    let deep = (0..30).fold(json!(1), |deep, _| json!([deep]));
+    for index in 0..10 {
+        let change = json!({"id": format!("urn:{index}"), "x:text": text, "x:deep": deep});
+        node.register(thing(&change), "o", at(1));
+    }
+    assert_eq!(found(&node, "$"), Err(TooMuch::Answer));
+    assert_eq!(found(&node, "$..['x:text']"), Err(TooMuch::Answer));
+    assert_eq!(found(&node, "$[0]['x:text']").map(|found| found[0] == text), Ok(true));
+    // Each bracket doubles what is selected.
+    let twice = "[*,*]".repeat(20);
+    assert_eq!(found(&node, &format!("${twice}")), Err(TooMuch::Nodes));
+    let inside = format!("$[?{}]", ["$..*"; 8].map(|all| format!("count({all}) == 0")).join(" || "));
+    assert!(found(&node, &inside).is_ok());
+    let nested = "$..[?count($..[?count($..[?count($..*) == 0]) == 0]) == 0]";
+    assert_eq!(found(&node, nested), Err(TooMuch::Steps));
+    let slow = format!("$..[?search('{}', 'x*x*x*x*y')]", "x".repeat(900));
+    assert!(found(&node, &slow).is_ok());
+    // A thing's own patterns are read, too: each costs as much as a hundred thousand values.
+    let patterns: Vec<_> = (0..200).map(|n| format!("a{{{n}}}")).collect();
+    node.register(thing(&json!({"id": "urn:patterns", "x:all": patterns})), "o", at(1));
+    assert_eq!(found(&node, "$[?@.id == 'urn:patterns']['x:all'][?match('a', @)]"), Err(TooMuch::Steps));
+}
+
+#[test]
+fn links_to_things_are_narrowed_and_paged() {
+    let mut node = Node::default();
+    for (name, title) in [("a", "A \"lamp\""), ("b/c d", "back\\slash\n"), ("z", "Z")] {
+        let escaped = name.replace(' ', "%20");
+        node.register(thing(&json!({"id": format!("urn:{escaped}"), "title": title})), "o", at(1));
+    }
+    let links = |pair: Option<(&str, &str)>, page, count| {
+        let filter = pair.map(|(name, value)| Filter::new(name, value));
+        let Resources { text, more } =
+            discovery::resources(node.directory.records(), filter.as_ref(), page, count);
+        (text, more)
+    };
+    let own = r#"</.well-known/wot>;rt="wot.directory";ct=432"#;
+    let things = [
+        r#"</things/urn:a>;rt="wot.thing";ct=432;title="A \"lamp\"""#,
+        r#"</things/urn:b%2Fc%2520d>;rt="wot.thing";ct=432;title="back\\slash""#,
+        r#"</things/urn:z>;rt="wot.thing";ct=432;title="Z""#,
+    ];
+    assert_eq!(links(None, 0, 9), (format!("{own},{}", things.join(",")), false));
+    assert_eq!(links(None, 0, 1), (own.to_owned(), true));
+    assert_eq!(links(None, 3, 1), (things[2].to_owned(), false));
+    assert_eq!(links(None, usize::MAX, 2), (String::new(), false));
+    for (name, value, expected) in [
+        ("rt", "wot.directory", own.to_owned()),
+        ("rt", "wot.*", format!("{own},{}", things.join(","))),
+        ("rt", "wot.thin", String::new()),
+        ("href", "/things/urn:z", things[2].to_owned()),
+        ("href", "/things/urn:b*", things[1].to_owned()),
+        ("ct", "432", format!("{own},{}", things.join(","))),
+        ("ct", "40", String::new()),
+        ("title", "Z", things[2].to_owned()),
+        ("if", "*", String::new()),
+    ] {
+        assert_eq!(links(Some((name, value)), 0, 100), (expected, false), "{name}={value}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! cargo-fuzz nor a nightly compiler; it finds what is shallow. `SOFIE_FUZZ_SEED` and `SOFIE_FUZZ_ROUNDS` change the run.
 
 use sofie_adapters::{coap, mqtt, wot};
+use sofie_directory::jsonpath::JsonPath;
 
 /// How many inputs each parser gets.
 const ROUNDS: u64 = 20_000;
@@ -76,6 +77,19 @@ const TARGETS: &[Target] = &[
             br#"{"@context":"https://www.w3.org/2022/wot/td/v1.1","title":"T","securityDefinitions":{"n":{"scheme":"nosec"}},"security":"n","properties":{"p":{"type":"number","enum":[1],"forms":[{"href":"coap://h/p","op":["readproperty"]}]}}}"#,
         ],
         run: |bytes| drop(sofie_directory::parse(bytes)),
+    },
+    Target {
+        name: "jsonpath",
+        seeds: &[
+            b"$[?@.a=='x' && (length(@.b)>=2 || !match(@['a'], \"x.*\"))]..b[0,-1,1:9:2,*]",
+            b"$..[?count(@..*) < 3 || value($[0].a) != null || search(@.a,'\\u0078')]",
+        ],
+        run: |bytes| {
+            let Ok(text) = std::str::from_utf8(bytes) else { return };
+            let Ok(query) = JsonPath::read(text) else { return };
+            let things = [serde_json::json!({"a": [1, "x", {"b": null}], "b": {"a": "xy"}})];
+            let _ = query.find(&things.iter().collect::<Vec<_>>());
+        },
     },
     Target {
         name: "receipt_decode",

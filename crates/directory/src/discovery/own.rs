@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{LD_JSON, TD_JSON};
 use crate::canonical::DISCOVERY_CONTEXT;
+use crate::jsonpath::MAX_QUERY;
 use crate::problem::Errors;
 use crate::thing::{TD_1_1, ThingDescription};
 
@@ -95,6 +96,13 @@ fn actions() -> Value {
         "deleteThing": {
             "title": "Forget a thing", "idempotent": true,
             "uriVariables": one, "forms": form("/things/{id}", "DELETE", TD_JSON)
+        },
+        "searchJSONPath": {
+            "title": "Search the things by JSONPath (RFC 9535); $ is the list of all of them",
+            "safe": true, "idempotent": true,
+            "uriVariables": {"query": {"title": "A JSONPath query", "type": "string", "maxLength": MAX_QUERY}},
+            "output": {"title": "Whole things, and parts of things", "type": "array"},
+            "forms": form("/search/jsonpath{?query}", "GET", "application/json")
         }
     })
 }

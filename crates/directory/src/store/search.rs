@@ -1,6 +1,7 @@
 //! Listing and searching, page by page.
 
 use super::Record;
+use crate::discovery::Place;
 
 /// The longest page.
 pub const MAX_PAGE: usize = 100;
@@ -32,11 +33,10 @@ pub struct Page<'d> {
 }
 
 impl Page<'_> {
-    /// Where the next page starts, if there is one.
+    /// Where it stands.
     #[must_use]
-    pub fn next_offset(&self) -> Option<usize> {
-        let next = self.offset.saturating_add(self.items.len());
-        (!self.items.is_empty() && next < self.total).then_some(next)
+    pub fn place(&self) -> Place {
+        Place { offset: self.offset, limit: self.limit, count: self.items.len(), total: self.total }
     }
 }
 
