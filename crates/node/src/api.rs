@@ -20,6 +20,7 @@ use std::fmt::Write;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use sofie_directory::discovery::Resources;
 use sofie_model::ruling::SignedRuling;
 use sofie_model::{Digest, LedgerId, ThingId, Txid};
 
@@ -41,7 +42,7 @@ pub use offer::{AgreeToOffer, Offer, Offers, PublishOffer};
 pub use peer::{Decline, Neighbour, Neighbours, Own};
 pub use platform::{FreeCoins, Holder, Holding, Introspected, JoinPlatform, Party, Platform, PlatformKind};
 pub use scalar::{Amount, At};
-pub use thing::{Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent};
+pub use thing::{AskedLinks, Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent};
 pub use transaction::{LegSlack, LegStatus, Opening, Payment, Proposal, Transaction, Verdict, Watcher};
 
 /// Steps of one contract, in the order of their numbers. The stream ends when the contract has ended: no further step
@@ -325,6 +326,18 @@ pub trait Federation: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Invalid`], [`ErrorKind::Unavailable`].
     async fn things(&self, page: PageRequest) -> Result<Page, ApiError>;
+
+    /// What a JSONPath query (RFC 9535) selects of all Thing Descriptions: the text of a JSON array.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for what is no query, and for one that costs too much; [`ErrorKind::TooMany`].
+    async fn search_things(&self, query: &str) -> Result<String, ApiError>;
+
+    /// A page of links to the directory and its things.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`].
+    async fn thing_links(&self, asked: AskedLinks) -> Result<Resources, ApiError>;
 
     /// Registers a Thing Description without an id: the directory gives it one. The text is handed on as it came, so
     /// that duplicate keys are seen.

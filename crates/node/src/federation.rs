@@ -16,15 +16,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use sofie_directory::discovery::Resources;
 use sofie_ledgers::{Ledger, LedgerError};
 use sofie_model::ruling::SignedRuling;
 use sofie_model::{Account, Digest, LedgerId, ThingId, Txid};
 
 use crate::api::{
-    AgreeToOffer, Amount, ApiError, At, Balances, BringEvidence, Claim, Contract, Description, Draft,
-    ErrorKind, Events, Federation, Fees, Holder, Introspected, JoinPlatform, LedgerStatus, Neighbours, Offer,
-    Offers, OpenContract, Page, PageRequest, Party, Platform, PublishOffer, Put, Rule, SignRuling, Status,
-    Steps, ThingEvents, Transaction,
+    AgreeToOffer, Amount, ApiError, AskedLinks, At, Balances, BringEvidence, Claim, Contract, Description,
+    Draft, ErrorKind, Events, Federation, Fees, Holder, Introspected, JoinPlatform, LedgerStatus, Neighbours,
+    Offer, Offers, OpenContract, Page, PageRequest, Party, Platform, PublishOffer, Put, Rule, SignRuling,
+    Status, Steps, ThingEvents, Transaction,
 };
 use crate::clock;
 use crate::contracts::{NoRuling, Refused};
@@ -318,6 +319,14 @@ impl Federation for Runtime {
 
     async fn things(&self, page: PageRequest) -> Result<Page, ApiError> {
         Ok(things::page(self, page))
+    }
+
+    async fn search_things(&self, query: &str) -> Result<String, ApiError> {
+        things::search(self, query).await
+    }
+
+    async fn thing_links(&self, asked: AskedLinks) -> Result<Resources, ApiError> {
+        Ok(things::links(self, &asked))
     }
 
     async fn create_thing(&self, description: &str) -> Result<ThingId, ApiError> {

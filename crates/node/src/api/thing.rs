@@ -2,6 +2,7 @@
 //! the directory room judges them, not the door.
 
 use serde::{Deserialize, Serialize};
+use sofie_directory::discovery::Filter;
 use sofie_model::ThingId;
 use utoipa::ToSchema;
 
@@ -27,6 +28,19 @@ pub struct Page {
     pub items: Vec<Description>,
     /// How many there are in all.
     pub total: usize,
+    /// A number that grows with each change of the directory: pages with one number are of one list.
+    pub revision: u64,
+}
+
+/// What of the links to things is asked for (RFC 6690).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedLinks {
+    /// Those that have it.
+    pub filter: Option<Filter>,
+    /// Which page, from 0.
+    pub page: usize,
+    /// How many links it holds at most.
+    pub count: usize,
 }
 
 /// What a PUT did.

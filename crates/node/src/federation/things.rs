@@ -1,12 +1,16 @@
 //! The directory of Thing Descriptions as the API offers it.
 
 use futures::{Stream, stream};
-use sofie_directory::ThingDescription;
-use sofie_directory::discovery;
+use sofie_directory::discovery::{self, Resources};
+use sofie_directory::jsonpath::JsonPath;
 use sofie_directory::store::{DirectoryError, EventKind, Query};
+use sofie_directory::{Directory, ThingDescription};
 use sofie_model::ThingId;
+use tokio::sync::Semaphore;
 
-use crate::api::{ApiError, Description, ErrorKind, Page, PageRequest, Put, ThingChange, ThingEvent};
+use crate::api::{
+    ApiError, AskedLinks, Description, ErrorKind, Page, PageRequest, Put, ThingChange, ThingEvent,
+};
 use crate::clock;
 use crate::platforms::PlatformError;
 use crate::runtime::Runtime;
@@ -36,8 +40,39 @@ pub(super) fn page(runtime: &Runtime, asked: PageRequest) -> Page {
         Page {
             items: page.items.iter().map(|record| discovery::enriched(record, now)).collect(),
             total: page.total,
+            revision: directory.latest_event(),
         }
     })
+}
+
+/// At most so many searches at once: each keeps a thread busy.
+const MAX_SEARCHES: usize = 2;
+static SEARCHES: Semaphore = Semaphore::const_new(MAX_SEARCHES);
+
+pub(super) async fn search(runtime: &Runtime, query: &str) -> Result<String, ApiError> {
+    let next = "see RFC 9535, docs/guide/directory.md, or list all things with GET /things";
+    let query = JsonPath::read(query).map_err(|bad| {
+        ApiError::new(ErrorKind::Invalid, "the query cannot be read", bad.to_string()).next(next)
+    })?;
+    // A caller who has gone waits no longer; a search that has begun ends by itself.
+    let place = SEARCHES.acquire().await.map_err(|e| super::internal(&e))?;
+    let records = runtime.platforms().directory(Directory::snapshot);
+    let now = clock::now();
+    let found = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        discovery::found(&records, &query, now)
+    });
+    found.await.map_err(|e| super::internal(&e))?.map_err(|much| {
+        ApiError::new(ErrorKind::Invalid, "the query costs too much", much.to_string())
+            .next("ask for less: name members instead of searching all with .., and take a part with [0:100]")
+    })
+}
+
+pub(super) fn links(runtime: &Runtime, asked: &AskedLinks) -> Resources {
+    let AskedLinks { filter, page, count } = asked;
+    runtime
+        .platforms()
+        .directory(|directory| discovery::resources(directory.records(), filter.as_ref(), *page, *count))
 }
 
 pub(super) fn get(runtime: &Runtime, id: &ThingId) -> Result<Description, ApiError> {
@@ -97,7 +132,7 @@ pub(super) async fn delete(runtime: &Runtime, id: &ThingId) -> Result<(), ApiErr
 
 /// Events after number `after`, or from now on; those that were dropped meanwhile are skipped.
 pub(super) fn follow(runtime: Runtime, after: Option<u64>) -> impl Stream<Item = ThingEvent> + Send {
-    let latest = runtime.platforms().directory(sofie_directory::store::Directory::latest_event);
+    let latest = runtime.platforms().directory(Directory::latest_event);
     stream::unfold((runtime, after.unwrap_or(latest)), |(runtime, seen)| async move {
         loop {
             let found = runtime.platforms().directory(|directory| match directory.events_after(seen) {

@@ -1,6 +1,6 @@
-//! The directory of things (W3C WoT Discovery, section 7.3): the Things API with paging, and the Notification API.
-//! What a Thing Description is, and whether one is good, the directory room knows; here it is only carried. The search
-//! API (JSONPath, SPARQL) is left out: it is optional.
+//! The directory of things (W3C WoT Discovery, section 7.3): the Things API with paging, the Notification API, and search
+//! by JSONPath; links for small devices (RFC 6690). What a Thing Description is, and whether one is good, the directory
+//! room knows; here it is only carried. Left out, as optional: search by XPath and SPARQL.
 
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use sofie_directory::canonical::DISCOVERY_CONTEXT;
-use sofie_directory::discovery::{Format, LD_JSON, TD_JSON};
+use sofie_directory::discovery::{
+    self, Filter, Format, LD_JSON, LINK_FORMAT, MAX_LINKS, Resources, TD_JSON, path_segment,
+};
 use sofie_model::ThingId;
 use utoipa::IntoParams;
 
@@ -21,7 +22,7 @@ use super::{
     problem::unreadable,
     state::{Shared, to_the_end},
 };
-use crate::api::{ApiError, Description, MAX_PAGE, Page, PageRequest, Put, ThingChange};
+use crate::api::{ApiError, AskedLinks, Description, MAX_PAGE, PageRequest, Problem, Put, ThingChange};
 
 /// `GET /.well-known/wot`
 #[utoipa::path(
@@ -32,6 +33,9 @@ use crate::api::{ApiError, Description, MAX_PAGE, Page, PageRequest, Put, ThingC
 pub(super) async fn well_known(State(door): State<Shared>) -> Result<Response, ApiError> {
     door.federation.directory().await.map(|description| described(&description))
 }
+
+/// Where all things are.
+const PATH: &str = "/things";
 
 /// Which part of the list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -69,42 +73,93 @@ pub(super) async fn things(
     let format =
         format.ok_or_else(|| unreadable("the query", "format must be \"array\" or \"collection\""))?;
     let page = door.federation.things(request).await?;
-    let next = next_page(request, &page);
-    let body = match format {
-        Format::Array => serde_json::Value::Array(page.items),
-        Format::Collection => collection(request, page, next.as_deref()),
-    };
+    let PageRequest { offset, limit } = request;
+    let place = discovery::Place { offset, limit, count: page.items.len(), total: page.total };
+    let links = discovery::links(place, PATH, format, page.revision);
+    let body = discovery::listing(page.items, place, PATH, format);
     let mut response = ([(header::CONTENT_TYPE, LD_JSON)], body.to_string()).into_response();
-    let link = next.map(|next| format!("<{next}>; rel=\"next\""));
-    if let Some(link) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
-        response.headers_mut().insert(header::LINK, link);
-    }
+    append_links(&mut response, links);
     Ok(response)
 }
 
-fn page_url(request: PageRequest) -> String {
-    format!("/things?offset={}&limit={}", request.offset, request.limit)
-}
-
-fn next_page(request: PageRequest, page: &Page) -> Option<String> {
-    let offset = request.offset.saturating_add(page.items.len());
-    let more = !page.items.is_empty() && offset < page.total;
-    more.then(|| page_url(PageRequest { offset, ..request }))
-}
-
-/// The other form of a page: with its own context, so that the total and the next page are in the body.
-fn collection(request: PageRequest, page: Page, next: Option<&str>) -> serde_json::Value {
-    let mut collection = serde_json::json!({
-        "@context": DISCOVERY_CONTEXT,
-        "@type": "ThingCollection",
-        "@id": format!("{}&format=collection", page_url(request)),
-        "total": page.total,
-        "members": page.items,
-    });
-    if let Some(next) = next {
-        collection["next"] = format!("{next}&format=collection").into();
+fn append_links(response: &mut Response, links: Vec<String>) {
+    for link in links.into_iter().filter_map(|link| HeaderValue::try_from(link).ok()) {
+        response.headers_mut().append(header::LINK, link);
     }
-    collection
+}
+
+/// What to look for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Search {
+    /// A JSONPath query (RFC 9535), of at most 1,024 bytes; `$` is the array of all things.
+    query: String,
+}
+
+/// `GET /search/jsonpath`
+#[utoipa::path(
+    get, path = "/search/jsonpath", tag = "directory", operation_id = "search_jsonpath",
+    summary = "Search the Thing Descriptions by JSONPath",
+    params(Search),
+    responses(
+        (status = 200, description = "Whole things, as they are listed, and parts of things", body = serde_json::Value),
+        (status = 400, description = "No query, or one that costs too much", body = Problem)
+    )
+)]
+pub(super) async fn search(
+    State(door): State<Shared>,
+    Queried(search): Queried<Search>,
+) -> Result<Response, ApiError> {
+    let found = door.federation.search_things(&search.query).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], found).into_response())
+}
+
+/// `GET /.well-known/core`
+#[utoipa::path(
+    get, path = "/.well-known/core", tag = "directory", operation_id = "well_known_core",
+    summary = "Links to the directory's own description and to each thing's (RFC 6690); one more parameter, such as \
+               rt=wot.thing or href=/things/urn:*, narrows them",
+    params(
+        ("page" = Option<usize>, Query, description = "Which page, from 0"),
+        ("count" = Option<usize>, Query, description = "At most so many links, up to 100")
+    ),
+    responses((
+        status = 200, description = "Links; the next page's URL is in the Link header",
+        content_type = "application/link-format", body = String
+    ))
+)]
+pub(super) async fn well_known_core(
+    State(door): State<Shared>,
+    Queried(pairs): Queried<Vec<(String, String)>>,
+) -> Result<Response, ApiError> {
+    let mut asked = AskedLinks { filter: None, page: 0, count: MAX_LINKS };
+    let mut kept = String::new();
+    for (name, value) in &pairs {
+        let number = || {
+            let why = format!("{name} must be a number");
+            value.parse::<usize>().map_err(|_| unreadable("the query", why))
+        };
+        match name.as_str() {
+            "page" => asked.page = number()?,
+            "count" => asked.count = number()?.clamp(1, MAX_LINKS),
+            _ if asked.filter.is_some() => {
+                return Err(unreadable("the query", "links are narrowed by one attribute at a time"));
+            }
+            _ => {
+                asked.filter = Some(Filter::new(name, value));
+                kept = format!("{}={}&", path_segment(name), path_segment(value));
+            }
+        }
+    }
+    let (page, count) = (asked.page.saturating_add(1), asked.count);
+    let Resources { text, more } = door.federation.thing_links(asked).await?;
+    let mut response = ([(header::CONTENT_TYPE, LINK_FORMAT)], text).into_response();
+    if more {
+        let next = format!("</.well-known/core?{kept}page={page}&count={count}>; rel=\"next\"");
+        append_links(&mut response, vec![next]);
+    }
+    Ok(response)
 }
 
 /// `POST /things`
@@ -241,18 +296,5 @@ fn described(description: &Description) -> Response {
 }
 
 fn thing_url(id: &ThingId) -> String {
-    format!("/things/{}", encoded(id.as_str()))
-}
-
-/// A path segment (RFC 3986, section 3.3): what is not unreserved, `:` or `@` is percent-encoded.
-pub(super) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:@".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    format!("/things/{}", path_segment(id.as_str()))
 }

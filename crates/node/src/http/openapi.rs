@@ -34,6 +34,8 @@ use crate::api::{CloudEvent, Problem, Step, ThingEvent};
         console::page,
         console::file,
         directory::well_known,
+        directory::well_known_core,
+        directory::search,
         directory::things,
         directory::create,
         directory::thing,

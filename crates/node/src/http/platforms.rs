@@ -8,6 +8,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use sofie_directory::discovery::path_segment;
+
 use super::{
     body::{Json, Place, Segment},
     state::{Shared, to_the_end},
@@ -52,7 +54,7 @@ pub(super) async fn join(
 ) -> Result<Response, ApiError> {
     let federation = Arc::clone(&door.federation);
     let joined = to_the_end(slot, async move { federation.join_platform(request).await }).await?;
-    let location = format!("/api/v1/platforms/{}", super::directory::encoded(&joined.id));
+    let location = format!("/api/v1/platforms/{}", path_segment(&joined.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], axum::Json(joined)).into_response())
 }
 

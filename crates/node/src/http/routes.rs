@@ -53,6 +53,8 @@ pub(super) fn table() -> Vec<Route> {
         read("/console/", console::page),
         read("/console/{*path}", console::file),
         read("/.well-known/wot", directory::well_known),
+        read("/.well-known/core", directory::well_known_core),
+        read("/search/jsonpath", directory::search),
         read("/things", directory::things),
         change(MethodFilter::POST, "/things", directory::create),
         read("/things/{id}", directory::thing),

@@ -13,6 +13,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use serde_json::json;
+use sofie_directory::discovery::Resources;
 use sofie_model::{Account, Digest, LedgerId, ThingId, Timestamp, Txid, ruling::SignedRuling};
 use sofie_node::{
     api::*,
@@ -378,7 +379,16 @@ impl Federation for Double {
     async fn things(&self, page: PageRequest) -> Result<Page, ApiError> {
         let things = self.things.lock().unwrap();
         let items = things.values().skip(page.offset).take(page.limit).cloned().collect();
-        Ok(Page { items, total: things.len() })
+        let revision = self.world.borrow().changes.len() as u64;
+        Ok(Page { items, total: things.len(), revision })
+    }
+
+    async fn search_things(&self, query: &str) -> Result<String, ApiError> {
+        Ok(json!([query]).to_string())
+    }
+
+    async fn thing_links(&self, asked: AskedLinks) -> Result<Resources, ApiError> {
+        Ok(Resources { text: format!("<{asked:?}>"), more: asked.page == 0 })
     }
 
     async fn create_thing(&self, description: &str) -> Result<ThingId, ApiError> {

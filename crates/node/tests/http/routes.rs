@@ -56,6 +56,10 @@ async fn what_is_not_there_is_a_problem() {
         ("GET", "/things/none", 400, "\"none\" is not a thing id"),
         ("GET", "/things?limit=0", 400, "limit must be at least 1"),
         ("GET", "/things?format=xml", 400, "format must be"),
+        ("GET", "/search/jsonpath", 400, "missing field `query`"),
+        ("GET", "/search/jsonpath?query=$&sort=1", 400, "unknown field `sort`"),
+        ("GET", "/.well-known/core?rt=a&ct=b", 400, "one attribute at a time"),
+        ("GET", "/.well-known/core?page=x", 400, "page must be a number"),
         ("GET", "/events/thing_stolen", 400, "the types are thing_created"),
         ("DELETE", "/api/v1/status", 405, "DELETE is not done on /api/v1/status"),
         ("DELETE", "/things/urn:none", 404, "the double has no such thing"),
@@ -163,9 +167,12 @@ async fn things_are_put_listed_by_page_and_forgotten() {
     while let Some(path) = next {
         let response = server.get(&path).await;
         assert_eq!(response.headers()["content-type"], "application/ld+json");
-        let link = response.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+        let all = response.headers().get_all("link");
+        let links: Vec<String> = all.iter().map(|link| link.to_str().unwrap().to_owned()).collect();
+        // Twice five puts and one post: no page is of another list.
+        assert_eq!(links[0], "</things>; rel=\"canonical\"; etag=\"11\"");
         pages.push(response.json::<Vec<serde_json::Value>>().await.unwrap().len());
-        next = link.map(|link| {
+        next = links.get(1).map(|link| {
             link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).unwrap().to_owned()
         });
     }
@@ -182,6 +189,31 @@ async fn things_are_put_listed_by_page_and_forgotten() {
     assert_eq!(patched.status(), 204);
     assert_eq!(server.request(Method::DELETE, path).send().await.unwrap().status(), 204);
     assert_eq!(server.get(path).await.status(), 404);
+}
+
+#[tokio::test]
+async fn things_are_searched_and_linked() {
+    let server = Server::start().await;
+    let found = server.get("/search/jsonpath?query=%24%5B%3F%40.title%3D%3D'%C3%BC'%5D").await;
+    assert_eq!(found.headers()["content-type"], "application/json");
+    assert_eq!(found.text().await.unwrap(), r#"["$[?@.title=='ü']"]"#);
+    for (path, text, next) in [
+        ("", "AskedLinks { filter: None, page: 0, count: 100 }", "page=1&count=100"),
+        (
+            "?href=%2Fthings%2Fa%20b*&count=7",
+            "Filter { name: \"href\", value: \"/things/a b\", open: true }), page: 0, count: 7 }",
+            "href=%2Fthings%2Fa%20b%2A&page=1&count=7",
+        ),
+        ("?page=1&count=1000", "page: 1, count: 100 }", ""),
+    ] {
+        let links = server.get(&format!("/.well-known/core{path}")).await;
+        assert_eq!(links.headers()["content-type"], "application/link-format");
+        let link = links.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+        let expected = format!("</.well-known/core?{next}>; rel=\"next\"");
+        assert_eq!(link, (!next.is_empty()).then_some(expected));
+        let found = links.text().await.unwrap();
+        assert!(found.contains(text), "{path}: {found}");
+    }
 }
 
 #[tokio::test]
