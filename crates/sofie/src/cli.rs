@@ -7,13 +7,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod bench;
+mod ledger;
 mod market;
 mod tx;
 
 use crate::output::Format;
 pub(crate) use bench::{Bench, BenchAnvil, BenchRecords, BenchRestart, BenchRestartPart, BenchTx};
+pub(crate) use ledger::{LedgerVerb, PartyVerb};
 pub(crate) use market::{ContractVerb, OfferVerb};
-use sofie_model::LedgerId;
 use sofie_node::api::PlatformKind;
 use sofie_node::config::Name;
 use sofie_testkit::simulation::Mutant;
@@ -424,9 +425,15 @@ pub(crate) enum PlatformVerb {
 pub(crate) enum ThingVerb {
     /// List the things in the directory
     ///
-    /// Example: sofie thing ls
+    /// With a query, whole things that it selects are listed, and everything else that it does is printed as JSON.
+    ///
+    /// Example: sofie thing ls --query '$[?@.title == "Lamp"]'
     #[command(verbatim_doc_comment)]
-    Ls,
+    Ls {
+        /// A JSONPath query (RFC 9535) over the list of all Thing Descriptions
+        #[arg(long, value_name = "JSONPATH")]
+        query: Option<String>,
+    },
     /// Print a Thing Description
     ///
     /// Example: sofie thing show urn:uuid:0804d572-cce8-422a-bb7c-4412fcd56f06
@@ -443,64 +450,6 @@ pub(crate) enum ThingVerb {
         /// The files
         #[arg(required = true)]
         files: Vec<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PartyVerb {
-    /// List each party's address and money on every ledger
-    ///
-    /// Example: sofie party ls
-    #[command(verbatim_doc_comment)]
-    Ls,
-    /// Show one party
-    ///
-    /// Example: sofie party show alice
-    #[command(verbatim_doc_comment)]
-    Show {
-        /// Its name in the configuration
-        party: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum LedgerVerb {
-    /// List the ledgers
-    ///
-    /// Example: sofie ledger ls
-    #[command(verbatim_doc_comment)]
-    Ls,
-    /// Ask each ledger; exit 1 when one does not answer
-    ///
-    /// Example: sofie ledger check -o json
-    #[command(verbatim_doc_comment)]
-    Check,
-    /// Print the signed root of a calendar's seconds, to be published where nobody can change it
-    ///
-    /// Its first three lines are what counts: print them in a newspaper. `sofie verify --published` takes them.
-    ///
-    /// Example: sofie ledger published calendar > root-2026-11-29.txt
-    #[command(verbatim_doc_comment)]
-    Published {
-        /// The calendar
-        ledger: LedgerId,
-        /// The root of its first so many seconds, instead of all
-        #[arg(long, value_name = "SECONDS")]
-        size: Option<u64>,
-    },
-    /// Write what puts a receipt under a root that was published later, for `sofie verify --extension`
-    ///
-    /// The node that keeps the calendar is asked; the answer is checked before it is written.
-    ///
-    /// Example: sofie ledger extend receipt.cbor root-2026-11-29.txt receipt.extension
-    #[command(verbatim_doc_comment)]
-    Extend {
-        /// The receipt
-        receipt: PathBuf,
-        /// The published root, as `sofie ledger published` prints it
-        root: PathBuf,
-        /// Where to write the extension
-        file: PathBuf,
     },
 }
 

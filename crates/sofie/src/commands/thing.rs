@@ -20,18 +20,13 @@ const PAGE: usize = 100;
 pub(crate) async fn run(verb: ThingVerb, node: &Node) -> Result<ExitCode, Failure> {
     match verb {
         ThingVerb::Check { files } => check(&files, node.output.output),
-        ThingVerb::Ls => {
-            let all = all(&Client::of(node)?).await?;
-            let text = |thing: &Value, key: &str| thing[key].as_str().unwrap_or_default().to_owned();
-            match node.output.output {
-                Format::Json => output::json(&all),
-                Format::Text => {
-                    let mut rows: Vec<_> =
-                        all.iter().map(|thing| vec![text(thing, "id"), text(thing, "title")]).collect();
-                    rows.sort_by(|one, other| one.iter().rev().cmp(other.iter().rev()));
-                    output::table(&["ID", "TITLE"], &rows);
-                }
-            }
+        ThingVerb::Ls { query } => {
+            let client = Client::of(node)?;
+            let all = match &query {
+                None => all(&client).await?,
+                Some(query) => client.get(&format!("/search/jsonpath?query={}", url_segment(query))).await?,
+            };
+            list(&all, node.output.output);
             Ok(ExitCode::SUCCESS)
         }
         ThingVerb::Show { id } => {
@@ -41,6 +36,19 @@ pub(crate) async fn run(verb: ThingVerb, node: &Node) -> Result<ExitCode, Failur
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// As a table, where all of them are things, and otherwise as they are.
+fn list(all: &[Value], format: Format) {
+    let is_thing = |one: &Value| one["id"].is_string() && one["securityDefinitions"].is_object();
+    if format == Format::Json || !all.iter().all(is_thing) {
+        output::json(&all);
+        return;
+    }
+    let text = |thing: &Value, key: &str| thing[key].as_str().unwrap_or_default().to_owned();
+    let mut rows: Vec<_> = all.iter().map(|thing| vec![text(thing, "id"), text(thing, "title")]).collect();
+    rows.sort_by(|one, other| one.iter().rev().cmp(other.iter().rev()));
+    output::table(&["ID", "TITLE"], &rows);
 }
 
 async fn all(client: &Client) -> Result<Vec<Value>, Failure> {
