@@ -13,7 +13,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     for thing in things {
         let Entry::Thing(td) = thing else { continue };
         let plan = plan(&td, &at);
-        let reads = plan.properties.iter().flat_map(|property| std::iter::once(&property.read).chain(&property.poll));
+        let reads = plan.properties.iter().flat_map(|property| std::iter::once(&property.read).chain(&property.poll).chain(&property.write));
         for target in reads.chain(plan.actions.iter().map(|action| &action.target)) {
             // A path, and so on the platform that is asked.
             assert!(target.path.starts_with('/'), "{target:?}");

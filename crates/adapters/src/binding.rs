@@ -1,5 +1,5 @@
 //! What a platform's messages mean, as data that an owner can edit (TOML or JSON): which part of which payload is which
-//! property, in which unit and at which scale; when it was observed; which request is which action.
+//! property, in which unit and at which scale; when it was observed; how it is written; which request is which action.
 //!
 //! A part is named by a JSON Pointer (RFC 6901). Numbers are taken as the device wrote them, as decimals: no float comes
 //! near an observation. What does not fit is a [`Deviation`], never a guess; the raw bytes stay with the message.
@@ -7,6 +7,7 @@
 
 mod decimal;
 pub(crate) mod json;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,6 +65,21 @@ pub struct PropertyBinding {
     /// The payload by which the *broker* announces that the device is gone (MQTT last will): never an observation.
     #[serde(default)]
     pub last_will: Option<String>,
+    /// How it is written; without it, it can only be read.
+    #[serde(default)]
+    pub write: Option<WriteBinding>,
+}
+
+/// How a property is written: its `kind`, `format`, `pointer` and `scale` backwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteBinding {
+    /// The path of a CoAP server or WoT servient, or the MQTT topic to publish to. Where it is the property's own source, the
+    /// payload takes the place of what is there: a part of a larger payload cannot be written so.
+    pub target: String,
+    /// CoAP and HTTP: `put` or `post`. MQTT publishes.
+    #[serde(default = "put")]
+    pub method: ActionMethod,
 }
 
 /// How an action is asked for.
@@ -80,7 +96,7 @@ pub struct ActionBinding {
     pub format: Format,
 }
 
-/// How an action is asked for in CoAP and HTTP.
+/// How an action or a write is asked for in CoAP and HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionMethod {
@@ -372,6 +388,10 @@ impl TimeFormat {
             Self::EpochMillis => "milliseconds since 1970",
         }
     }
+}
+
+const fn put() -> ActionMethod {
+    ActionMethod::Put
 }
 
 #[cfg(test)]

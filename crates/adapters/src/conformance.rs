@@ -4,10 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::Value;
-use sofie_model::{Digest, ThingId};
+use sofie_model::{Digest, ThingId, Value as Scalar};
 use tokio::time::timeout;
 
-use crate::port::{Adapter, AdapterError, Description, Message, Outcome, Refuser, Request};
+use crate::port::{Adapter, AdapterError, Description, Message, Outcome, Refuser, Request, Write};
 
 /// A platform that is set up, and what the suite must know of it.
 pub struct Scene {
@@ -55,6 +55,67 @@ pub async fn run(scene: Scene) -> Result<(), Broken> {
         Some(change) => observation(adapter.as_ref(), &thing, &property, change).await,
         None => Ok(()),
     }
+}
+
+/// The part of the suite for a platform with a property that can be written: `adapter` and `shut` as in a [`Scene`],
+/// and a value of another kind than the property's.
+///
+/// # Errors
+/// [`Broken`].
+pub async fn writing(
+    adapter: &dyn Adapter,
+    shut: &dyn Adapter,
+    property: &str,
+    value: Scalar,
+    unfit: Scalar,
+) -> Result<(), Broken> {
+    let things = introspect(adapter).await?;
+    let has = |thing: &&Description| thing.binding.properties.contains_key(property);
+    let found = things.iter().find(has).ok_or_else(|| Broken(format!("{property} is found")))?;
+    let affordance = &found.td["properties"][property];
+    let forms = affordance["forms"].as_array().into_iter().flatten();
+    let offered = forms.filter(|form| form["op"] == "writeproperty").any(|form| form["href"].is_string());
+    promise(offered && affordance["readOnly"] == false, "the description says that it can be written")?;
+    let write = |value: &Scalar, label: &str| Write {
+        thing: found.thing.clone(),
+        property: property.into(),
+        value: value.clone(),
+        unit: None,
+        message: Digest::sha256(label.as_bytes()),
+        capability: Vec::new(),
+    };
+    introspect(shut).await?;
+    let before = shut.counters();
+    let refused = shut.write(&write(&value, "written at the gate")).await;
+    let gated = matches!(refused, Ok(Outcome::Refused(Refuser::Gate(_))));
+    promise(gated && before == shut.counters(), format!("a shut gate refuses a write: {refused:?}"))?;
+    let before = adapter.counters();
+    for bad in [
+        write(&unfit, "of another kind"),
+        Write { unit: Some("an unknown unit".into()), ..write(&value, "in another unit") },
+        Write { property: "no-such-property".into(), ..write(&value, "nowhere") },
+    ] {
+        let refused = adapter.write(&bad).await;
+        promise(
+            refused.is_err() && before == adapter.counters(),
+            format!("{bad:?} is not sent: {refused:?}"),
+        )?;
+    }
+    let good = write(&value, "written through the gate");
+    let first = adapter.write(&good).await.map_err(|e| Broken(format!("write: {e}")))?;
+    let passed = matches!(first, Outcome::Answered { .. } | Outcome::Unknown { .. });
+    promise(passed, format!("a good value is written: {first:?}"))?;
+    let before = adapter.counters();
+    let again = adapter.write(&good).await;
+    promise(again.as_ref() == Ok(&first) && before == adapter.counters(), "one name is written once")?;
+    if matches!(first, Outcome::Answered { .. }) {
+        let message = adapter.read(&found.thing, property).await;
+        let message = message.map_err(|e| Broken(format!("read: {e}")))?;
+        let seen = message.observations.iter().find(|o| o.property == property);
+        let same = seen.is_some_and(|o| o.quantity.value == value);
+        promise(same, format!("what was written is read: {message:?}"))?;
+    }
+    Ok(())
 }
 
 fn promise(kept: bool, what: impl Into<String>) -> Result<(), Broken> {

@@ -3,7 +3,7 @@
 //! A platform that states no security gets the scheme `auto` (TD 1.1, section 5.3.3.3: negotiated by the protocol), and
 //! the extension term `sofie:stated` false: never `nosec`, which would be a claim. What a platform states is marked as
 //! stated. Each affordance carries where it comes from and how sure that is; an action that nobody stated says that it
-//! awaits the owner's policy.
+//! awaits the owner's policy, and so does the form of a write that nobody stated.
 
 use serde_json::{Map, Value, json};
 use sofie_model::{Digest, ThingId};
@@ -72,6 +72,20 @@ impl Draft {
         let origin = origin("property", name, source, confidence, false);
         self.properties.insert(name.into(), marked(schema, &origin));
         self.origins.push(origin);
+    }
+
+    /// Says that a property that was added can be written, by `form`. A property is `readOnly` otherwise.
+    pub(crate) fn writable(&mut self, name: &str, mut form: Value, confidence: Confidence) {
+        form["op"] = "writeproperty".into();
+        form["sofie:confidence"] = json!(confidence);
+        if confidence < Confidence::Stated {
+            form["sofie:awaits"] = "owner-policy".into();
+        }
+        let Some(property) = self.properties.get_mut(name) else { return };
+        property["readOnly"] = false.into();
+        if let Some(forms) = property["forms"].as_array_mut() {
+            forms.push(form);
+        }
     }
 
     /// Adds an action that `form` asks for.

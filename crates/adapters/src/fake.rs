@@ -7,15 +7,18 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sofie_model::{Digest, ThingId};
+use sofie_model::{Digest, ThingId, Value};
 use tokio::sync::mpsc;
 
 use crate::{
-    binding::{ActionBinding, ActionMethod, Arrival, Binding, Format, Kind, PropertyBinding, ThingBinding},
+    binding::{
+        ActionBinding, ActionMethod, Arrival, Binding, Format, Kind, PropertyBinding, ThingBinding,
+        WriteBinding,
+    },
     describe::{Draft, thing_id},
     port::{
         Adapter, AdapterError, Clock, Confidence, Counters, Description, Gate, Message, Outcome, Platform,
-        QUEUE, REMEMBERED, Refuser, Request,
+        QUEUE, REMEMBERED, Refusal, Refuser, Request, Write,
     },
     tally::{Recent, Tally, one_more},
 };
@@ -73,6 +76,7 @@ impl FakeAdapter {
             scale: 0,
             time: None,
             last_will: None,
+            write: Some(WriteBinding { target: SOURCE.into(), method: ActionMethod::Put }),
         };
         let action = ActionBinding { target: SOURCE.into(), method: ActionMethod::Put, format: Format::Json };
         let thing = ThingBinding {
@@ -153,6 +157,7 @@ impl Adapter for FakeAdapter {
         for (name, property) in &binding.properties {
             let form = serde_json::json!({"href": "fake://lamp:1/lamp", "op": ["readproperty", "observeproperty", "unobserveproperty"]});
             draft.property(name, property, form, "the fake", Confidence::Stated, true);
+            draft.writable(name, serde_json::json!({"href": "fake://lamp:1/lamp"}), Confidence::Inferred);
         }
         let form = serde_json::json!({"href": "fake://lamp:1/lamp", "op": "invokeaction"});
         draft.action("switch", form, "the fake", Confidence::Inferred);
@@ -164,33 +169,14 @@ impl Adapter for FakeAdapter {
         if !known {
             return Err(self.0.platform.not_there(format!("action {}", request.action)));
         }
-        if let Some(outcome) = self.world(|world| world.outcomes.get(&request.message).cloned()) {
-            return Ok(outcome);
-        }
-        if let Err(refusal) = self.0.gate.admit(request) {
-            return Ok(Outcome::Refused(Refuser::Gate(refusal)));
-        }
-        self.world(|world| {
-            if world.weather == Weather::Away {
-                return Err(self.0.platform.transient("it is away"));
-            }
-            let refused = world.weather == Weather::Refusing;
-            if !refused {
-                world.deeds += 1;
-                world.on = request.input != serde_json::Value::Bool(false);
-            }
-            let outcome = match world.weather {
-                Weather::AnswersLost => Outcome::Unknown { reason: "no answer came".into() },
-                Weather::Refusing => {
-                    Outcome::Refused(Refuser::Device { code: "no".into(), diagnostic: "not now".into() })
-                }
-                Weather::Fair | Weather::Away => {
-                    Outcome::Answered { code: "done".into(), payload: Vec::new() }
-                }
-            };
-            world.outcomes.put(request.message, outcome.clone());
-            Ok(outcome)
-        })
+        let on = request.input != serde_json::Value::Bool(false);
+        self.once(request.message, || self.0.gate.admit(request), on)
+    }
+
+    async fn write(&self, write: &Write) -> Result<Outcome, AdapterError> {
+        let absent = || self.0.platform.not_there(format!("property {}", write.property));
+        self.0.binding.encode(&self.0.platform, write).ok_or_else(absent)??;
+        self.once(write.message, || self.0.gate.admit_write(write), write.value == Value::Bool(true))
     }
 
     async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {
@@ -212,6 +198,44 @@ impl Adapter for FakeAdapter {
 
     fn counters(&self) -> Counters {
         self.0.tally.snapshot()
+    }
+}
+
+impl FakeAdapter {
+    /// Switches the lamp, if this name is new and the gate lets it pass.
+    fn once(
+        &self,
+        name: Digest,
+        admit: impl FnOnce() -> Result<(), Refusal>,
+        on: bool,
+    ) -> Result<Outcome, AdapterError> {
+        if let Some(outcome) = self.world(|world| world.outcomes.get(&name).cloned()) {
+            return Ok(outcome);
+        }
+        if let Err(refusal) = admit() {
+            return Ok(Outcome::Refused(Refuser::Gate(refusal)));
+        }
+        self.world(|world| {
+            if world.weather == Weather::Away {
+                return Err(self.0.platform.transient("it is away"));
+            }
+            let refused = world.weather == Weather::Refusing;
+            if !refused {
+                world.deeds += 1;
+                world.on = on;
+            }
+            let outcome = match world.weather {
+                Weather::AnswersLost => Outcome::Unknown { reason: "no answer came".into() },
+                Weather::Refusing => {
+                    Outcome::Refused(Refuser::Device { code: "no".into(), diagnostic: "not now".into() })
+                }
+                Weather::Fair | Weather::Away => {
+                    Outcome::Answered { code: "done".into(), payload: Vec::new() }
+                }
+            };
+            world.outcomes.put(name, outcome.clone());
+            Ok(outcome)
+        })
     }
 }
 

@@ -22,4 +22,4 @@ mod tally;
 pub mod wot;
 
 pub use binding::Binding;
-pub use port::{Adapter, AdapterError, Clock, Gate, Outcome, Platform, Refusal, Request};
+pub use port::{Adapter, AdapterError, Clock, Gate, Outcome, Platform, Refusal, Request, Write};

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use sofie_model::Digest;
 
 use crate::{
-    port::{AdapterError, Gate, Outcome, REMEMBERED, Refuser, Request},
+    port::{AdapterError, Gate, Outcome, REMEMBERED, Refusal, Refuser, Request, Write},
     tally::Recent,
 };
 
@@ -34,12 +34,33 @@ impl Once {
         request: &Request,
         send: impl Future<Output = Result<Outcome, AdapterError>> + Send,
     ) -> Result<Outcome, AdapterError> {
-        let name = &request.message;
+        self.named(&request.message, || gate.admit(request), send).await
+    }
+
+    /// The same for a write.
+    ///
+    /// # Errors
+    /// As [`Once::run`].
+    pub(crate) async fn write(
+        &self,
+        gate: &dyn Gate,
+        write: &Write,
+        send: impl Future<Output = Result<Outcome, AdapterError>> + Send,
+    ) -> Result<Outcome, AdapterError> {
+        self.named(&write.message, || gate.admit_write(write), send).await
+    }
+
+    async fn named(
+        &self,
+        name: &Digest,
+        admit: impl FnOnce() -> Result<(), Refusal> + Send,
+        send: impl Future<Output = Result<Outcome, AdapterError>> + Send,
+    ) -> Result<Outcome, AdapterError> {
         // Before the gate: a door that lets nobody in twice must not call refused what was done.
         if let Some(outcome) = self.outcomes(|outcomes| outcomes.get(name).cloned()) {
             return Ok(outcome);
         }
-        if let Err(refusal) = gate.admit(request) {
+        if let Err(refusal) = admit() {
             return Ok(Outcome::Refused(Refuser::Gate(refusal)));
         }
         let _turn = self.turn.lock().await;

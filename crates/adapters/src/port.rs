@@ -1,9 +1,9 @@
 //! The adapter port: the few things that the rest of SOFIE asks of a platform.
 //!
-//! Order: [`Adapter::introspect`] once, keep what it says (the owner may edit the binding), then read, observe and
-//! invoke. [`Adapter::invoke`] asks the owner's [`Gate`] first. An `Err` of `invoke` says that nothing left this
-//! process; whatever may have reached the device is an [`Outcome`], and one of them is [`Outcome::Unknown`]: then read
-//! the device's state, and never send again what is not idempotent.
+//! Order: [`Adapter::introspect`] once, keep what it says (the owner may edit the binding), then read, observe, write and
+//! invoke. [`Adapter::invoke`] and [`Adapter::write`] ask the owner's [`Gate`] first. An `Err` of theirs says that nothing
+//! left this process; whatever may have reached the device is an [`Outcome`], and one of them is [`Outcome::Unknown`]: then
+//! read the device's state, and never send again what is not idempotent.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use sofie_model::{Digest, Observation, ThingId, Timestamp};
+use sofie_model::{Digest, Observation, ThingId, Timestamp, Value};
 use tokio::sync::mpsc;
 use url::Url;
 
@@ -85,6 +85,23 @@ pub struct Request {
     pub capability: Vec<u8>,
 }
 
+/// A property that somebody wants to be otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Whose property.
+    pub thing: ThingId,
+    /// The property's name in the Thing Description.
+    pub property: String,
+    /// What it shall be, as an observation would say it: a decimal number is a text.
+    pub value: Value,
+    /// In which unit (UCUM); `None` for the property's own.
+    pub unit: Option<String>,
+    /// Names this request: the same name is sent at most once by one adapter, be it a write or an action.
+    pub message: Digest,
+    /// The capability that its sender shows, as bytes that only the gate understands.
+    pub capability: Vec<u8>,
+}
+
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -134,8 +151,8 @@ pub enum Refusal {
     /// It names another thing.
     #[error("the capability is for another thing")]
     WrongThing,
-    /// It names another action.
-    #[error("the capability is for another action")]
+    /// It names another action or property, or another operation on it.
+    #[error("the capability is for another action or property")]
     WrongAction,
     /// Its time has not come.
     #[error("the capability is not valid yet")]
@@ -146,7 +163,7 @@ pub enum Refusal {
     /// Its issuer took it back.
     #[error("the capability is revoked")]
     Revoked,
-    /// The owner's policy does not allow the action, or says nothing of it yet.
+    /// The owner's policy does not allow it, or says nothing of it yet.
     #[error("the owner's policy does not allow it: {reason}")]
     Policy {
         /// The policy's words.
@@ -161,6 +178,14 @@ pub trait Gate: Send + Sync {
     /// # Errors
     /// [`Refusal`].
     fn admit(&self, request: &Request) -> Result<(), Refusal>;
+
+    /// The same for a write. A gate that says nothing of writes lets none pass.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    fn admit_write(&self, _: &Write) -> Result<(), Refusal> {
+        Err(Refusal::Policy { reason: "the owner lets nobody write".into() })
+    }
 }
 
 /// The gate of an owner who has said nothing yet: nobody passes.
@@ -323,6 +348,17 @@ pub trait Adapter: Send + Sync {
     /// # Errors
     /// Nothing was sent: [`AdapterError::NotThere`], [`AdapterError::Permanent`], [`AdapterError::Transient`].
     async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError>;
+
+    /// Asks the gate, then has the property written as its binding says. A name is sent once, as with
+    /// [`Adapter::invoke`]. An adapter that writes nothing leaves this as it is.
+    ///
+    /// # Errors
+    /// Nothing was sent: [`AdapterError::NotThere`]; [`AdapterError::Permanent`] for a property that cannot be written, and
+    /// for a value that does not fit it; [`AdapterError::Transient`].
+    async fn write(&self, write: &Write) -> Result<Outcome, AdapterError> {
+        let what = format!("{} of {} cannot be written", cut(&write.property), write.thing);
+        Err(self.platform().permanent(what, "have somebody write it at the device"))
+    }
 
     /// Reads a property now. What a platform kept from earlier is marked as retained.
     ///

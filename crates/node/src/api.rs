@@ -42,7 +42,10 @@ pub use offer::{AgreeToOffer, Offer, Offers, PublishOffer};
 pub use peer::{Decline, Neighbour, Neighbours, Own};
 pub use platform::{FreeCoins, Holder, Holding, Introspected, JoinPlatform, Party, Platform, PlatformKind};
 pub use scalar::{Amount, At};
-pub use thing::{AskedLinks, Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent};
+pub use thing::{
+    AskedLinks, Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent, WriteOutcome,
+    WriteProperty, Written,
+};
 pub use transaction::{LegSlack, LegStatus, Opening, Payment, Proposal, Transaction, Verdict, Watcher};
 
 /// Steps of one contract, in the order of their numbers. The stream ends when the contract has ended: no further step
@@ -117,6 +120,19 @@ pub trait Federation: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Invalid`]; [`ErrorKind::Unavailable`] when it does not answer.
     async fn introspect_platform(&self, request: JoinPlatform) -> Result<Introspected, ApiError>;
+
+    /// Writes a property of a joined platform's thing, in its owner's name.
+    ///
+    /// # Errors
+    /// Nothing was sent: [`ErrorKind::NotFound`]; [`ErrorKind::Invalid`] for a value that does not fit, or a property that
+    /// cannot be written; [`ErrorKind::Refused`] by the owner's policy; [`ErrorKind::Conflict`] for a key that stands for
+    /// another write, or for one under way; [`ErrorKind::Unavailable`].
+    async fn write_property(
+        &self,
+        thing: &ThingId,
+        property: &str,
+        request: WriteProperty,
+    ) -> Result<Written, ApiError>;
 
     /// The joined platforms.
     ///

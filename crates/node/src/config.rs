@@ -262,6 +262,8 @@ pub struct Policy {
     /// Actions that introspection only inferred, and that are offered nevertheless. None by default: control that was
     /// guessed is not control that was granted.
     pub actions: Vec<String>,
+    /// Properties that may be written through this node, stated or inferred. None by default.
+    pub writes: Vec<String>,
 }
 
 /// Bounds of the HTTP door.

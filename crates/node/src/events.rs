@@ -13,7 +13,7 @@ use crate::runtime::Runtime;
 
 /// What a record can be about; a webhook asks for some of them. `crates/testkit/tests/tidy/kinds.rs` compares them with the
 /// notes that the node makes.
-pub const KINDS: [&str; 67] = [
+pub const KINDS: [&str; 71] = [
     "accepted",
     "actuated",
     "admitted",
@@ -81,6 +81,10 @@ pub const KINDS: [&str; 67] = [
     "watched",
     "withdrawn",
     "withheld",
+    "write-asked",
+    "write-refused",
+    "write-unknown",
+    "written",
 ];
 /// The media type of one event (CloudEvents 1.0.2, JSON format, section 3).
 pub const MEDIA_TYPE: &str = "application/cloudevents+json";

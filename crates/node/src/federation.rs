@@ -25,7 +25,7 @@ use crate::api::{
     AgreeToOffer, Amount, ApiError, AskedLinks, At, Balances, BringEvidence, Claim, Contract, Description,
     Draft, ErrorKind, Events, Federation, Fees, Holder, Introspected, JoinPlatform, LedgerStatus, Neighbours,
     Offer, Offers, OpenContract, Page, PageRequest, Party, Platform, PublishOffer, Put, Rule, SignRuling,
-    Status, Steps, ThingEvents, Transaction,
+    Status, Steps, ThingEvents, Transaction, WriteProperty, Written,
 };
 use crate::clock;
 use crate::contracts::{NoRuling, Refused};
@@ -110,6 +110,17 @@ impl Federation for Runtime {
 
     async fn introspect_platform(&self, request: JoinPlatform) -> Result<Introspected, ApiError> {
         self.platforms().introspect(&request).await.map_err(Into::into)
+    }
+
+    async fn write_property(
+        &self,
+        thing: &ThingId,
+        property: &str,
+        request: WriteProperty,
+    ) -> Result<Written, ApiError> {
+        drafts::check_key(request.idempotency_key.as_deref())?;
+        let written = self.platforms().write(thing, property, &request).await;
+        written.map_err(|error| ApiError { title: "the property is not written".into(), ..error.into() })
     }
 
     async fn platforms(&self) -> Result<Vec<Platform>, ApiError> {
@@ -488,7 +499,10 @@ impl From<PlatformError> for ApiError {
             return error.into();
         }
         let kind = match &error {
-            PlatformError::NoOwner { .. } => ErrorKind::NotFound,
+            PlatformError::NoOwner { .. } | PlatformError::NoThing { .. } => ErrorKind::NotFound,
+            PlatformError::Adapter(AdapterError::NotThere { .. }) => ErrorKind::NotFound,
+            PlatformError::Unwritten { conflict: false, .. } => ErrorKind::Refused,
+            PlatformError::Unwritten { conflict: true, .. } => ErrorKind::Conflict,
             PlatformError::Joined { .. } => ErrorKind::Conflict,
             PlatformError::TooMany => ErrorKind::TooMany,
             PlatformError::Adapter(AdapterError::Transient { .. })

@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use minicbor::{Decode, Encode};
-use sofie_access::{Affordance, Book, Door, Limits, Presented, Proof, PublicKey, Revocations, Verdict};
-use sofie_adapters::port::{Gate, Refusal, Request};
-use sofie_model::{Digest, Timestamp, Txid, canonical};
+use sofie_access::{Affordance, Book, Door, Limits, Op, Presented, Proof, PublicKey, Revocations, Verdict};
+use sofie_adapters::port::{Gate, Refusal, Request, Write};
+use sofie_model::{Digest, ThingId, Timestamp, Txid, canonical};
 
+use crate::api::JoinPlatform;
 use crate::auditor::Note;
 use crate::clock;
 use crate::drive::Keeper;
 use crate::journal::Entry;
+use crate::platforms::subject;
 
 /// A token and its holder's proof, as they travel to the door.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -25,9 +27,27 @@ pub struct Shown {
     /// The holder's signature over this request.
     #[n(1)]
     pub proof: Proof,
-    /// The transaction that the request belongs to.
+    /// The transaction that the request belongs to, if it does to one: a write does not.
     #[n(2)]
-    pub transaction: Txid,
+    pub transaction: Option<Txid>,
+}
+
+/// What the owner of a platform lets others ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allowed {
+    /// Actions, by name.
+    pub actions: BTreeSet<String>,
+    /// Properties that may be written, by name.
+    pub writes: BTreeSet<String>,
+}
+
+impl Allowed {
+    /// The policy that somebody joins a platform with.
+    #[must_use]
+    pub fn of(asked: &JoinPlatform) -> Self {
+        let set = |names: &[String]| names.iter().cloned().collect();
+        Self { actions: set(&asked.allow), writes: set(&asked.allow_writes) }
+    }
 }
 
 /// Facts of this group hold the doors' books, by owner.
@@ -41,7 +61,7 @@ pub struct OwnersGate {
     owner: String,
     door: Door,
     key: PublicKey,
-    allowed: BTreeSet<String>,
+    allowed: Allowed,
     memory: Arc<Memory>,
     keeper: Keeper,
 }
@@ -91,13 +111,24 @@ pub fn request(asked: &Request, transaction: Txid) -> Result<sofie_access::Reque
     })
 }
 
+/// The same for a write, which belongs to no transaction.
+///
+/// # Errors
+/// As [`request`].
+pub fn write_request(asked: &Write) -> Result<sofie_access::Request, sofie_access::Error> {
+    let said = serde_json::json!([asked.value, asked.unit]).to_string();
+    let affordance = Affordance::new(Op::WriteProperty, &asked.property)?;
+    let input = Digest::sha256(said.as_bytes());
+    Ok(sofie_access::Request { input, ..sofie_access::Request::new(asked.thing.clone(), affordance) })
+}
+
 impl OwnersGate {
-    /// The door of `owner`, who obeys `key` and allows `allowed` of the actions that were only inferred.
+    /// The door of `owner`, who obeys `key` and allows no more than `allowed`.
     #[must_use]
     pub fn new(
         owner: &str,
         key: PublicKey,
-        allowed: BTreeSet<String>,
+        allowed: Allowed,
         memory: Arc<Memory>,
         keeper: Keeper,
     ) -> Arc<Self> {
@@ -107,9 +138,14 @@ impl OwnersGate {
 
     /// Decides, and keeps the door's book before anybody is let in. The memory stays locked until then: a book must not
     /// overtake a newer one on its way to the disk.
-    fn decide(&self, asked: &Request, shown: &Shown, now: Timestamp) -> Result<(), Refusal> {
+    fn decide(
+        &self,
+        asked: Result<sofie_access::Request, sofie_access::Error>,
+        shown: &Shown,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let forged = |reason: String| Refusal::Forged { reason };
-        let request = request(asked, shown.transaction).map_err(|e| forged(e.to_string()))?;
+        let request = asked.map_err(|e| forged(e.to_string()))?;
         let presented = Presented { token: &shown.token, request: &request, proof: Some(&shown.proof) };
         let mut memory = self.memory.0.lock().expect("no holder of this lock panics");
         // This node is the owner's own: its list is as fresh as the owner can make it.
@@ -118,21 +154,29 @@ impl OwnersGate {
         let outcome = self.door.admit(&presented, revocations, book, now);
         let verdict = Verdict::of(&self.door, &presented, now, &outcome);
         match outcome {
-            Ok(_) => self.keep(shown, &verdict, memory.book.to_bytes(), now),
+            Ok(_) => self.keep(&request, shown, &verdict, memory.book.to_bytes(), now),
             Err(refusal) => Err(told(&refusal)),
         }
     }
 
-    /// Keeps the door's book and its verdict; the door lets nobody in whose entry is not on the disk.
-    fn keep(&self, shown: &Shown, verdict: &Verdict, book: Vec<u8>, now: Timestamp) -> Result<(), Refusal> {
-        let key = shown.transaction.to_string();
-        let entries = vec![
-            Entry::Fact { group: BOOKS, key: self.owner.clone(), value: book },
-            Entry::Fact { group: VERDICTS, key, value: canonical::encode(verdict) },
-        ];
-        let note =
-            Note::about(shown.transaction.0, "admitted", true, "the capability is good for this request")
-                .by(self.owner.clone());
+    /// Keeps the door's book, and its verdict on a transaction; the door lets nobody in whose entry is not on the disk.
+    fn keep(
+        &self,
+        asked: &sofie_access::Request,
+        shown: &Shown,
+        verdict: &Verdict,
+        book: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let mut entries = vec![Entry::Fact { group: BOOKS, key: self.owner.clone(), value: book }];
+        entries.extend(shown.transaction.map(|transaction| Entry::Fact {
+            group: VERDICTS,
+            key: transaction.to_string(),
+            value: canonical::encode(verdict),
+        }));
+        let subject = about(shown.transaction, &asked.thing);
+        let note = Note::about(subject, "admitted", true, "the capability is good for this request")
+            .by(self.owner.clone());
         let keeping = self.keeper.auditor.keep(entries, vec![note], now);
         let kept = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(keeping));
         kept.map_err(|error| Refusal::Policy { reason: format!("the door cannot keep its book: {error}") })
@@ -140,13 +184,12 @@ impl OwnersGate {
 
     fn refuse(
         &self,
-        asked: &Request,
+        thing: &ThingId,
         transaction: Option<Txid>,
         refusal: Refusal,
         now: Timestamp,
     ) -> Refusal {
-        let subject = transaction
-            .map_or_else(|| Digest::of("sofie.thing.v1", &[asked.thing.as_str().as_bytes()]), |t| t.0);
+        let subject = about(transaction, thing);
         let note = Note::about(subject, "refused-at-door", false, refusal.to_string()).by(self.owner.clone());
         let keeping = self.keeper.auditor.keep(Vec::new(), vec![note], now);
         if let Err(error) =
@@ -160,26 +203,52 @@ impl OwnersGate {
 
 impl Gate for OwnersGate {
     fn admit(&self, asked: &Request) -> Result<(), Refusal> {
-        let now = clock::now();
-        if asked.capability.is_empty() {
-            return Err(self.refuse(asked, None, Refusal::Missing, now));
-        }
-        let shown: Shown = match canonical::decode(&asked.capability, MAX_SHOWN) {
-            Ok(shown) => shown,
-            Err(error) => {
-                return Err(self.refuse(asked, None, Refusal::Forged { reason: error.to_string() }, now));
-            }
-        };
-        let transaction = Some(shown.transaction);
-        if !self.allowed.contains(&asked.action) {
-            let reason = format!("{} was only inferred, and {} has not allowed it", asked.action, self.owner);
-            return Err(self.refuse(asked, transaction, Refusal::Policy { reason }, now));
-        }
-        self.decide(asked, &shown, now).map_err(|refusal| self.refuse(asked, transaction, refusal, now))
+        let denied = (!self.allowed.actions.contains(&asked.action))
+            .then(|| format!("{} was only inferred, and {} has not allowed it", asked.action, self.owner));
+        self.judge(&asked.thing, &asked.capability, denied, |shown| match shown.transaction {
+            Some(transaction) => Ok(request(asked, transaction)),
+            None => Err(Refusal::Forged { reason: "it is for no transaction".into() }),
+        })
+    }
+
+    fn admit_write(&self, asked: &Write) -> Result<(), Refusal> {
+        let denied = (!self.allowed.writes.contains(&asked.property))
+            .then(|| format!("{} has not allowed that {} is written", self.owner, asked.property));
+        self.judge(&asked.thing, &asked.capability, denied, |_| Ok(write_request(asked)))
     }
 }
 
+/// What the record of a request is about.
+fn about(transaction: Option<Txid>, thing: &ThingId) -> Digest {
+    transaction.map_or_else(|| subject(thing.as_str()), |transaction| transaction.0)
+}
+
 impl OwnersGate {
+    /// Every refusal is recorded, and what is let in is on the disk before.
+    fn judge(
+        &self,
+        thing: &ThingId,
+        capability: &[u8],
+        denied: Option<String>,
+        asked: impl FnOnce(&Shown) -> Result<Result<sofie_access::Request, sofie_access::Error>, Refusal>,
+    ) -> Result<(), Refusal> {
+        let now = clock::now();
+        let refuse = |transaction, refusal| Err(self.refuse(thing, transaction, refusal, now));
+        if capability.is_empty() {
+            return refuse(None, Refusal::Missing);
+        }
+        let shown: Shown = match canonical::decode(capability, MAX_SHOWN) {
+            Ok(shown) => shown,
+            Err(error) => return refuse(None, Refusal::Forged { reason: error.to_string() }),
+        };
+        if let Some(reason) = denied {
+            return refuse(shown.transaction, Refusal::Policy { reason });
+        }
+        asked(&shown)
+            .and_then(|asked| self.decide(asked, &shown, now))
+            .or_else(|refusal| refuse(shown.transaction, refusal))
+    }
+
     /// The key that the door obeys.
     #[must_use]
     pub const fn key(&self) -> PublicKey {

@@ -4,6 +4,7 @@
 mod configured;
 mod join;
 mod listen;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,19 +15,20 @@ use serde::{Deserialize, Serialize};
 use sofie_adapters::binding::Kind;
 use sofie_adapters::port::{Adapter, AdapterError, Counters, Description};
 use sofie_directory::store::{Change, Directory, DirectoryError, Event, MAX_EVENTS, Record};
-use sofie_model::{LedgerId, ThingId, Timestamp};
+use sofie_model::{Digest, LedgerId, ThingId, Timestamp};
 
 use crate::api;
 use crate::auditor::Note;
 use crate::clock;
 use crate::drive::Keeper;
 use crate::executor::Executor;
-use crate::gate::Memory;
+use crate::gate::{Allowed, Memory};
 use crate::journal::{Entry, Journal, JournalError};
 use crate::parties::Parties;
 use crate::readings::{ReadingLog, Readings};
 
 pub(crate) use configured::Configured;
+pub(crate) use join::subject;
 use listen::Wait;
 
 /// Facts of this group hold the joined platforms.
@@ -56,6 +58,8 @@ struct Inner {
     joining: tokio::sync::Mutex<()>,
     /// One change of the directory at a time.
     changing: tokio::sync::Mutex<()>,
+    /// The writes that are under way, by their names.
+    writing: Mutex<BTreeSet<Digest>>,
 }
 
 /// What the journal keeps of a platform.
@@ -63,6 +67,9 @@ struct Inner {
 struct Kept {
     platform: api::Platform,
     allow: BTreeSet<String>,
+    /// A node that kept this platform before there were writes allowed none.
+    #[serde(default)]
+    allow_writes: BTreeSet<String>,
     descriptions: Vec<DescriptionKept>,
 }
 
@@ -114,6 +121,26 @@ pub enum PlatformError {
         file: PathBuf,
         /// What is wrong.
         what: String,
+    },
+    /// No joined platform has this thing.
+    #[error("no joined platform has {thing}; list the things with GET /things")]
+    NoThing {
+        /// Its id.
+        thing: ThingId,
+    },
+    /// The owner's door, or the name of the request.
+    #[error("{property} of {thing}: {reason}; {next}")]
+    Unwritten {
+        /// Whose property.
+        thing: ThingId,
+        /// Its name.
+        property: String,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        next: String,
+        /// The state of an earlier request is in the way, not a rule.
+        conflict: bool,
     },
     /// The platform itself.
     #[error(transparent)]
@@ -178,6 +205,7 @@ impl Platforms {
             memories: Mutex::default(),
             joining: tokio::sync::Mutex::default(),
             changing: tokio::sync::Mutex::default(),
+            writing: Mutex::default(),
         })))
     }
 
@@ -329,6 +357,10 @@ impl Platforms {
 }
 
 impl Kept {
+    fn allowed(&self) -> Allowed {
+        Allowed { actions: self.allow.clone(), writes: self.allow_writes.clone() }
+    }
+
     fn obey(&mut self, configured: &[Configured]) {
         let mine = join::address(self.platform.kind, &self.platform.owner, &self.platform.url).ok();
         let is_this = |one: &&Configured| {
@@ -336,7 +368,8 @@ impl Kept {
                 && join::address(one.asked.kind, &one.asked.owner, &one.asked.url).ok() == mine
         };
         let Some(one) = configured.iter().find(is_this) else { return };
-        self.allow = one.asked.allow.iter().cloned().collect();
+        let Allowed { actions, writes } = Allowed::of(&one.asked);
+        (self.allow, self.allow_writes) = (actions, writes);
         for description in &mut self.descriptions {
             if let Some(mapped) = one.mapping.thing(&description.thing) {
                 description.binding = mapped.clone();

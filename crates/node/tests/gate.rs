@@ -1,18 +1,17 @@
 //! The owner's door: whom it lets in, once, and what it remembers.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sofie_access::{Affordance, Book, Grant, SecretKey, proof, token};
-use sofie_adapters::port::{Gate, Refusal, Request};
-use sofie_model::{Digest, Span, ThingId, Timestamp, Txid, canonical};
+use sofie_access::{Affordance, Book, Grant, Op, SecretKey, proof, token};
+use sofie_adapters::port::{Gate, Refusal, Request, Write};
+use sofie_model::{Digest, Span, ThingId, Timestamp, Txid, Value, canonical};
 use sofie_node::auditor::{self, Auditor};
 use sofie_node::clock;
 use sofie_node::drive::Keeper;
-use sofie_node::gate::{self, BOOKS, Memory, OwnersGate, Shown, VERDICTS};
+use sofie_node::gate::{self, Allowed, BOOKS, Memory, OwnersGate, Shown, VERDICTS};
 use sofie_node::journal::{Entry, Journal, JournalError, Machine};
 use tokio::sync::mpsc;
 
@@ -53,7 +52,8 @@ impl World {
 
     /// A door that allows `lock` and `light`.
     fn door(&self, memory: Arc<Memory>) -> Arc<OwnersGate> {
-        let allowed: BTreeSet<String> = ["lock", "light"].map(str::to_owned).into();
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let allowed = Allowed { actions: set(&["lock", "light"]), writes: set(&["level", "mode"]) };
         OwnersGate::new(OWNER, self.owner.public(), allowed, memory, self.keeper.clone())
     }
 
@@ -75,7 +75,7 @@ impl World {
         let nonce = Digest([self.nonces.get(); 32]);
         let proven = gate::request(&asked, TXID).unwrap();
         let proof = proof::sign(holder, OWNER, &token, &proven, nonce, clock::now());
-        let shown = Shown { token, proof, transaction: TXID };
+        let shown = Shown { token, proof, transaction: Some(TXID) };
         Request { capability: canonical::encode(&shown), ..asked }
     }
 
@@ -208,4 +208,68 @@ async fn a_door_whose_book_cannot_be_kept_lets_nobody_in() {
     world.journal.keep(vec![begun(), begun()], clock::now()).await.unwrap_err();
     let refusal = door.admit(&world.good()).unwrap_err().to_string();
     assert!(refusal.contains("cannot keep its book") && refusal.contains("journal.sqlite"), "{refusal}");
+}
+
+/// A write that the owner's own key allows, shown for `asked`.
+fn write(world: &World, grant: &Grant, asked: &Write) -> Write {
+    let token = token::issue(&world.owner, grant).unwrap();
+    world.nonces.set(world.nonces.get() + 1);
+    let nonce = Digest([world.nonces.get(); 32]);
+    let proven = gate::write_request(asked).unwrap();
+    let proof = proof::sign(&world.owner, OWNER, &token, &proven, nonce, clock::now());
+    let shown = Shown { token, proof, transaction: None };
+    Write { capability: canonical::encode(&shown), ..asked.clone() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_passes_the_same_door_and_no_action_is_a_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&folder.path().join("journal.sqlite"));
+    let door = world.door(world.memory());
+    let level = Write {
+        thing: locker(),
+        property: "level".into(),
+        value: Value::Text("21.5".into()),
+        unit: None,
+        message: TXID.0,
+        capability: Vec::new(),
+    };
+    let now = clock::now();
+    let granted = |op, name| {
+        let affordance = Affordance::new(op, name).unwrap();
+        let grant = Grant::new(world.owner.public(), locker(), affordance, now, now + Span::from_seconds(60));
+        Grant { uses: Some(1), ..grant }
+    };
+    let grant = granted(Op::WriteProperty, "level");
+    let hotter = Write { value: Value::Text("99".into()), ..write(&world, &grant, &level) };
+    let in_kelvin = Write { unit: Some("K".into()), ..write(&world, &grant, &level) };
+    let secret = Write { property: "secret".into(), ..level.clone() };
+    let secret = write(&world, &granted(Op::WriteProperty, "secret"), &secret);
+    for (name, asked, why) in [
+        ("nothing shown", level.clone(), "no capability is shown"),
+        ("another value", hotter, "does not hold"),
+        ("another unit", in_kelvin, "does not hold"),
+        (
+            "another property",
+            write(&world, &granted(Op::WriteProperty, "mode"), &level),
+            "another action or property",
+        ),
+        (
+            "an action",
+            write(&world, &granted(Op::InvokeAction, "level"), &level),
+            "another action or property",
+        ),
+        ("not allowed", secret, "locker-co has not allowed that secret is written"),
+    ] {
+        let refusal = door.admit_write(&asked).expect_err(name).to_string();
+        assert!(refusal.contains(why), "{name}: {refusal}");
+    }
+    let good = write(&world, &grant, &level);
+    assert_eq!(door.admit_write(&good), Ok(()));
+    assert!(door.admit_write(&good).is_err(), "it is used up");
+    let audit = world.audit();
+    assert_eq!(audit.iter().filter(|(kind, ok, _)| kind == "admitted" && *ok).count(), 1, "{audit:?}");
+    assert_eq!(audit.len(), 8, "{audit:?}");
+    let action = Request { capability: good.capability, ..asked("lock") };
+    assert!(door.admit(&action).is_err(), "what is shown for a write opens nothing");
 }

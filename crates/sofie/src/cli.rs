@@ -402,6 +402,9 @@ pub(crate) enum PlatformVerb {
         /// An inferred action that the owner allows others to ask for; may be repeated
         #[arg(long)]
         allow: Vec<String>,
+        /// A property that may be written through this node; may be repeated
+        #[arg(long, value_name = "PROPERTY")]
+        allow_write: Vec<String>,
         /// Show what is found, with where it comes from and what cannot be mapped, and register nothing
         #[arg(long)]
         dry_run: bool,
@@ -441,6 +444,27 @@ pub(crate) enum ThingVerb {
     Show {
         /// Its id
         id: String,
+    },
+    /// Write a property, in the name of its thing's owner
+    ///
+    /// Exit code 0 says that the device took the value. Decimal numbers go as they are written: no digit is lost.
+    ///
+    /// Example: sofie thing write urn:uuid:0804d572-cce8-422a-bb7c-4412fcd56f06 level 21.5 --unit Cel
+    #[command(verbatim_doc_comment)]
+    Write {
+        /// The thing's id
+        id: String,
+        /// The property's name
+        property: String,
+        /// true, false, a number or a text; a text that looks like one of the others in quotes: '"42"'
+        #[arg(allow_negative_numbers = true)]
+        value: String,
+        /// In which unit (UCUM); without it, in the property's own
+        #[arg(long)]
+        unit: Option<String>,
+        /// Your own name for this request: sent again, it is not written again
+        #[arg(long)]
+        key: Option<String>,
     },
     /// Check Thing Descriptions against TD 1.1; needs no node
     ///

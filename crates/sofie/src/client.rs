@@ -65,6 +65,14 @@ impl Client {
         self.read(self.send(Method::POST, path, Some(body)).await?).await
     }
 
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.read(self.send(Method::PUT, path, Some(body)).await?).await
+    }
+
     /// Sends what is no JSON.
     pub(crate) async fn post_bytes<T: DeserializeOwned>(
         &self,

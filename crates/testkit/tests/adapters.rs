@@ -18,7 +18,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use sofie_adapters::{Clock, Gate, Refusal, Request, coap::exchange::Transmission};
+use sofie_adapters::{Clock, Gate, Refusal, Request, Write, coap::exchange::Transmission};
 use sofie_model::Timestamp;
 use sofie_testkit::devices::{DeviceError, Millis, broker, door_sensor, locker};
 use tokio::{sync::oneshot, time::timeout};
@@ -45,6 +45,10 @@ struct Open;
 
 impl Gate for Open {
     fn admit(&self, _: &Request) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn admit_write(&self, _: &Write) -> Result<(), Refusal> {
         Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! A Thing Description out of a server's links (RFC 6690) and of what its readable resources answered.
 //!
 //! One server is one thing. A link gives a property, because a GET is safe (RFC 7252, section 5.1). It gives an action
-//! only when its interface type says actuator (`core.a`, as OMA and OCF servers write it). Links to other hosts and to
+//! only when its interface type says actuator (`core.a`, as OMA and OCF servers write it). A property can be written (PUT)
+//! where its interface type says so (`core.p` and `core.a` of draft-ietf-core-interfaces, section 4) and its state is one
+//! scalar: a larger one cannot be rebuilt from one value. Links to other hosts and to
 //! `/.well-known/` are left out: nothing makes this adapter follow a platform elsewhere.
 
 use std::collections::BTreeMap;
@@ -13,7 +15,9 @@ use super::{
     link_format::Link,
 };
 use crate::{
-    binding::{ActionBinding, ActionMethod, Binding, Format, Kind, PropertyBinding, ThingBinding},
+    binding::{
+        ActionBinding, ActionMethod, Binding, Format, Kind, PropertyBinding, ThingBinding, WriteBinding,
+    },
     describe::{Draft, thing_id},
     infer,
     port::{Confidence, Description},
@@ -72,6 +76,10 @@ pub(super) fn describe(
         let confidence = stated(if sampled { Confidence::Inferred } else { Confidence::Guessed });
         let form = property_form(authority, property, observable);
         draft.property(name, property, form, &source(link, sampled), confidence, observable);
+        if let Some(write) = &property.write {
+            let form = write_form(authority, property, write);
+            draft.writable(name, form, stated(Confidence::Inferred));
+        }
     }
     for (name, action) in &binding.actions {
         let link = resources.iter().find(|link| link.target == action.target);
@@ -94,6 +102,11 @@ fn bind(link: &Link, sample: Option<&[u8]>, found: &mut ThingBinding) {
     let formats = link.content_formats();
     let format = if formats.contains(&JSON) || formats.is_empty() { Format::Json } else { Format::Text };
     let shape = sample.and_then(|sample| infer::shape([sample], &link.target));
+    let told = |word| link.words("if").any(|interface| interface == word);
+    let scalar =
+        |shape: &infer::Shape| shape.time.is_none() && shape.parts.values().all(|(at, _)| at.is_empty());
+    let takes = (told("core.p") || told("core.a")) && shape.as_ref().is_some_and(scalar);
+    let write = takes.then(|| WriteBinding { target: link.target.clone(), method: ActionMethod::Put });
     let (format, time) = shape.as_ref().map_or((format, None), |shape| (shape.format, shape.time.clone()));
     let parts = match shape {
         Some(shape) => shape.parts.into_iter().collect(),
@@ -112,10 +125,11 @@ fn bind(link: &Link, sample: Option<&[u8]>, found: &mut ThingBinding) {
             scale: 0,
             time: time.clone(),
             last_will: None,
+            write: write.clone(),
         };
         found.properties.insert(name, property);
     }
-    if link.words("if").any(|interface| interface == "core.a") {
+    if told("core.a") {
         let name = infer::free_name(&found.actions, &link.target);
         let target = link.target.clone();
         found.actions.insert(name, ActionBinding { target, method: ActionMethod::Post, format });
@@ -134,6 +148,14 @@ fn property_form(authority: &str, property: &PropertyBinding, observable: bool) 
         form["subprotocol"] = "cov:observe".into();
     }
     form
+}
+
+fn write_form(authority: &str, property: &PropertyBinding, write: &WriteBinding) -> Value {
+    json!({
+        "href": format!("{authority}{}", write.target),
+        "contentType": property.format.content_type(),
+        "cov:method": write.method.name(),
+    })
 }
 
 fn action_form(authority: &str, action: &ActionBinding) -> Value {
@@ -181,6 +203,29 @@ mod tests {
         assert!(description.origins.iter().any(|o| o.kind == "action" && o.awaits_policy));
         let names: Vec<_> = td["actions"].as_object().expect("actions").keys().collect();
         assert_eq!(names, ["lock"], "a sensor is no actuator");
+    }
+
+    #[test]
+    fn a_parameter_can_be_written_once_its_owner_allows_it() {
+        let links = r#"</level>;if="core.p";ct=0,</relay>;if="core.a";ct=0,</t>;if="core.s";ct=0,</lock>;if="core.a";ct=50,</far>;if="core.p""#;
+        let links = parse(links).expect("links");
+        let sample = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
+        let samples = [
+            sample("/level", "42"),
+            sample("/relay", "true"),
+            sample("/t", "21.5"),
+            sample("/lock", r#"{"locked":true}"#),
+        ];
+        let td = describe(AUTHORITY, &links, &samples.into(), &mut Binding::default()).td;
+        for (name, read_only) in
+            [("level", false), ("relay", false), ("t", true), ("locked", true), ("far", true)]
+        {
+            let property = &td["properties"][name];
+            assert_eq!(property["readOnly"], read_only, "{name}: {property}");
+        }
+        let form = &td["properties"]["level"]["forms"][1];
+        assert_eq!((&form["op"], &form["cov:method"]), (&json!("writeproperty"), &json!("PUT")));
+        assert_eq!(form["sofie:awaits"], "owner-policy");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::{
     once::Once,
     port::{
         Adapter, AdapterError, Clock, Closed, Counters, Description, Gate, Message, Outcome, Platform, QUEUE,
-        Refuser, Request, cut,
+        Refuser, Request, Write, cut,
     },
     tally::Tally,
 };
@@ -164,18 +164,7 @@ impl Endpoint {
     }
 
     fn encode(&self, action: &ActionBinding, input: &serde_json::Value) -> Result<CoapRequest, AdapterError> {
-        let payload = action.payload(&self.platform, input)?;
-        let format = match action.format {
-            Format::Json => JSON,
-            Format::Text => TEXT,
-        };
-        let content_format = (!payload.is_empty()).then_some(format);
-        let method = match action.method {
-            ActionMethod::Post => Method::Post,
-            ActionMethod::Put => Method::Put,
-        };
-        let (path, query) = segments(&action.target);
-        Ok(CoapRequest { method, path, query, content_format, payload, ..CoapRequest::default() })
+        Ok(coap(action, action.payload(&self.platform, input)?))
     }
 
     async fn act(&self, request: CoapRequest) -> Result<Outcome, AdapterError> {
@@ -189,6 +178,21 @@ impl Endpoint {
             Err(silence @ (Silence::Unsayable(_) | Silence::NotSent(_))) => Err(self.silent(&silence)),
         }
     }
+}
+
+/// The request that asks for an action or a write.
+fn coap(action: &ActionBinding, payload: Vec<u8>) -> CoapRequest {
+    let format = match action.format {
+        Format::Json => JSON,
+        Format::Text => TEXT,
+    };
+    let content_format = (!payload.is_empty()).then_some(format);
+    let method = match action.method {
+        ActionMethod::Post => Method::Post,
+        ActionMethod::Put => Method::Put,
+    };
+    let (path, query) = segments(&action.target);
+    CoapRequest { method, path, query, content_format, payload, ..CoapRequest::default() }
 }
 
 #[async_trait]
@@ -220,8 +224,16 @@ impl Adapter for CoapAdapter {
 
     async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError> {
         let action = self.0.action(request)?;
-        let coap = self.0.encode(&action, &request.input)?;
-        self.0.once.run(self.0.gate.as_ref(), request, self.0.act(coap)).await
+        let encoded = self.0.encode(&action, &request.input)?;
+        self.0.once.run(self.0.gate.as_ref(), request, self.0.act(encoded)).await
+    }
+
+    async fn write(&self, write: &Write) -> Result<Outcome, AdapterError> {
+        let encoded = self.0.bound(|binding| binding.encode(&self.0.platform, write));
+        let absent =
+            || self.0.platform.not_there(format!("property {} of {}", cut(&write.property), write.thing));
+        let (request, payload) = encoded.ok_or_else(absent)??;
+        self.0.once.write(self.0.gate.as_ref(), write, self.0.act(coap(&request, payload))).await
     }
 
     async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {

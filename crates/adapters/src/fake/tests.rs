@@ -29,6 +29,10 @@ impl Gate for Open {
     fn admit(&self, _: &Request) -> Result<(), Refusal> {
         Ok(())
     }
+
+    fn admit_write(&self, _: &Write) -> Result<(), Refusal> {
+        Ok(())
+    }
 }
 
 fn lamp(gate: Arc<dyn Gate>) -> FakeAdapter {
@@ -57,6 +61,14 @@ async fn it_passes_the_suite() {
         change: Some(Box::new(move || hand.switch_by_hand(true))),
     };
     conformance::run(scene).await.expect("the fake keeps the port's promises");
+}
+
+#[tokio::test]
+async fn it_passes_the_part_about_writing() {
+    let (open, shut) = (lamp(Arc::new(Open)), lamp(Arc::new(Once::default())));
+    let (on, unfit) = (Value::Bool(true), Value::Text("true".into()));
+    conformance::writing(&open, &shut, "on", on, unfit).await.expect("the fake keeps the port's promises");
+    assert_eq!((open.deeds(), shut.deeds()), (1, 0), "a gate that says nothing of writes lets none pass");
 }
 
 #[tokio::test]

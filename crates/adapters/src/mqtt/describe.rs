@@ -1,5 +1,5 @@
 //! Thing Descriptions out of what was heard. A topic is a thing; the parts of its payloads are its properties. Nothing
-//! can be told to do anything: actions come from the owner's binding alone.
+//! can be told to do anything: actions and writes come from the owner's binding alone.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::codec::Publish;
 use crate::{
-    binding::{ActionBinding, Binding, PropertyBinding, ThingBinding},
+    binding::{ActionBinding, Binding, Format, PropertyBinding, ThingBinding},
     describe::{Draft, thing_id},
     infer,
     port::{Confidence, Description},
@@ -57,6 +57,7 @@ fn bind(
         scale: 0,
         time: time.clone(),
         last_will: None,
+        write: None,
     };
     let properties = shape.parts.into_iter().map(|(name, part)| (name, property(part))).collect();
     let thing = thing_id(authority, topic);
@@ -81,6 +82,10 @@ fn description(
         };
         let confidence = if owners { Confidence::Stated } else { Confidence::Inferred };
         draft.property(name, property, property_form(authority, property, kept), &source, confidence, true);
+        if let Some(write) = &property.write {
+            let form = publish_form(authority, &write.target, property.format);
+            draft.writable(name, form, Confidence::Stated);
+        }
     }
     for (name, action) in &binding.actions {
         let form = action_form(authority, action);
@@ -105,12 +110,17 @@ fn property_form(authority: &str, property: &PropertyBinding, kept: bool) -> Val
 }
 
 fn action_form(authority: &str, action: &ActionBinding) -> Value {
+    let mut form = publish_form(authority, &action.target, action.format);
+    form["op"] = "invokeaction".into();
+    form
+}
+
+fn publish_form(authority: &str, topic: &str, format: Format) -> Value {
     json!({
-        "href": href(authority, &action.target),
-        "contentType": action.format.content_type(),
+        "href": href(authority, topic),
+        "contentType": format.content_type(),
         "mqv:controlPacket": "publish",
-        "mqv:topic": action.target,
-        "op": "invokeaction",
+        "mqv:topic": topic,
     })
 }
 

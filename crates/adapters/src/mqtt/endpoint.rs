@@ -23,11 +23,11 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    binding::{Arrival, Binding},
+    binding::{ActionBinding, Arrival, Binding},
     once::Once,
     port::{
         Adapter, AdapterError, Clock, Closed, Counters, Description, Gate, Message, Outcome, Platform, QUEUE,
-        Request, cut,
+        Request, Write, cut,
     },
     tally::Tally,
 };
@@ -240,6 +240,10 @@ impl Endpoint {
             || self.platform.not_there(format!("action {} of {}", cut(&request.action), request.thing));
         let action = found.ok_or_else(absent)?;
         let payload = action.payload(&self.platform, &request.input)?;
+        self.sendable(action, payload)
+    }
+
+    fn sendable(&self, action: ActionBinding, payload: Vec<u8>) -> Result<(String, Vec<u8>), AdapterError> {
         if !is_topic(&action.target) || payload.len() > MAX_PAYLOAD {
             let reason = format!("{} is no topic, or the input is longer than 64 KiB", cut(&action.target));
             return Err(self.platform.permanent(reason, "correct the binding, or shorten the input"));
@@ -263,6 +267,15 @@ impl Adapter for MqttAdapter {
     async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError> {
         let (topic, payload) = self.0.encode(request)?;
         self.0.once.run(self.0.gate.as_ref(), request, self.0.publish(&topic, payload)).await
+    }
+
+    async fn write(&self, write: &Write) -> Result<Outcome, AdapterError> {
+        let encoded = self.0.bound(|binding| binding.encode(&self.0.platform, write));
+        let absent =
+            || self.0.platform.not_there(format!("property {} of {}", cut(&write.property), write.thing));
+        let (action, payload) = encoded.ok_or_else(absent)??;
+        let (topic, payload) = self.0.sendable(action, payload)?;
+        self.0.once.write(self.0.gate.as_ref(), write, self.0.publish(&topic, payload)).await
     }
 
     async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {

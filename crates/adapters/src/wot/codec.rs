@@ -1,8 +1,9 @@
-//! A Thing Description (W3C TD 1.1) of a foreign servient, pure: what of it can be read, observed and invoked over HTTP,
+//! A Thing Description (W3C TD 1.1) of a foreign servient, pure: what of it can be read, observed, written and invoked over
+//! HTTP,
 //! and why the rest cannot.
 //!
 //! Nothing is dropped without a word: each affordance becomes a plan or a [`LeftOut`] with its reason. Left out are
-//! events, writing, arrays, schemas of several types, actions that answer before they are done, and what [`super`]'s forms
+//! events, arrays, schemas of several types, actions that answer before they are done, and what [`super`]'s forms
 //! do not speak. A description is data of a stranger: it has a longest length, a greatest depth, and each list of it a
 //! number of entries that are looked at.
 
@@ -156,6 +157,8 @@ pub struct Property {
     pub read: Target,
     /// Where it is asked for its next change (`longpoll`).
     pub poll: Option<Target>,
+    /// Where it is written, if it is one scalar: an object cannot be rebuilt from one of its members.
+    pub write: Option<Target>,
     /// Its scalars: itself, or those of an object.
     pub parts: Vec<Part>,
 }
@@ -286,9 +289,38 @@ fn property(
     let read = servient.choose(schema, Operation::Read)?;
     // A property that cannot be observed is read again and again.
     let poll = servient.choose(schema, Operation::Observe).ok();
+    let write = writing(schema, servient, &read, &parts).unwrap_or_else(|reason| {
+        left_out.push(LeftOut { kind: "property", name: name.into(), reason: format!("writing: {reason}") });
+        None
+    });
     let lost = beside.into_iter().take(MAX_PARTS);
     left_out.extend(lost.map(|(name, reason)| LeftOut { kind: "property", name, reason }));
-    Ok(Property { name: name.into(), read, poll, parts })
+    Ok(Property { name: name.into(), read, poll, write, parts })
+}
+
+/// Where a property is written; `None` for one that does not say that it can be, `Err` for one that cannot here.
+fn writing(
+    schema: &Map<String, Value>,
+    servient: &Servient<'_>,
+    read: &Target,
+    parts: &[Part],
+) -> Result<Option<Target>, String> {
+    let read_only = schema.get("readOnly") == Some(&Value::Bool(true));
+    // Without credentials it is not read either, which is said already.
+    if read_only || read.needs.is_some() || !servient.offers(schema, Operation::Write) {
+        return Ok(None);
+    }
+    let target = servient.choose(schema, Operation::Write)?;
+    if let Some(scheme) = &target.needs {
+        return Err(format!("it needs credentials of the scheme {scheme}"));
+    }
+    if target.format != read.format {
+        return Err("it is written in another format than it is read".into());
+    }
+    match parts {
+        [part] if part.pointer.is_empty() => Ok(Some(target)),
+        _ => Err("it is an object, and one member of it cannot be written without the others".into()),
+    }
 }
 
 /// The scalars of a schema: `Err`s are what is beside them, by name.

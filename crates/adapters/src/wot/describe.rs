@@ -10,7 +10,7 @@ use sofie_model::ThingId;
 
 use super::codec::{Action, LeftOut, Plan, Property, Target};
 use crate::{
-    binding::{ActionBinding, Binding, PropertyBinding, ThingBinding},
+    binding::{ActionBinding, ActionMethod, Binding, PropertyBinding, ThingBinding, WriteBinding},
     describe::{Draft, thing_id},
     port::{Confidence, Description},
 };
@@ -86,6 +86,12 @@ impl Told {
         form["op"] = "readproperty".into();
         self.secure(&mut form, planned.map(|planned| &planned.read));
         draft.property(name, bound, form, &source, Confidence::Stated, observable);
+        if let Some(write) = &bound.write {
+            let mut form = self::form(authority, &write.target, bound.format.content_type());
+            form["htv:methodName"] = write.method.name().into();
+            self.secure(&mut form, planned.and_then(|planned| planned.write.as_ref()));
+            draft.writable(name, form, Confidence::Stated);
+        }
     }
 
     fn action(&self, draft: &mut Draft, authority: &str, name: &str, bound: &ActionBinding) {
@@ -167,7 +173,11 @@ fn unmapped(one: &LeftOut) -> Value {
 }
 
 fn bind(property: &Property) -> impl Iterator<Item = (String, PropertyBinding)> {
-    property.parts.iter().map(|part| {
+    let write = property.write.as_ref().map(|target| WriteBinding {
+        target: target.path.clone(),
+        method: target.method.unwrap_or(ActionMethod::Put),
+    });
+    property.parts.iter().map(move |part| {
         let bound = PropertyBinding {
             source: property.read.path.clone(),
             format: property.read.format,
@@ -177,6 +187,7 @@ fn bind(property: &Property) -> impl Iterator<Item = (String, PropertyBinding)> 
             scale: 0,
             time: None,
             last_will: None,
+            write: write.clone(),
         };
         (part.name.clone(), bound)
     })

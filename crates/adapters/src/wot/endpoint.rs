@@ -17,7 +17,7 @@ use crate::{
     once::Once,
     port::{
         Adapter, AdapterError, Clock, Closed, Counters, Description, Gate, Message, Outcome, Platform, QUEUE,
-        Refuser, Request, cut,
+        Refuser, Request, Write, cut,
     },
     tally::Tally,
 };
@@ -174,7 +174,22 @@ impl Endpoint {
         found.ok_or_else(|| self.unbound("action", &request.thing, &request.action))
     }
 
-    async fn act(&self, action: &ActionBinding, payload: Vec<u8>) -> Result<Outcome, AdapterError> {
+    /// Refuses what could not be sent.
+    fn sendable(&self, action: &ActionBinding, payload: &[u8]) -> Result<(), AdapterError> {
+        if action.target.starts_with('/') && payload.len() <= MAX_PAYLOAD {
+            return Ok(());
+        }
+        let reason = format!("{} is no path, or the input is longer than 64 KiB", cut(&action.target));
+        Err(self.platform.permanent(reason, "correct the binding, or shorten the input"))
+    }
+
+    /// Asks for an action or a write; `judge` says what its answer means.
+    async fn act(
+        &self,
+        action: &ActionBinding,
+        payload: Vec<u8>,
+        judge: fn(Answer) -> Outcome,
+    ) -> Result<Outcome, AdapterError> {
         let method = match action.method {
             ActionMethod::Post => Method::POST,
             ActionMethod::Put => Method::PUT,
@@ -191,7 +206,7 @@ impl Endpoint {
             ..Question::default()
         };
         match self.http.ask(question, &self.tally).await {
-            Ok(answer) => Ok(outcome(answer)),
+            Ok(answer) => Ok(judge(answer)),
             Err(Silence::Unknown(reason)) => Ok(Outcome::Unknown { reason }),
             Err(Silence::NotSent(reason)) => Err(self.platform.transient(reason)),
         }
@@ -239,11 +254,17 @@ impl Adapter for WotAdapter {
     async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError> {
         let action = self.0.action(request)?;
         let payload = action.payload(&self.0.platform, &request.input)?;
-        if !action.target.starts_with('/') || payload.len() > MAX_PAYLOAD {
-            let reason = format!("{} is no path, or the input is longer than 64 KiB", cut(&action.target));
-            return Err(self.0.platform.permanent(reason, "correct the binding, or shorten the input"));
-        }
-        self.0.once.run(self.0.gate.as_ref(), request, self.0.act(&action, payload)).await
+        self.0.sendable(&action, &payload)?;
+        self.0.once.run(self.0.gate.as_ref(), request, self.0.act(&action, payload, outcome)).await
+    }
+
+    async fn write(&self, write: &Write) -> Result<Outcome, AdapterError> {
+        let encoded = self.0.bound(|binding| binding.encode(&self.0.platform, write));
+        let absent = || self.0.unbound("property", &write.thing, &write.property);
+        let (request, payload) = encoded.ok_or_else(absent)??;
+        self.0.sendable(&request, &payload)?;
+        let judge = if request.method == ActionMethod::Put { put } else { outcome };
+        self.0.once.write(self.0.gate.as_ref(), write, self.0.act(&request, payload, judge)).await
     }
 
     async fn read(&self, thing: &ThingId, property: &str) -> Result<Message, AdapterError> {
@@ -303,6 +324,14 @@ fn outcome(answer: Answer) -> Outcome {
     }
 }
 
+/// A state that was put in the place of another: 201 says that it stands (RFC 9110, section 9.3.4).
+fn put(answer: Answer) -> Outcome {
+    match answer.status {
+        201 => Outcome::Answered { code: "201".into(), payload: answer.body },
+        _ => outcome(answer),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,5 +354,7 @@ mod tests {
                 assert_eq!(got, expected, "{status}");
             }
         }
+        let created = put(Answer { status: 201, heard: None, body: Vec::new(), end: End::Whole });
+        assert!(matches!(created, Outcome::Answered { .. }), "{created:?}");
     }
 }

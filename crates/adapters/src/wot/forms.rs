@@ -22,6 +22,7 @@ const MAX_HREF: usize = 2048;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Read,
+    Write,
     Observe,
     Invoke,
 }
@@ -31,6 +32,7 @@ impl Operation {
     const fn word(self) -> &'static str {
         match self {
             Self::Read => "readproperty",
+            Self::Write => "writeproperty",
             Self::Observe => "observeproperty",
             Self::Invoke => "invokeaction",
         }
@@ -38,7 +40,7 @@ impl Operation {
 
     /// Whether a form that names no operation is for this one (section 5.4).
     const fn is_default(self) -> bool {
-        matches!(self, Self::Read | Self::Invoke)
+        matches!(self, Self::Read | Self::Write | Self::Invoke)
     }
 }
 
@@ -51,7 +53,7 @@ pub struct Target {
     pub told: Option<String>,
     /// How payloads are written.
     pub format: Format,
-    /// How an action is asked for.
+    /// How an action or a write is asked for.
     pub method: Option<ActionMethod>,
     /// The form's own security, where it differs from the thing's.
     pub security: Option<Vec<String>>,
@@ -110,24 +112,31 @@ impl<'a> Servient<'a> {
         Err(reason.unwrap_or_else(|| format!("no form is for {}", operation.word())))
     }
 
+    /// Whether a form of `affordance` is for this operation, be it spoken or not.
+    pub(super) fn offers(&self, affordance: &Map<String, Value>, operation: Operation) -> bool {
+        let forms = affordance.get("forms").and_then(Value::as_array).into_iter().flatten();
+        forms.take(MAX_FORMS).filter_map(Value::as_object).any(|form| is_for(form, operation))
+    }
+
     /// `None` for a form that is for something else.
     fn target(&self, form: &Map<String, Value>, operation: Operation) -> Option<Result<Target, String>> {
-        let is_for = match form.get("op") {
-            None => operation.is_default(),
-            Some(op) => words(op)?.iter().any(|word| word == operation.word()),
-        };
-        is_for.then(|| self.spoken(form, operation))
+        is_for(form, operation).then(|| self.spoken(form, operation))
     }
 
     fn spoken(&self, form: &Map<String, Value>, operation: Operation) -> Result<Target, String> {
         let text = |term: &str| form.get(term).and_then(Value::as_str);
         match (operation, text("subprotocol")) {
-            (Operation::Observe, Some("longpoll")) | (Operation::Read | Operation::Invoke, None) => {}
+            (Operation::Observe, Some("longpoll"))
+            | (Operation::Read | Operation::Write | Operation::Invoke, None) => {}
             (_, other) => return Err(format!("its subprotocol is {}", cut(other.unwrap_or("none")))),
         }
         let method = match (operation, text("htv:methodName")) {
-            (Operation::Invoke, None | Some("POST")) => Some(ActionMethod::Post),
-            (Operation::Invoke, Some("PUT")) => Some(ActionMethod::Put),
+            (Operation::Invoke, None) | (Operation::Invoke | Operation::Write, Some("POST")) => {
+                Some(ActionMethod::Post)
+            }
+            (Operation::Write, None) | (Operation::Invoke | Operation::Write, Some("PUT")) => {
+                Some(ActionMethod::Put)
+            }
             (Operation::Read | Operation::Observe, None | Some("GET")) => None,
             (_, other) => return Err(format!("its method is {}", cut(other.unwrap_or_default()))),
         };
@@ -167,6 +176,13 @@ impl<'a> Servient<'a> {
             }
         }
         Ok(None)
+    }
+}
+
+fn is_for(form: &Map<String, Value>, operation: Operation) -> bool {
+    match form.get("op") {
+        None => operation.is_default(),
+        Some(op) => words(op).is_some_and(|ops| ops.iter().any(|word| word == operation.word())),
     }
 }
 

@@ -23,6 +23,9 @@ pub struct JoinPlatform {
     /// The owner's policy: actions that introspection only inferred, and that are offered nevertheless.
     #[serde(default)]
     pub allow: Vec<String>,
+    /// The owner's policy: properties that may be written through this node, stated or inferred.
+    #[serde(default)]
+    pub allow_writes: Vec<String>,
 }
 
 /// The protocols that the node's adapters speak.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use sofie_directory::discovery::Filter;
-use sofie_model::ThingId;
+use sofie_model::{ThingId, Value};
 use utoipa::ToSchema;
 
 /// A Thing Description as JSON.
@@ -50,6 +50,54 @@ pub enum Put {
     Created,
     /// It took the place of an older one.
     Replaced,
+}
+
+/// What a property shall be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteProperty {
+    /// True, false, a whole number or a text; a decimal number is a text, `"21.5"`, so that no digit is lost.
+    #[schema(value_type = serde_json::Value)]
+    pub value: Value,
+    /// In which unit (UCUM); without it, in the property's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The client's name for this request: sent again, it is not written again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+}
+
+/// What became of a write. It went to the device, or may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Written {
+    /// What is known of it.
+    pub outcome: WriteOutcome,
+    /// What the device, or the node, says of it.
+    pub detail: String,
+}
+
+/// What is known of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WriteOutcome {
+    /// The device says that it took the value.
+    Done,
+    /// The device refuses it, and did nothing.
+    Refused,
+    /// It was sent, and nobody can say what became of it: read the property.
+    Unknown,
+}
+
+impl WriteOutcome {
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// A change of the directory (WoT Discovery, section 7.3.2.2: the Notification API).

@@ -502,6 +502,7 @@ fn platform(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadPlatform>
     let mut policy = section.table("policy", "[platform.policy]");
     let actions =
         policy.get_or("actions", Vec::new(), |value| scalar::list(value, MAX_ENTRIES, scalar::text));
+    let writes = policy.get_or("writes", Vec::new(), |value| scalar::list(value, MAX_ENTRIES, scalar::text));
     policy.finish();
     section.finish();
     let owner = owner?;
@@ -510,7 +511,7 @@ fn platform(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadPlatform>
         kind: kind?.value,
         url: url?.value,
         mapping: mapping.map(|file| folder.join(file.value)),
-        policy: Policy { actions },
+        policy: Policy { actions, writes },
     };
     Some(Placed { place, value: (platform, owner) })
 }

@@ -97,7 +97,7 @@ impl Contracts {
             Digest(nonce),
             clock::now(),
         );
-        let shown = Shown { token: token.to_vec(), proof, transaction: txid };
+        let shown = Shown { token: token.to_vec(), proof, transaction: Some(txid) };
         request.capability = canonical::encode(&shown);
         Ok(request)
     }

@@ -52,6 +52,7 @@ use crate::api::{CloudEvent, Problem, Step, ThingEvent};
         platforms::join,
         platforms::introspect,
         platforms::platform,
+        platforms::write,
         contracts::contracts,
         contracts::open,
         contracts::contract,

@@ -1,20 +1,22 @@
-//! Parties and platforms.
+//! Parties and platforms, and the properties of their things.
 
 use std::sync::Arc;
 
 use axum::{
-    extract::State,
-    http::{StatusCode, header},
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
 use sofie_directory::discovery::path_segment;
+use sofie_model::ThingId;
 
 use super::{
-    body::{Json, Place, Segment},
+    body::{self, Json, Place, Segment},
+    problem::unreadable,
     state::{Shared, to_the_end},
 };
-use crate::api::{ApiError, Holder, Introspected, JoinPlatform, Party, Platform};
+use crate::api::{ApiError, Holder, Introspected, JoinPlatform, Party, Platform, WriteProperty, Written};
 
 /// `GET /api/v1/parties`
 #[utoipa::path(
@@ -96,4 +98,35 @@ pub(super) async fn platform(
     Segment(id): Segment<String>,
 ) -> Result<axum::Json<Platform>, ApiError> {
     door.federation.platform(&id).await.map(axum::Json)
+}
+
+/// `PUT /api/v1/things/{id}/properties/{name}`
+#[utoipa::path(
+    put, path = "/api/v1/things/{id}/properties/{name}", tag = "platforms", operation_id = "write_property",
+    summary = "Write a property of a thing in its owner's name; the owner's policy must allow it",
+    params(
+        ("id" = String, Path, description = "The thing's id, percent-encoded"),
+        ("name" = String, Path, description = "The property's name in the Thing Description"),
+        ("Idempotency-Key" = Option<String>, Header,
+            description = "The client's name for this request; the same as `idempotency_key` in the body")
+    ),
+    request_body = WriteProperty,
+    responses((
+        status = 200, description = "What became of it, which may be that nobody knows: see `outcome`", body = Written
+    ))
+)]
+pub(super) async fn write(
+    State(door): State<Shared>,
+    Place(slot): Place,
+    Path((id, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    Json(request): Json<WriteProperty>,
+) -> Result<axum::Json<Written>, ApiError> {
+    let id: ThingId = id.parse().map_err(|error| unreadable("the path", error))?;
+    let idempotency_key = body::key(request.idempotency_key, &headers)?;
+    let request = WriteProperty { idempotency_key, ..request };
+    let federation = Arc::clone(&door.federation);
+    to_the_end(slot, async move { federation.write_property(&id, &name, request).await })
+        .await
+        .map(axum::Json)
 }

@@ -32,6 +32,7 @@ impl Configured {
                 kind: platform.kind,
                 url: platform.url.to_string(),
                 allow: platform.policy.actions.clone(),
+                allow_writes: platform.policy.writes.clone(),
             };
             let mapping = platform.mapping.as_deref().map(mapping).transpose()?.unwrap_or_default();
             Ok(Self { asked, mapping })

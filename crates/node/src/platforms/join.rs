@@ -1,7 +1,6 @@
 //! Joins a platform: reads what it tells of itself, describes and registers its things, and anchors the hashes of the
 //! descriptions. Nothing is written to the platform, and nothing acts.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sofie_access::{Book, PublicKey};
@@ -18,12 +17,12 @@ use crate::api::{self, JoinPlatform, PlatformKind};
 use crate::auditor::Note;
 use crate::clock;
 use crate::executor::{Ended, Key};
-use crate::gate::{BOOKS, Memory, OwnersGate};
+use crate::gate::{Allowed, BOOKS, Memory, OwnersGate};
 use crate::journal::Entry;
 use crate::parties::capability_key;
 
 /// What the audit records of a platform or thing are about.
-pub(super) fn subject(name: &str) -> Digest {
+pub(crate) fn subject(name: &str) -> Digest {
     Digest::of("sofie.subject.v1", &[name.as_bytes()])
 }
 
@@ -53,8 +52,8 @@ impl Platforms {
         mapping: Binding,
     ) -> Result<api::Platform, PlatformError> {
         self.may_join(asked)?;
-        let allow: BTreeSet<String> = asked.allow.iter().cloned().collect();
-        let (mut platform, adapter, descriptions) = self.look(asked, &allow, mapping).await?;
+        let allowed = Allowed::of(asked);
+        let (mut platform, adapter, descriptions) = self.look(asked, allowed.clone(), mapping).await?;
         platform.things = descriptions.iter().map(|one| one.thing.clone()).collect();
         let one_at_a_time = self.0.joining.lock().await;
         // Somebody may have joined it while it was asked.
@@ -62,7 +61,9 @@ impl Platforms {
         for description in &descriptions {
             self.register(&platform.owner, description).await?;
         }
-        let kept = Kept { platform, allow, descriptions: descriptions.iter().map(Into::into).collect() };
+        let Allowed { actions: allow, writes: allow_writes } = allowed;
+        let descriptions = descriptions.iter().map(Into::into).collect();
+        let kept = Kept { platform, allow, allow_writes, descriptions };
         self.keep(&kept).await?;
         let platform = kept.platform.clone();
         let listening = self.add(Joined { kept, adapter });
@@ -77,7 +78,7 @@ impl Platforms {
     /// # Errors
     /// [`PlatformError`].
     pub async fn introspect(&self, asked: &JoinPlatform) -> Result<api::Introspected, PlatformError> {
-        let (platform, _, descriptions) = self.look(asked, &BTreeSet::new(), Binding::default()).await?;
+        let (platform, _, descriptions) = self.look(asked, Allowed::default(), Binding::default()).await?;
         let api::Platform { kind, url, .. } = platform;
         Ok(api::Introspected { kind, url, things: descriptions.into_iter().map(|one| one.td).collect() })
     }
@@ -86,12 +87,12 @@ impl Platforms {
     async fn look(
         &self,
         asked: &JoinPlatform,
-        allow: &BTreeSet<String>,
+        allowed: Allowed,
         mapping: Binding,
     ) -> Result<(api::Platform, Arc<dyn Adapter>, Vec<Description>), PlatformError> {
         let JoinPlatform { owner, kind, url, .. } = asked.clone();
         let platform = api::Platform { id: String::new(), owner, kind, url, things: Vec::new() };
-        let adapter = self.adapter(&platform, allow, mapping).await?;
+        let adapter = self.adapter(&platform, allowed, mapping).await?;
         let descriptions = adapter.introspect().await?;
         if descriptions.is_empty() {
             return Err(PlatformError::Empty { url: platform.url });
@@ -118,10 +119,10 @@ impl Platforms {
     pub(super) async fn adapter(
         &self,
         platform: &api::Platform,
-        allow: &BTreeSet<String>,
+        allowed: Allowed,
         binding: Binding,
     ) -> Result<Arc<dyn Adapter>, PlatformError> {
-        let gate = self.gate(&platform.owner, allow)?;
+        let gate = self.gate(&platform.owner, allowed)?;
         Ok(match platform.kind {
             PlatformKind::Coap => {
                 let config = CoapConfig::new(&platform.owner, &platform.url, Arc::new(clock::now));
@@ -141,12 +142,12 @@ impl Platforms {
         })
     }
 
-    fn gate(&self, owner: &str, allow: &BTreeSet<String>) -> Result<Arc<OwnersGate>, PlatformError> {
+    fn gate(&self, owner: &str, allowed: Allowed) -> Result<Arc<OwnersGate>, PlatformError> {
         let keys =
             self.0.parties.named(owner).ok_or_else(|| PlatformError::NoOwner { owner: owner.into() })?;
         let key = capability_key(keys).public();
         let memory = self.memory(owner, key)?;
-        Ok(OwnersGate::new(owner, key, allow.clone(), memory, self.0.keeper.clone()))
+        Ok(OwnersGate::new(owner, key, allowed, memory, self.0.keeper.clone()))
     }
 
     fn memory(&self, owner: &str, key: PublicKey) -> Result<Arc<Memory>, PlatformError> {

@@ -38,7 +38,7 @@ impl Platforms {
     /// Connects to a platform that an earlier run joined. One whose address is not found is tried again in the
     /// background.
     pub(super) async fn reopen_one(&self, kept: Kept) {
-        let adapter = self.adapter(&kept.platform, &kept.allow, Self::binding(&kept.descriptions)).await;
+        let adapter = self.adapter(&kept.platform, kept.allowed(), Self::binding(&kept.descriptions)).await;
         match adapter {
             Ok(adapter) => drop(self.add(Joined { kept, adapter })),
             Err(error) if error.is_transient() => {
@@ -54,7 +54,8 @@ impl Platforms {
         let mut wait = Wait::default();
         loop {
             wait.once().await;
-            let adapter = self.adapter(&kept.platform, &kept.allow, Self::binding(&kept.descriptions)).await;
+            let adapter =
+                self.adapter(&kept.platform, kept.allowed(), Self::binding(&kept.descriptions)).await;
             match adapter {
                 Ok(adapter) => return drop(self.add(Joined { kept, adapter })),
                 Err(error) if error.is_transient() => {

@@ -189,6 +189,17 @@ impl Federation for Double {
         Ok(Introspected { kind: request.kind, url: request.url, things })
     }
 
+    async fn write_property(
+        &self,
+        thing: &ThingId,
+        property: &str,
+        request: WriteProperty,
+    ) -> Result<Written, ApiError> {
+        let key = request.idempotency_key.unwrap_or_default();
+        let detail = format!("{thing} {property} {} {key}", request.value);
+        Ok(Written { outcome: WriteOutcome::Unknown, detail })
+    }
+
     async fn platforms(&self) -> Result<Vec<Platform>, ApiError> {
         Ok(Vec::new())
     }

@@ -239,6 +239,27 @@ async fn what_joining_would_register_is_shown() {
 }
 
 #[tokio::test]
+async fn a_property_is_written_under_the_clients_own_key() {
+    let server = Server::start().await;
+    let path = "/api/v1/things/urn:x:lamp/properties/a%2Fb";
+    let put = |path: &str, body: serde_json::Value| {
+        server.request(Method::PUT, path).json(&body).header("idempotency-key", "\"k\"").send()
+    };
+    let answer = put(path, json!({ "value": "21.5", "unit": "Cel" })).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let expected = json!({ "outcome": "unknown", "detail": "urn:x:lamp a/b 21.5 k" });
+    assert_eq!(answer.json::<serde_json::Value>().await.unwrap(), expected);
+    for (path, body) in [
+        (path, json!({ "value": 21.5 })),
+        (path, json!({ "value": true, "units": "Cel" })),
+        (path, json!({ "value": true, "idempotency_key": "another" })),
+        ("/api/v1/things/lamp/properties/a", json!({ "value": true })),
+    ] {
+        assert_eq!(put(path, body.clone()).await.unwrap().status(), 400, "{path} {body}");
+    }
+}
+
+#[tokio::test]
 async fn a_draft_is_submitted_under_the_clients_own_key() {
     let server = Server::start().await;
     let draft = |key: Option<&str>| {

@@ -23,9 +23,9 @@ pub(crate) async fn platform(verb: PlatformVerb, node: &Node) -> Result<ExitCode
         vec![one.id.clone(), one.owner.clone(), kind, one.url.clone(), one.things.len().to_string()]
     };
     match verb {
-        PlatformVerb::Add { url, owner, kind, allow, dry_run } => {
+        PlatformVerb::Add { url, owner, kind, allow, allow_write, dry_run } => {
             let kind = kind.map_or_else(|| kind_of(&url), Ok)?;
-            let asked = JoinPlatform { owner, kind, url, allow };
+            let asked = JoinPlatform { owner, kind, url, allow, allow_writes: allow_write };
             if dry_run {
                 let found: Introspected = client.post("/api/v1/platforms/introspect", &asked).await?;
                 show(node, &found, || found.things.iter().for_each(describe));
@@ -70,7 +70,11 @@ fn describe(td: &Value) {
     output::line(&format!("{}  {}", text(td, "id"), text(td, "title")));
     let affordance = |kind: &str, name: &str, of: &Value| {
         let waits = of["sofie:awaits"].is_string();
-        let note = if waits { format!("not offered without --allow {name}") } else { String::new() };
+        let note = match of["readOnly"] == false {
+            _ if waits => format!("not offered without --allow {name}"),
+            true => format!("not written without --allow-write {name}"),
+            false => String::new(),
+        };
         vec![kind.to_owned(), name.to_owned(), text(of, "sofie:source"), text(of, "sofie:confidence"), note]
     };
     let each = [("property", "properties"), ("action", "actions")].into_iter().flat_map(|(kind, term)| {

@@ -1,4 +1,4 @@
-//! `sofie thing`: what is in the directory, and whether a Thing Description keeps the standard.
+//! `sofie thing`: what is in the directory, what a property shall be, and whether a Thing Description keeps the standard.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sofie_directory::Problem;
 use sofie_directory::json::Limits;
+use sofie_model as model;
+use sofie_node::api::{WriteOutcome, WriteProperty, Written};
 
 use crate::cli::{Node, ThingVerb};
 use crate::client::{Client, url_segment};
@@ -28,6 +30,21 @@ pub(crate) async fn run(verb: ThingVerb, node: &Node) -> Result<ExitCode, Failur
             };
             list(&all, node.output.output);
             Ok(ExitCode::SUCCESS)
+        }
+        ThingVerb::Write { id, property, value, unit, key } => {
+            // What is no truth value, whole number or text in quotes goes as it is written.
+            let value = serde_json::from_str(&value).unwrap_or(model::Value::Text(value));
+            let asked = WriteProperty { value, unit, idempotency_key: key };
+            let path = format!("/api/v1/things/{}/properties/{}", url_segment(&id), url_segment(&property));
+            let written: Written = Client::of(node)?.put(&path, &asked).await?;
+            match node.output.output {
+                Format::Json => output::json(&written),
+                Format::Text => {
+                    output::line(&format!("{}: {}", written.outcome.as_str(), output::plain(&written.detail)))
+                }
+            }
+            let done = written.outcome == WriteOutcome::Done;
+            Ok(if done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         ThingVerb::Show { id } => {
             let escaped = url_segment(&id);

@@ -27,6 +27,7 @@ pub(crate) struct World {
     url: String,
     locker: String,
     broker: String,
+    lamp: sofie_testkit::devices::servient::Lamp,
     transaction: Option<String>,
 }
 
@@ -48,11 +49,13 @@ impl World {
         let locker_at = listening(&told);
         let (sensor, _) =
             spawn(home.path(), &["device", "door-sensor", "--door", door, "--broker", &broker_at]).await;
+        let lamp = sofie_testkit::devices::servient::Lamp::start("127.0.0.1:0".parse().expect("an address"));
+        let lamp = lamp.await.expect("a free port");
         let (node, told) = spawn(home.path(), &["up", "-o", "json"]).await;
         let url = told["ready"].as_str().expect("the node is ready").to_owned();
         let devices = vec![broker, locker, sensor];
         let (locker, broker) = (format!("coap://{locker_at}"), format!("mqtt://{broker_at}"));
-        Self { home, devices, node: Some(node), url, locker, broker, transaction: None }
+        Self { home, devices, node: Some(node), url, locker, broker, lamp, transaction: None }
     }
 
     pub(crate) fn env(&self) -> Vec<(String, String)> {
@@ -62,6 +65,7 @@ impl World {
             own("SOFIE_NODE", &self.url),
             own("LOCKER", &self.locker),
             own("BROKER", &self.broker),
+            own("LAMP", &format!("http://{}", self.lamp.address())),
             own("TXID", self.transaction.as_deref().unwrap_or_default()),
             own("DATA", &data),
             own("CONFIG", &self.home.path().join("sofie.toml").display().to_string()),

@@ -25,7 +25,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// How many lines a head has at most.
 const MAX_LINES: usize = 64;
 
-/// What the lamp does with the next requests for an action.
+/// What the lamp does with the next requests for an action or a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
     /// It does them, and says so.
@@ -41,15 +41,17 @@ pub enum Mood {
 }
 
 /// A running lamp; its last handle ends it. Clones share it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Lamp(Arc<Inner>);
 
+#[derive(Debug)]
 struct Inner {
     address: SocketAddr,
     state: Arc<State>,
     server: JoinHandle<()>,
 }
 
+#[derive(Debug)]
 struct State {
     on: watch::Sender<bool>,
     mood: Mutex<Mood>,
@@ -143,10 +145,12 @@ async fn answer(stream: TcpStream, address: SocketAddr, state: &State) -> io::Re
             let now = on.borrow_and_update().to_string();
             (200, now)
         }
+        // It may be written, says its description, and then refuses that.
+        ("GET", "/lamp/dim") => (200, "7".into()),
         ("GET", "/lamp/odd") => (200, "\"neither\"".into()),
         ("GET", "/lamp/away") => (302, String::new()),
         ("GET", "/lamp/endless") => return endless(&mut stream).await,
-        ("POST", "/lamp/switch") => match switch(state, &body) {
+        ("POST", "/lamp/switch") | ("PUT", "/lamp/on") => match switch(state, &body) {
             Some(answer) => answer,
             None => return Ok(()),
         },
@@ -184,7 +188,7 @@ async fn request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(String
     Ok(Some((method, target, body)))
 }
 
-/// What it answers to a request for its action; `None` for nothing.
+/// What it answers to a request to be switched; `None` for nothing.
 fn switch(state: &State, body: &[u8]) -> Option<(u16, String)> {
     let mood = *held(&state.mood);
     match mood {
@@ -247,13 +251,14 @@ fn description(address: SocketAddr) -> Value {
         "security": "open",
         "properties": {
             "on": {"type": "boolean", "observable": true, "forms": [
-                {"href": "on", "op": ["readproperty"]},
+                {"href": "on", "op": ["readproperty", "writeproperty"]},
                 {"href": "on/next", "op": ["observeproperty", "unobserveproperty"], "subprotocol": "longpoll"},
             ]},
-            "now": {"type": "boolean", "forms": [{"href": "now"}]},
-            "odd": {"type": "integer", "forms": [{"href": "odd"}]},
-            "away": {"type": "boolean", "forms": [{"href": "away"}]},
-            "endless": {"type": "string", "forms": [{"href": "endless"}]},
+            "now": {"type": "boolean", "readOnly": true, "forms": [{"href": "now"}]},
+            "dim": {"type": "integer", "forms": [{"href": "dim"}]},
+            "odd": {"type": "integer", "readOnly": true, "forms": [{"href": "odd"}]},
+            "away": {"type": "boolean", "readOnly": true, "forms": [{"href": "away"}]},
+            "endless": {"type": "string", "readOnly": true, "forms": [{"href": "endless"}]},
             "secret": {"type": "string", "forms": login},
             "inside": {"type": "string", "forms": [{"href": "http://169.254.169.254/latest/meta-data"}]},
         },

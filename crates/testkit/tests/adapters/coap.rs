@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 use sofie_adapters::{
     Adapter, AdapterError, Binding, Outcome, Request,
+    binding::{ActionMethod, WriteBinding},
     coap::{CoapAdapter, CoapConfig, exchange::Transmission},
     conformance::{self, Scene},
     port::{Description, Refuser},
@@ -229,6 +230,38 @@ async fn libcoaps_server_is_described_read_and_observed() {
         let message = timeout(PATIENCE, messages.recv()).await.expect("a clock ticks").expect("it goes on");
         assert!(message.observations.iter().any(|o| o.property == "time"), "{message:?}");
     }
+}
+
+/// Its example may be written, which its links do not say: its owner does.
+#[tokio::test]
+async fn what_is_written_to_libcoaps_server_is_read_back() {
+    let Some(server) = sofie_peers::installed("coap-server-openssl") else { return };
+    let port = peer::free_udp_port();
+    let _peer = peer::spawn(&server, &["-A", "127.0.0.1", "-p", &port.to_string()]);
+    let address = format!("127.0.0.1:{port}");
+    let plain = adapter(&address).await;
+    let mut thing = timeout(PATIENCE, async {
+        loop {
+            if let Ok(mut things) = plain.introspect().await {
+                return things.remove(0).binding;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("libcoap's server starts");
+    let example = thing.properties.get_mut("example_data").expect("it has an example");
+    assert_eq!(example.write, None, "nothing says so");
+    example.write = Some(WriteBinding { target: example.source.clone(), method: ActionMethod::Put });
+    let binding = Binding { things: vec![thing] };
+    let config = CoapConfig::new("locker-co", &format!("coap://{address}"), clock());
+    let config = CoapConfig { binding, transmission: quick(), ..config };
+    let shut = CoapAdapter::open(config.clone()).await.expect("a good address");
+    let open =
+        CoapAdapter::open(CoapConfig { gate: Arc::new(Open), ..config }).await.expect("a good address");
+    let (text, unfit) = (Value::Text("wär me".into()), Value::Bool(true));
+    let kept = conformance::writing(&open, &shut, "example_data", text, unfit).await;
+    kept.expect("the CoAP adapter keeps the port's promises");
 }
 
 /// libcoap's own client against our locker: the double is a CoAP server for others too.

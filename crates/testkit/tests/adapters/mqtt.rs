@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use rumqttc::{AsyncClient, Event, Incoming, LastWill, MqttOptions, QoS};
 use sofie_adapters::{
-    Adapter, AdapterError, Binding,
+    Adapter, AdapterError, Binding, Gate,
+    binding::{ActionMethod, WriteBinding},
     conformance::{self, Scene},
     mqtt::{MqttAdapter, MqttConfig, codec::MAX_PAYLOAD},
-    port::{Description, Message, QUEUE},
+    port::{Closed, Description, Message, QUEUE},
 };
 use sofie_model::Value;
 use sofie_testkit::devices::door::{Door, Mode};
@@ -309,6 +310,28 @@ async fn a_broker_that_comes_back_is_subscribed_to_again_and_the_gap_is_told() {
     assert_eq!(is_open(&message), Some(true));
     assert!(message.deviations.iter().any(|d| d.expected == "an unbroken connection"), "{message:?}");
     assert!(adapter.counters().reconnects >= 1);
+}
+
+/// Where its owner names a topic to publish to. What a broker takes, nobody has done yet.
+#[tokio::test]
+async fn a_property_is_written_where_its_owner_says_so() {
+    let Some((_peer, address)) = mosquitto(peer::free_tcp_port()).await else { return };
+    publish(&address, TOPIC, true, br#"{"open":false}"#.to_vec()).await;
+    let mut thing = door_thing(&adapter(&address)).await.binding;
+    let open = thing.properties.get_mut("open").expect("the door's property");
+    open.write = Some(WriteBinding { target: TOPIC.into(), method: ActionMethod::Put });
+    let binding = Binding { things: vec![thing] };
+    let at = |gate: Arc<dyn Gate>| {
+        let config = MqttConfig { binding: binding.clone(), gate, ..config(&address) };
+        MqttAdapter::open(config).expect("a good address")
+    };
+    let (open, shut) = (at(Arc::new(Open)), at(Arc::new(Closed)));
+    let mut messages = open.observe().await.expect("it can be observed");
+    assert!(next(&mut messages).await.retained);
+    let (value, unfit) = (Value::Bool(true), Value::Integer(1));
+    conformance::writing(&open, &shut, "open", value, unfit).await.expect("it keeps the port's promises");
+    let message = next(&mut messages).await;
+    assert_eq!((message.raw.as_slice(), message.retained), (&br#"{"open":true}"#[..], false));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-// A servient of node-wot on a free port of the loopback, with one thing: a property that changes, an action, an event.
+// A servient of node-wot on a free port of the loopback, with one thing: properties that change and that
+// can be written, an action, an event.
 // It ends when its stdin closes, whoever started it being gone.
 "use strict";
 const { createRequire } = require("node:module");
@@ -20,6 +21,8 @@ const DESCRIPTION = {
       readOnly: true,
       properties: { ready: { type: "boolean" }, history: { type: "array", items: { type: "integer" } } },
     },
+    level: { type: "number", unit: "Cel" },
+    range: { type: "object", properties: { from: { type: "integer" }, to: { type: "integer" } } },
     history: { type: "array", readOnly: true, items: { type: "integer" } },
   },
   actions: {
@@ -38,6 +41,12 @@ async function main() {
   let count = 0;
   thing.setPropertyReadHandler("count", async () => count);
   thing.setPropertyReadHandler("status", async () => ({ ready: true, history: [count] }));
+  let level = 20.5;
+  thing.setPropertyReadHandler("level", async () => level);
+  thing.setPropertyWriteHandler("level", async (written) => {
+    level = await written.value();
+  });
+  thing.setPropertyReadHandler("range", async () => ({ from: 1, to: 2 }));
   thing.setPropertyReadHandler("history", async () => [count]);
   thing.setActionHandler("increment", async (input) => {
     count += (await input.value()) ?? 1;

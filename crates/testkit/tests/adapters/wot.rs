@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, process::Stdio, sync::Arc};
 
 use serde_json::{Value as Json, json};
 use sofie_adapters::{
-    Adapter, AdapterError, Binding, Outcome, Request,
+    Adapter, AdapterError, Binding, Outcome, Request, Write,
     conformance::{self, Scene},
     port::{Description, Message, Refuser},
     wot::{WotAdapter, WotConfig},
@@ -80,6 +80,38 @@ async fn the_suite_with_a_double() {
 }
 
 #[tokio::test]
+async fn a_property_of_a_double_is_written_once_and_what_became_of_it_is_never_guessed() {
+    let (lamp, url) = lamp().await;
+    let shut = WotAdapter::open(WotConfig::new("lamp-co", &url, clock())).expect("a good address");
+    let (on, unfit) = (Value::Bool(true), Value::Integer(1));
+    conformance::writing(&adapter(&url), &shut, "on", on, unfit).await.expect("it keeps the port's promises");
+    assert_eq!(lamp.deeds(), 1, "a shut gate, a bad value and a known name send nothing");
+    let adapter = adapter(&url);
+    let thing = described(&adapter).await.thing;
+    for (mood, expected) in
+        [(Mood::Refusing, "not"), (Mood::Pointing, "not"), (Mood::Failing, "?"), (Mood::Speechless, "?")]
+    {
+        lamp.set_mood(mood);
+        let got = match adapter.write(&put(&thing, "on", Value::Bool(false), &format!("{mood:?}"))).await {
+            Ok(Outcome::Answered { .. }) => "done",
+            Ok(Outcome::Refused(_)) => "not",
+            Ok(Outcome::Unknown { .. }) => "?",
+            Err(error) => panic!("{mood:?}: {error}"),
+        };
+        assert_eq!(got, expected, "{mood:?}");
+    }
+    let refused =
+        adapter.write(&put(&thing, "now", Value::Bool(true), "now")).await.expect_err("it is readOnly");
+    assert!(refused.to_string().contains("now"), "{refused}");
+}
+
+fn put(thing: &ThingId, property: &str, value: Value, name: &str) -> Write {
+    let message = Digest::sha256(name.as_bytes());
+    let (thing, property) = (thing.clone(), property.into());
+    Write { thing, property, value, unit: None, message, capability: Vec::new() }
+}
+
+#[tokio::test]
 async fn a_description_says_what_it_rests_on_and_what_is_missing() {
     let (lamp, url) = lamp().await;
     let adapter = adapter(&url);
@@ -91,7 +123,10 @@ async fn a_description_says_what_it_rests_on_and_what_is_missing() {
     assert_eq!(td["securityDefinitions"]["open"], json!({"scheme": "nosec", "sofie:stated": true}));
     let on = &td["properties"]["on"];
     assert_eq!(on["forms"][0]["href"], format!("{url}/lamp/on"));
-    assert_eq!((&on["forms"][1]["subprotocol"], &on["observable"]), (&json!("longpoll"), &json!(true)));
+    assert_eq!((&on["forms"][2]["subprotocol"], &on["observable"]), (&json!("longpoll"), &json!(true)));
+    let write = &on["forms"][1];
+    assert_eq!((&write["op"], &write["htv:methodName"]), (&json!("writeproperty"), &json!("PUT")));
+    assert_eq!((&on["readOnly"], &td["properties"]["now"]["readOnly"]), (&json!(false), &json!(true)));
     assert!(on["sofie:source"].as_str().expect("a source").contains(ELSEWHERE), "the overlay shows: {on}");
     assert_eq!(td["actions"]["switch"]["input"], json!({"type": "boolean"}));
     let secret = &td["properties"]["secret"];
@@ -278,6 +313,21 @@ async fn the_suite_with_node_wot() {
 }
 
 #[tokio::test]
+async fn a_property_of_node_wot_is_written_and_read_back() {
+    let Some(servient) = node_wot().await else { return };
+    let shut = WotAdapter::open(WotConfig::new("lamp-co", &servient.url, clock())).expect("a good address");
+    let adapter = adapter(&servient.url);
+    let (level, unfit) = (Value::Text("-12.25".into()), Value::Bool(true));
+    conformance::writing(&adapter, &shut, "level", level, unfit).await.expect("it keeps the port's promises");
+    let thing = described(&adapter).await;
+    accepted(&thing.td);
+    let range = &thing.td["properties"]["range_from"];
+    assert_eq!(range["readOnly"], true, "an object is not written by one of its members");
+    let count = adapter.write(&put(&thing.thing, "count", Value::Integer(9), "count")).await;
+    assert!(matches!(count, Err(AdapterError::Permanent { .. })), "{count:?}");
+}
+
+#[tokio::test]
 async fn a_counter_of_node_wot_is_described_read_told_and_watched() {
     let Some(servient) = node_wot().await else { return };
     let adapter = adapter(&servient.url);
@@ -286,11 +336,11 @@ async fn a_counter_of_node_wot_is_described_read_told_and_watched() {
     let names =
         |group: &str| thing.td[group].as_object().expect("a group").keys().cloned().collect::<BTreeSet<_>>();
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-    assert_eq!(names("properties"), set(&["count", "status_ready"]));
+    assert_eq!(names("properties"), set(&["count", "level", "range_from", "range_to", "status_ready"]));
     assert_eq!(names("actions"), set(&["break", "increment"]));
     let unmapped = thing.td["sofie:unmapped"].as_array().expect("some").iter();
     let unmapped: BTreeSet<_> = unmapped.filter_map(|one| one["name"].as_str().map(Into::into)).collect();
-    assert_eq!(unmapped, set(&["history", "status_history", "overflow"]));
+    assert_eq!(unmapped, set(&["history", "range", "status_history", "overflow"]));
     let ready = adapter.read(&thing.thing, "status_ready").await.expect("it answers");
     assert_eq!(ready.observations[0].quantity.value, Value::Bool(true));
 

@@ -169,7 +169,12 @@ fn schemas_become_scalars_and_the_rest_is_named() {
     ] {
         assert!(left.iter().any(|one| one == expected), "{expected} is not in {left:?}");
     }
-    assert_eq!(left.len(), 8, "{left:?}");
+    // An object that can be read, and not written by one of its members.
+    let written = plan.left_out.iter().find(|one| one.name == "a").expect("it does not say readOnly");
+    assert!(written.reason.starts_with("writing: "), "{written:?}");
+    assert_eq!(left.len(), 9, "{left:?}");
+    let writable: Vec<_> = plan.properties.iter().filter(|one| one.write.is_some()).collect();
+    assert!(matches!(writable.as_slice(), [one] if one.name == "a_b"), "{writable:?}");
 }
 
 #[test]
@@ -271,7 +276,7 @@ proptest! {
             "actions": {"a": {"forms": [forms, form]}},
         });
         let plan = plan(td.as_object().expect("an object"), &at);
-        let reads = plan.properties.iter().flat_map(|p| std::iter::once(&p.read).chain(&p.poll));
+        let reads = plan.properties.iter().flat_map(|p| std::iter::once(&p.read).chain(&p.poll).chain(&p.write));
         for target in reads.chain(plan.actions.iter().map(|action| &action.target)) {
             prop_assert!(target.path.starts_with('/'), "{target:?}");
             let asked = Url::parse(&format!("http://127.0.0.1:8080{}", target.path)).expect("a URL");
