@@ -11,6 +11,7 @@
 pub mod agreement;
 pub mod anchors;
 pub mod chain;
+pub mod directory;
 pub mod publication;
 pub mod receipt;
 pub mod record;

@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod id;
 pub mod key;
 pub mod manifest;
+pub mod map;
 pub mod observation;
 pub mod operation;
 pub mod proof;

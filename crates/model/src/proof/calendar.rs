@@ -207,7 +207,26 @@ impl LogProof {
         Checkpoint::verify(&self.checkpoint, &self.key)
     }
 
+    /// The notes that it proves, and nothing else: what belongs to a transaction is refused.
+    ///
+    /// # Errors
+    /// [`BadProof`] names the first part that does not hold.
+    pub fn notes(&self, ledger: &LedgerId) -> Result<Proven, BadProof> {
+        self.verify_entries(ledger, |entry, _| match entry {
+            Entry::Note { .. } => Ok(()),
+            _ => Err("it is no note".into()),
+        })
+    }
+
     pub(super) fn verify(&self, ledger: &LedgerId, manifest: &Manifest) -> Result<Proven, BadProof> {
+        self.verify_entries(ledger, |entry, at| check(entry, at, ledger, manifest))
+    }
+
+    fn verify_entries(
+        &self,
+        ledger: &LedgerId,
+        check: impl Fn(&Entry, Timestamp) -> Result<(), String>,
+    ) -> Result<Proven, BadProof> {
         let refuse = |part: String, why: String| BadProof { ledger: ledger.clone(), part, why };
         let head = self.head().map_err(|error| refuse("checkpoint".into(), error.to_string()))?;
         if self.leaves.len() > MAX_LEAVES {
@@ -216,7 +235,7 @@ impl LogProof {
         let mut evidence: Vec<Evidence> = Vec::with_capacity(self.leaves.len());
         for included in &self.leaves {
             let fact = included
-                .verify(&head, ledger, manifest, evidence.last())
+                .verify(&head, ledger, &check, evidence.last())
                 .map_err(|why| refuse(format!("leaf {}", included.index), why))?;
             let decides = |one: &Evidence| matches!(one.fact, Fact::Decided(..));
             if decides(&fact) && evidence.iter().any(decides) {
@@ -265,11 +284,11 @@ impl Included {
         &self,
         head: &Checkpoint,
         ledger: &LedgerId,
-        manifest: &Manifest,
+        check: impl Fn(&Entry, Timestamp) -> Result<(), String>,
         before: Option<&Evidence>,
     ) -> Result<Evidence, String> {
         let leaf = self.under(head)?;
-        check(&leaf.entry, leaf.at, ledger, manifest)?;
+        check(&leaf.entry, leaf.at)?;
         match before {
             Some(before) if before.position.index >= self.index => Err("the leaves are not in order".into()),
             Some(before) if before.at > leaf.at => Err("its time lies before that of an earlier leaf".into()),

@@ -32,6 +32,7 @@ const PARSERS: &[(&str, &str)] = &[
     ("crates/model/src/calendar.rs", "shared_calendar"),
     ("crates/model/src/custodian.rs", "custodian"),
     ("crates/model/src/manifest.rs", "manifest"),
+    ("crates/model/src/map.rs", "map"),
     ("crates/model/src/proof.rs", "proof"),
     ("crates/model/src/proof/bitcoin/transaction.rs", "bitcoin_transaction"),
     ("crates/model/src/proof/calendar/checkpoint.rs", "checkpoint"),

@@ -11,6 +11,7 @@ mod batch;
 mod calendar;
 mod chain;
 mod contracts;
+mod directory;
 mod examples;
 mod messages;
 mod proofs;
@@ -62,7 +63,7 @@ impl Vector {
     }
 }
 
-fn files() -> [(&'static str, File); 8] {
+fn files() -> [(&'static str, File); 9] {
     let file = |about, vectors| File { about, vectors };
     [
         (
@@ -99,6 +100,10 @@ fn files() -> [(&'static str, File); 8] {
                  are refused: at the part that `refused` names, where the first to be looked at is the first to be told.",
                 chain::vectors(),
             ),
+        ),
+        (
+            "directory.json",
+            file("The anchored state of a directory, and proofs under its root.", directory::vectors()),
         ),
         ("receipt.json", file("A receipt whose facts stand on one log.", receipt::vectors())),
     ]
