@@ -67,6 +67,13 @@ const SLITHER: PythonPeer = PythonPeer {
     holds: "bin/slither",
 };
 
+/// A oneM2M CSE of another maker, a whole program.
+const ACME: PythonPeer =
+    PythonPeer { home: "acme", packages: &["acmecse==2026.5.3"], options: &[], holds: "bin/acmecse" };
+
+/// All of them.
+const PYTHON: [&PythonPeer; 3] = [&WITNESS, &SLITHER, &ACME];
+
 /// Unpacks bitcoind into the folder of peers; `sofie` runs the same one at first use.
 const BITCOIND: &str = include_str!("peers/bitcoind.sh");
 
@@ -115,7 +122,7 @@ pub(crate) fn install() -> Done {
         install_npm(peer, &folder)?;
     }
     install_bitcoind(&folder)?;
-    for peer in [&WITNESS, &SLITHER] {
+    for peer in PYTHON {
         install_python(peer, &folder)?;
     }
     install_locked_peer(&NODE_WOT, &folder)?;
@@ -134,7 +141,7 @@ fn list() {
     for (package, program) in DEBIAN {
         println!("{:8} Debian  {package}", state(shell::on_path(program).is_some()));
     }
-    for peer in [&WITNESS, &SLITHER] {
+    for peer in PYTHON {
         println!("{:8} PyPI    {}", state(is_python_there(peer, &folder)), peer.packages[0]);
     }
     println!(

@@ -165,6 +165,9 @@ pub struct Arrival<'a> {
     pub payload: &'a [u8],
     /// What the protocol calls this message, as bytes. Only used where the payload tells no time of its own.
     pub identity: &'a [u8],
+    /// When the platform took it, where the protocol says so: then `identity` is its name for good. A time in the payload,
+    /// which is the device's own, goes before.
+    pub told: Option<Timestamp>,
     /// When it arrived.
     pub at: Timestamp,
     /// Whether the platform kept it from earlier.
@@ -270,6 +273,8 @@ fn observe(
         Some(field) => Some(field.read(text).map_err(|expected| off(expected, text))?),
         None => None,
     };
+    let in_payload = own.is_some();
+    let own = own.or(arrival.told);
     if own.is_some_and(|own| own.since(arrival.at).as_millis() > MAX_AHEAD_MS) {
         notes.push(off("a time that is not after its arrival".into(), text));
     }
@@ -279,17 +284,22 @@ fn observe(
         quantity: Quantity { value, unit: property.unit.clone() },
         // Nothing is observed after it arrived: a clock that runs ahead cannot win time.
         observed_at: own.map_or(arrival.at, |own| own.min(arrival.at)),
-        message_id: arrival.id(own.is_some()),
+        message_id: arrival.id(in_payload),
         retained: arrival.retained,
     })
 }
 
 impl Arrival<'_> {
     /// Names the message. One that tells its own time is named by its content, so that a second delivery has the same
-    /// name; any other is named by what the protocol calls it and when it came.
+    /// name; one that the platform keeps with its time, by what it is called there; any other by what the protocol calls
+    /// it and when it came.
     fn id(&self, tells_time: bool) -> Digest {
         let at = self.at.as_millis().to_be_bytes();
-        let (identity, at): (&[u8], &[u8]) = if tells_time { (&[], &[]) } else { (self.identity, &at) };
+        let (identity, at): (&[u8], &[u8]) = match self.told {
+            _ if tells_time => (&[], &[]),
+            Some(_) => (self.identity, &[]),
+            None => (self.identity, &at),
+        };
         let parts = [self.platform.as_bytes(), self.source.as_bytes(), self.payload, identity, at];
         let retained = [u8::from(self.retained)];
         let parts: Vec<&[u8]> = parts.into_iter().chain([&retained[..]]).collect();

@@ -33,12 +33,14 @@ pub(crate) struct Draft {
     origins: Vec<Origin>,
     /// What the platform states of its security: the definitions, and which of them hold.
     security: Option<(Map<String, Value>, Vec<String>)>,
+    /// What could not be mapped.
+    lacking: Vec<Value>,
 }
 
 impl Draft {
     pub(crate) fn new(binding: ThingBinding, title: String) -> Self {
         let (properties, actions) = (Map::new(), Map::new());
-        Self { binding, title, properties, actions, origins: Vec::new(), security: None }
+        Self { binding, title, properties, actions, origins: Vec::new(), security: None, lacking: Vec::new() }
     }
 
     /// States the security that the platform states, each definition marked as the platform's own word.
@@ -47,6 +49,16 @@ impl Draft {
             definition["sofie:stated"] = true.into();
         }
         self.security = Some((definitions, names));
+    }
+
+    /// States the one scheme that the protocol itself demands of everybody.
+    pub(crate) fn secure_as_demanded(&mut self, name: &str, definition: Value) {
+        self.secure(Map::from_iter([(name.to_owned(), definition)]), vec![name.to_owned()]);
+    }
+
+    /// Names what could not be mapped, and why.
+    pub(crate) fn lack(&mut self, kind: &str, name: &str, reason: &str) {
+        self.lacking.push(json!({"kind": kind, "name": name, "reason": reason}));
     }
 
     /// Adds a property that is read or observed by `form`.
@@ -122,6 +134,9 @@ impl Draft {
             if !affordances.is_empty() {
                 td[name] = affordances.into();
             }
+        }
+        if !self.lacking.is_empty() {
+            td["sofie:unmapped"] = self.lacking.into();
         }
         Description { thing: self.binding.thing.clone(), td, binding: self.binding, origins: self.origins }
     }

@@ -134,6 +134,7 @@ impl FakeAdapter {
             source: SOURCE,
             payload: payload.as_bytes(),
             identity: &received,
+            told: None,
             at: (self.0.clock)(),
             retained: false,
         };

@@ -7,6 +7,7 @@
 //! Not here: DTLS and OSCORE for CoAP, TLS and version 5 for MQTT, block-wise transfer (RFC 7959), TLS and credentials for
 //! W3C WoT.
 
+mod backoff;
 pub mod binding;
 pub mod coap;
 pub mod conformance;
@@ -16,6 +17,7 @@ mod http;
 mod infer;
 pub mod mqtt;
 mod once;
+pub mod onem2m;
 mod outbox;
 pub mod port;
 mod tally;

@@ -1,10 +1,13 @@
-//! The adapters against devices of other makers: the locker, sensor, broker and servient of `devices`, and three
-//! independent peers: libcoap's server (Debian `libcoap3-bin`), mosquitto (Debian `mosquitto`) and node-wot (npm).
+//! The adapters against devices of other makers: the locker, sensor, broker and servient of `devices`, and four
+//! independent peers: libcoap's server (Debian `libcoap3-bin`), mosquitto (Debian `mosquitto`), node-wot (npm) and ACME
+//! (PyPI).
 
 #[path = "adapters/coap.rs"]
 mod coap;
 #[path = "adapters/mqtt.rs"]
 mod mqtt;
+#[path = "adapters/onem2m.rs"]
+mod onem2m;
 #[path = "adapters/peer.rs"]
 mod peer;
 #[path = "adapters/relay.rs"]

@@ -30,7 +30,15 @@ fn binding(property: PropertyBinding) -> Binding {
 
 fn arrival(payload: &[u8]) -> Arrival<'_> {
     let at = Timestamp::from_seconds(1_000_000);
-    Arrival { platform: "mqtt://h:1883", source: "site/7/door", payload, identity: b"1", at, retained: false }
+    Arrival {
+        platform: "mqtt://h:1883",
+        source: "site/7/door",
+        payload,
+        identity: b"1",
+        told: None,
+        at,
+        retained: false,
+    }
 }
 
 #[test]

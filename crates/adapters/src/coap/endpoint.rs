@@ -150,6 +150,7 @@ impl Endpoint {
             source: path,
             payload: &response.payload,
             identity,
+            told: None,
             at: (self.clock)(),
             retained: false,
         };

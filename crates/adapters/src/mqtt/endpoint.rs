@@ -204,6 +204,7 @@ impl Endpoint {
             source: &message.topic,
             payload: &message.payload,
             identity: if message.id == 0 { &count } else { &packet },
+            told: None,
             at: (self.clock)(),
             retained: message.retained,
         };

@@ -220,6 +220,7 @@ impl Endpoint {
             source,
             payload,
             identity: &identity,
+            told: None,
             at: (self.clock)(),
             retained: false,
         };

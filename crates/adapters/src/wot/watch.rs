@@ -12,14 +12,12 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::endpoint::Endpoint;
 use crate::{
+    backoff::Backoff,
     outbox::Outbox,
     port::{AdapterError, Deviation, Message},
     tally::one_more,
 };
 
-/// The first wait after a loss; it doubles up to [`LONGEST`].
-const SHORTEST: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(30);
 /// When the state is looked at after a long poll began: what happened just before it did is seen then.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// And then as often as this.
@@ -144,42 +142,5 @@ impl Watch {
             None => one_more(&self.endpoint.tally.unbound),
         }
         true
-    }
-}
-
-/// Waits that double, each drawn from the upper half of its range: many watchers do not come back at the same moment.
-struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(SHORTEST)
-    }
-}
-
-impl Backoff {
-    fn next(&mut self) -> Duration {
-        let whole = self.0;
-        self.0 = (whole * 2).min(LONGEST);
-        // Without randomness it is the whole: no harm but company.
-        let mut byte = [u8::MAX];
-        let _ = getrandom::fill(&mut byte);
-        whole / 2 + whole / 2 * u32::from(byte[0]) / u32::from(u8::MAX)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_to_a_bound_and_are_never_shorter_than_half() {
-        let mut backoff = Backoff::default();
-        let mut whole = SHORTEST;
-        for _ in 0..20 {
-            let wait = backoff.next();
-            assert!(wait >= whole / 2 && wait <= whole, "{wait:?} of {whole:?}");
-            whole = (whole * 2).min(LONGEST);
-        }
-        assert_eq!(whole, LONGEST);
     }
 }
