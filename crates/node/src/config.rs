@@ -250,6 +250,8 @@ pub struct Platform {
     pub kind: PlatformKind,
     /// Where it answers.
     pub url: Url,
+    /// As whom a oneM2M CSE knows this node; no other kind has one.
+    pub originator: Option<String>,
     /// The owner's own mapping, in place of the one by introspection.
     pub mapping: Option<PathBuf>,
     /// What the owner allows.

@@ -70,6 +70,8 @@ struct Kept {
     /// A node that kept this platform before there were writes allowed none.
     #[serde(default)]
     allow_writes: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    originator: Option<String>,
     descriptions: Vec<DescriptionKept>,
 }
 
@@ -370,6 +372,7 @@ impl Kept {
         let Some(one) = configured.iter().find(is_this) else { return };
         let Allowed { actions, writes } = Allowed::of(&one.asked);
         (self.allow, self.allow_writes) = (actions, writes);
+        self.originator.clone_from(&one.asked.originator);
         for description in &mut self.descriptions {
             if let Some(mapped) = one.mapping.thing(&description.thing) {
                 description.binding = mapped.clone();

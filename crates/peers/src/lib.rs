@@ -5,6 +5,7 @@
 //!
 //! No room of the product may depend on this one. Left out: installing them (`xtask/src/peers.rs`).
 
+mod acme;
 mod anvil;
 mod port;
 pub mod proxy;
@@ -15,6 +16,7 @@ use std::env;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+pub use acme::Acme;
 pub use anvil::Anvil;
 pub use port::Port;
 pub use proxy::{Faults, Proxy};

@@ -7,7 +7,7 @@ use crate::proxy::Fault;
 /// was left out.
 #[test]
 fn every_peer_is_here_or_left_out_aloud() {
-    let of_folder = ["anvil", "bitcoind", "witness/bin/aics-witness"].map(program);
+    let of_folder = ["anvil", "bitcoind", "witness/bin/aics-witness", "acme/bin/acmecse"].map(program);
     let of_system = ["mosquitto", "coap-server-openssl", "coap-client-openssl"].map(installed);
     let found = of_folder.into_iter().chain(of_system).chain([postgresql()]).flatten();
     assert!(found.into_iter().all(|peer| peer.exists()));

@@ -391,7 +391,7 @@ pub(crate) enum PlatformVerb {
     /// Example: sofie platform add --owner locker-co coap://127.0.0.1:5683 --allow lock
     #[command(verbatim_doc_comment)]
     Add {
-        /// coap://HOST:PORT, mqtt://HOST:PORT or http://HOST:PORT[/PATH]
+        /// coap://HOST:PORT, mqtt://HOST:PORT or http://HOST:PORT[/PATH]; http is a WoT servient without --kind onem2m
         url: String,
         /// The party who owns it
         #[arg(long)]
@@ -405,6 +405,9 @@ pub(crate) enum PlatformVerb {
         /// A property that may be written through this node; may be repeated
         #[arg(long, value_name = "PROPERTY")]
         allow_write: Vec<String>,
+        /// As whom a oneM2M CSE knows this node, such as Cmonitor: needed for kind onem2m, and for no other
+        #[arg(long, value_name = "AE-ID")]
+        originator: Option<String>,
         /// Show what is found, with where it comes from and what cannot be mapped, and register nothing
         #[arg(long)]
         dry_run: bool,

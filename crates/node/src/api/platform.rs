@@ -17,7 +17,7 @@ pub struct JoinPlatform {
     /// Its protocol.
     pub kind: PlatformKind,
     /// Where it answers: `coap://…`, `mqtt://…`, or `http://…` of a servient, with the path of a Thing Description where it
-    /// lists none.
+    /// lists none, or of a oneM2M CSE, with the path of its base.
     #[schema(example = "coap://127.0.0.1:5683")]
     pub url: String,
     /// The owner's policy: actions that introspection only inferred, and that are offered nevertheless.
@@ -26,6 +26,9 @@ pub struct JoinPlatform {
     /// The owner's policy: properties that may be written through this node, stated or inferred.
     #[serde(default)]
     pub allow_writes: Vec<String>,
+    /// As whom a oneM2M CSE knows this node: the AE-ID or CSE-ID of its requests. No other kind has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub originator: Option<String>,
 }
 
 /// The protocols that the node's adapters speak.
@@ -38,6 +41,8 @@ pub enum PlatformKind {
     Mqtt,
     /// W3C Web of Things over HTTP; described by its own Thing Descriptions.
     Wot,
+    /// oneM2M over HTTP; described by what its CSE lets this node discover.
+    Onem2m,
 }
 
 impl FromStr for PlatformKind {
@@ -53,7 +58,7 @@ impl FromStr for PlatformKind {
 
 impl PlatformKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Coap, Self::Mqtt, Self::Wot];
+    pub const ALL: [Self; 4] = [Self::Coap, Self::Mqtt, Self::Wot, Self::Onem2m];
 
     /// The word that the configuration, the command line and the API have for it.
     #[must_use]
@@ -62,6 +67,7 @@ impl PlatformKind {
             Self::Coap => "coap",
             Self::Mqtt => "mqtt",
             Self::Wot => "wot",
+            Self::Onem2m => "onem2m",
         }
     }
 
@@ -71,7 +77,7 @@ impl PlatformKind {
         match self {
             Self::Coap => ("coap", 5683),
             Self::Mqtt => ("mqtt", 1883),
-            Self::Wot => ("http", 80),
+            Self::Wot | Self::Onem2m => ("http", 80),
         }
     }
 }

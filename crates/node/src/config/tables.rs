@@ -482,9 +482,9 @@ fn seats(root: &Section<'_, '_>, seats: &[ReadSeat], ledgers: &[ReadLedger]) {
 type ReadPlatform = Placed<(Platform, Placed<Name>)>;
 
 fn platform(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadPlatform> {
-    const KINDS: [(&str, PlatformKind); 3] = {
-        let [coap, mqtt, wot] = PlatformKind::ALL;
-        [(coap.as_str(), coap), (mqtt.as_str(), mqtt), (wot.as_str(), wot)]
+    const KINDS: [(&str, PlatformKind); 4] = {
+        let [coap, mqtt, wot, onem2m] = PlatformKind::ALL;
+        [(coap.as_str(), coap), (mqtt.as_str(), mqtt), (wot.as_str(), wot), (onem2m.as_str(), onem2m)]
     };
     let place = section.place();
     let owner = section.require("owner", "\"locker-co\"", scalar::parsed::<Name>);
@@ -492,12 +492,24 @@ fn platform(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadPlatform>
     let example = match &kind {
         Some(Placed { value: PlatformKind::Mqtt, .. }) => "\"mqtt://127.0.0.1:1883\"",
         Some(Placed { value: PlatformKind::Wot, .. }) => "\"http://127.0.0.1:8080\"",
+        Some(Placed { value: PlatformKind::Onem2m, .. }) => "\"http://127.0.0.1:8080/cse-in\"",
         _ => "\"coap://127.0.0.1:5683\"",
     };
     // Under an unknown kind the URL is not judged: one fault is enough.
     let possible = kind.as_ref().map_or(PlatformKind::ALL.to_vec(), |kind| vec![kind.value]);
     let schemes: Vec<&str> = possible.into_iter().map(|kind| kind.scheme().0).collect();
     let url = section.require("url", example, |value| scalar::url(value, &schemes));
+    let originator = match &kind {
+        Some(Placed { value: PlatformKind::Onem2m, .. }) => {
+            section.require("originator", "\"Cmonitor\"", scalar::text)
+        }
+        _ => section.get("originator", scalar::text),
+    };
+    if let (Some(given), Some(kind)) = (&originator, &kind)
+        && kind.value != PlatformKind::Onem2m
+    {
+        section.fault(&given.place, "originator: only a platform of kind \"onem2m\" has one; remove it");
+    }
     let mapping: Option<Placed<PathBuf>> = section.get("mapping", scalar::parsed);
     let mut policy = section.table("policy", "[platform.policy]");
     let actions =
@@ -510,6 +522,7 @@ fn platform(mut section: Section<'_, '_>, folder: &Path) -> Option<ReadPlatform>
         owner: owner.value.clone(),
         kind: kind?.value,
         url: url?.value,
+        originator: originator.map(|placed| placed.value),
         mapping: mapping.map(|file| folder.join(file.value)),
         policy: Policy { actions, writes },
     };

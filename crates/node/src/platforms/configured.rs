@@ -33,6 +33,7 @@ impl Configured {
                 url: platform.url.to_string(),
                 allow: platform.policy.actions.clone(),
                 allow_writes: platform.policy.writes.clone(),
+                originator: platform.originator.clone(),
             };
             let mapping = platform.mapping.as_deref().map(mapping).transpose()?.unwrap_or_default();
             Ok(Self { asked, mapping })

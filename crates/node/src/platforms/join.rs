@@ -1,16 +1,19 @@
 //! Joins a platform: reads what it tells of itself, describes and registers its things, and anchors the hashes of the
 //! descriptions. Nothing is written to the platform, and nothing acts.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use sofie_access::{Book, PublicKey};
 use sofie_adapters::binding::Binding;
 use sofie_adapters::coap::{CoapAdapter, CoapConfig};
 use sofie_adapters::mqtt::{MqttAdapter, MqttConfig};
+use sofie_adapters::onem2m::{Onem2mAdapter, Onem2mConfig};
 use sofie_adapters::port::{Adapter, Description};
 use sofie_adapters::wot::{WotAdapter, WotConfig};
 use sofie_directory::ThingDescription;
 use sofie_model::{Digest, Operation};
+use url::{Host, Url};
 
 use super::{DescriptionKept, Joined, Kept, MAX_PLATFORMS, PLATFORMS, PlatformError, Platforms};
 use crate::api::{self, JoinPlatform, PlatformKind};
@@ -31,9 +34,25 @@ pub(super) fn address(kind: PlatformKind, owner: &str, url: &str) -> Result<Stri
     let (scheme, port) = kind.scheme();
     let platform = match kind {
         PlatformKind::Coap | PlatformKind::Mqtt => sofie_adapters::Platform::new(owner, scheme, url)?,
-        PlatformKind::Wot => sofie_adapters::Platform::at_path(owner, scheme, url)?,
+        PlatformKind::Wot | PlatformKind::Onem2m => sofie_adapters::Platform::at_path(owner, scheme, url)?,
     };
     Ok(platform.address(port))
+}
+
+/// What this node calls itself at a platform: the same after a restart.
+fn own_name(platform: &api::Platform) -> String {
+    let name = subject(&format!("{} {}", platform.owner, platform.url)).to_string();
+    name[..16].to_owned()
+}
+
+/// Where a CSE notifies this node: only one on this machine can reach a loopback address.
+fn notified_at(url: &str) -> Option<SocketAddr> {
+    let is_here = match Url::parse(url).ok()?.host()? {
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+        Host::Domain(name) => name == "localhost",
+    };
+    is_here.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
 }
 
 impl Platforms {
@@ -62,8 +81,9 @@ impl Platforms {
             self.register(&platform.owner, description).await?;
         }
         let Allowed { actions: allow, writes: allow_writes } = allowed;
+        let originator = asked.originator.clone();
         let descriptions = descriptions.iter().map(Into::into).collect();
-        let kept = Kept { platform, allow, allow_writes, descriptions };
+        let kept = Kept { platform, allow, allow_writes, originator, descriptions };
         self.keep(&kept).await?;
         let platform = kept.platform.clone();
         let listening = self.add(Joined { kept, adapter });
@@ -92,7 +112,7 @@ impl Platforms {
     ) -> Result<(api::Platform, Arc<dyn Adapter>, Vec<Description>), PlatformError> {
         let JoinPlatform { owner, kind, url, .. } = asked.clone();
         let platform = api::Platform { id: String::new(), owner, kind, url, things: Vec::new() };
-        let adapter = self.adapter(&platform, allowed, mapping).await?;
+        let adapter = self.adapter(&platform, allowed, asked.originator.as_deref(), mapping).await?;
         let descriptions = adapter.introspect().await?;
         if descriptions.is_empty() {
             return Err(PlatformError::Empty { url: platform.url });
@@ -120,6 +140,7 @@ impl Platforms {
         &self,
         platform: &api::Platform,
         allowed: Allowed,
+        originator: Option<&str>,
         binding: Binding,
     ) -> Result<Arc<dyn Adapter>, PlatformError> {
         let gate = self.gate(&platform.owner, allowed)?;
@@ -130,14 +151,28 @@ impl Platforms {
             }
             PlatformKind::Mqtt => {
                 let config = MqttConfig::new(&platform.owner, &platform.url, Arc::new(clock::now));
-                // A stable name: the broker keeps for us what comes while this node restarts.
-                let name = subject(&format!("{} {}", platform.owner, platform.url)).to_string();
-                let client_id = Some(format!("sofie-{}", &name[..16]));
+                // The broker keeps for us what comes while this node restarts.
+                let client_id = Some(format!("sofie-{}", own_name(platform)));
                 Arc::new(MqttAdapter::open(MqttConfig { gate, binding, client_id, ..config })?)
             }
             PlatformKind::Wot => {
                 let config = WotConfig::new(&platform.owner, &platform.url, Arc::new(clock::now));
                 Arc::new(WotAdapter::open(WotConfig { gate, binding, ..config })?)
+            }
+            PlatformKind::Onem2m => {
+                let (owner, url) = (&platform.owner, &platform.url);
+                let config =
+                    Onem2mConfig::new(owner, url, originator.unwrap_or_default(), Arc::new(clock::now));
+                // After a restart the CSE tells us through the subscriptions that it has.
+                let subscriber = Some(own_name(platform));
+                let notified_at = notified_at(url);
+                Arc::new(Onem2mAdapter::open(Onem2mConfig {
+                    gate,
+                    binding,
+                    notified_at,
+                    subscriber,
+                    ..config
+                })?)
             }
         })
     }

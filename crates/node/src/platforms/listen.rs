@@ -1,12 +1,12 @@
 //! Takes platforms in, and reads their messages as long as the node runs. One that is away is waited for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use sofie_adapters::port::{AdapterError, Message};
+use sofie_adapters::port::{Adapter, AdapterError, Message};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Joined, Kept, Platforms};
+use super::{Joined, Kept, PlatformError, Platforms};
 use crate::journal::JournalError;
 
 /// So many messages of one platform are kept in one write.
@@ -38,7 +38,7 @@ impl Platforms {
     /// Connects to a platform that an earlier run joined. One whose address is not found is tried again in the
     /// background.
     pub(super) async fn reopen_one(&self, kept: Kept) {
-        let adapter = self.adapter(&kept.platform, kept.allowed(), Self::binding(&kept.descriptions)).await;
+        let adapter = self.adapter_for(&kept).await;
         match adapter {
             Ok(adapter) => drop(self.add(Joined { kept, adapter })),
             Err(error) if error.is_transient() => {
@@ -50,12 +50,16 @@ impl Platforms {
         }
     }
 
+    async fn adapter_for(&self, kept: &Kept) -> Result<Arc<dyn Adapter>, PlatformError> {
+        let binding = Self::binding(&kept.descriptions);
+        self.adapter(&kept.platform, kept.allowed(), kept.originator.as_deref(), binding).await
+    }
+
     async fn reopen_until_done(&self, kept: Kept) {
         let mut wait = Wait::default();
         loop {
             wait.once().await;
-            let adapter =
-                self.adapter(&kept.platform, kept.allowed(), Self::binding(&kept.descriptions)).await;
+            let adapter = self.adapter_for(&kept).await;
             match adapter {
                 Ok(adapter) => return drop(self.add(Joined { kept, adapter })),
                 Err(error) if error.is_transient() => {

@@ -2,6 +2,7 @@
 //! are away, and heard again when they come back.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod cse;
 mod servient;
 mod world;
 

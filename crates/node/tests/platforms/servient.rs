@@ -62,6 +62,7 @@ fn what_joining_would_register_is_shown_and_is_not_registered() {
             url: url.clone(),
             allow: Vec::new(),
             allow_writes: Vec::new(),
+            originator: None,
         };
         let found = node.platforms().introspect(&ask("lamp-co")).await.unwrap();
         let [td] = found.things.as_slice() else { panic!("{found:?}") };

@@ -23,9 +23,9 @@ pub(crate) async fn platform(verb: PlatformVerb, node: &Node) -> Result<ExitCode
         vec![one.id.clone(), one.owner.clone(), kind, one.url.clone(), one.things.len().to_string()]
     };
     match verb {
-        PlatformVerb::Add { url, owner, kind, allow, allow_write, dry_run } => {
+        PlatformVerb::Add { url, owner, kind, allow, allow_write, originator, dry_run } => {
             let kind = kind.map_or_else(|| kind_of(&url), Ok)?;
-            let asked = JoinPlatform { owner, kind, url, allow, allow_writes: allow_write };
+            let asked = JoinPlatform { owner, kind, url, allow, allow_writes: allow_write, originator };
             if dry_run {
                 let found: Introspected = client.post("/api/v1/platforms/introspect", &asked).await?;
                 show(node, &found, || found.things.iter().for_each(describe));
@@ -54,7 +54,9 @@ fn kind_of(url: &str) -> Result<PlatformKind, Failure> {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
     let means = |kind: &PlatformKind| kind.scheme().0 == scheme;
     PlatformKind::ALL.into_iter().find(means).ok_or_else(|| {
-        let schemes = PlatformKind::ALL.map(|kind| kind.scheme().0).join(", ");
+        let mut schemes = PlatformKind::ALL.map(|kind| kind.scheme().0).to_vec();
+        schemes.dedup();
+        let schemes = schemes.join(", ");
         let why = format!("the scheme of {url:?} is none of {schemes}");
         Failure::usage(
             "join a platform",

@@ -140,8 +140,14 @@ async fn join(node: &mut Node, devices: &Devices, teller: &mut Teller) -> Result
     ];
     let mut descriptions = Vec::new();
     for (owner, kind, url) in platforms {
-        let (allow, allow_writes) = (allowed(kind), Vec::new());
-        let asked = JoinPlatform { owner: owner.into(), kind, url: url.clone(), allow, allow_writes };
+        let asked = JoinPlatform {
+            owner: owner.into(),
+            kind,
+            url: url.clone(),
+            allow: allowed(kind),
+            allow_writes: Vec::new(),
+            originator: None,
+        };
         let joined: Platform = node.ask(async |client: Client| join_once(&client, &asked).await).await?;
         for thing in &joined.things {
             let path = format!("/things/{}", url_segment(thing.as_str()));

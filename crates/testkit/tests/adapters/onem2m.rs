@@ -1,6 +1,6 @@
-//! The oneM2M adapter, judged by a double of a CSE and by ACME.
+//! The oneM2M adapter, judged by ACME, a CSE of another maker.
 
-use std::{collections::BTreeSet, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::{Value as Json, json};
 use sofie_adapters::{
@@ -11,126 +11,21 @@ use sofie_adapters::{
     port::{Confidence, Description, Message, Refuser},
 };
 use sofie_model::{Digest, ThingId, Value};
-use sofie_peers::Port;
+use sofie_peers::Acme;
 use tokio::{
-    process::{Child, Command},
     sync::mpsc,
     time::{sleep, timeout},
 };
 
 use crate::{Open, PATIENCE, accepted, clock, loopback};
 
-/// As whom this node reads; and as whom the devices write.
-const READER: &str = "CAdmin";
-const DEVICE: &str = "Csensor";
-
 fn config(url: &str) -> Onem2mConfig {
-    let config = Onem2mConfig::new("site-co", url, READER, clock());
+    let config = Onem2mConfig::new("site-co", url, Acme::ADMIN, clock());
     Onem2mConfig { gate: Arc::new(Open), notified_at: Some(loopback()), ..config }
 }
 
 fn adapter(config: Onem2mConfig) -> Onem2mAdapter {
     Onem2mAdapter::open(config).expect("a good address")
-}
-
-/// A CSE that is not ours; it ends with this.
-struct Acme {
-    process: Child,
-    port: Port,
-    folder: tempfile::TempDir,
-    client: reqwest::Client,
-}
-
-impl Acme {
-    async fn start() -> Option<Self> {
-        let program = sofie_peers::program("acme/bin/acmecse")?;
-        let (port, folder) = (Port::free(), tempfile::tempdir().expect("a folder"));
-        let home = folder.path().display();
-        let configuration = format!(
-            "[basic.config]\ncseType=IN\ncseID=id-in\ncseName=cse-in\nadminID={READER}\ndataDirectory={home}\n\
-             networkInterface=127.0.0.1\ncseHost=127.0.0.1\nhttpPort={port}\ndatabaseType=memory\nlogLevel=off\n\
-             consoleTheme=dark\n"
-        );
-        std::fs::write(folder.path().join("acme.ini"), configuration).expect("it can be written");
-        let mut command = Command::new(&program);
-        command.args(["--headless", "--config", "acme.ini", "-dir"]).arg(folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.kill_on_drop(true).spawn().expect("it starts");
-        let acme = Self { process, port, folder, client: reqwest::Client::new() };
-        let up = async {
-            while acme.ask("GET", "/cse-in", READER, None).await.is_none_or(|(status, _)| status != 200) {
-                sleep(Duration::from_millis(100)).await;
-            }
-        };
-        timeout(2 * PATIENCE, up).await.expect("it is up in time");
-        Some(acme)
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/cse-in", self.port)
-    }
-
-    /// One request of a oneM2M client: status and body; `None` where nobody answers.
-    async fn ask(
-        &self,
-        method: &str,
-        path: &str,
-        from: &str,
-        body: Option<(u8, Json)>,
-    ) -> Option<(u16, Json)> {
-        let method = method.parse().expect("a method");
-        let request = self.client.request(method, format!("http://127.0.0.1:{}{path}", self.port));
-        let mut request = request
-            .header("X-M2M-Origin", from)
-            .header("X-M2M-RI", "1")
-            .header("X-M2M-RVI", "3")
-            .header("Accept", "application/json");
-        if let Some((kind, body)) = body {
-            request =
-                request.header("Content-Type", format!("application/json;ty={kind}")).body(body.to_string());
-        }
-        let answer = request.send().await.ok()?;
-        let status = answer.status().as_u16();
-        Some((status, answer.json().await.unwrap_or_default()))
-    }
-
-    async fn make(&self, parent: &str, kind: u8, resource: Json) {
-        let made = self.ask("POST", parent, DEVICE, Some((kind, resource))).await.expect("it answers");
-        assert_eq!(made.0, 201, "{made:?}");
-    }
-
-    /// An application entity with two containers and a flexContainer.
-    async fn furnish(&self) {
-        let entity = json!({"rn": "Sensor", "api": "Norg.example.sensor", "apn": "Cold room", "rr": false, "srv": ["3"], "lbl": ["site/7"]});
-        self.make("/cse-in", 2, json!({"m2m:ae": entity})).await;
-        for container in ["temp", "door", "empty"] {
-            self.make("/cse-in/Sensor", 3, json!({"m2m:cnt": {"rn": container}})).await;
-        }
-        self.measure("-18.5").await;
-        self.make("/cse-in/Sensor/door", 4, json!({"m2m:cin": {"con": r#"{"open":false,"count":3}"#}})).await;
-        let model = "org.onem2m.common.moduleclass.temperature";
-        self.make("/cse-in/Sensor", 28, json!({"cod:tempe": {"rn": "air", "cnd": model, "curT0": 21.50}}))
-            .await;
-    }
-
-    async fn measure(&self, temperature: &str) {
-        self.make("/cse-in/Sensor/temp", 4, json!({"m2m:cin": {"con": temperature}})).await;
-    }
-
-    /// How many content instances a container has.
-    async fn instances(&self, container: &str) -> u64 {
-        let (_, read) = self.ask("GET", container, READER, None).await.expect("it answers");
-        read["m2m:cnt"]["cni"].as_u64().expect("a count")
-    }
-
-    /// The resources of a kind, by their paths.
-    async fn discovered(&self, kind: u8) -> BTreeSet<String> {
-        let (_, found) = self
-            .ask("GET", &format!("/cse-in?fu=1&drt=1&ty={kind}"), READER, None)
-            .await
-            .expect("it answers");
-        serde_json::from_value(found["m2m:uril"].clone()).expect("a list")
-    }
 }
 
 async fn described(adapter: &Onem2mAdapter) -> Description {
@@ -184,7 +79,7 @@ async fn the_suite_with_acme() {
         let open = Onem2mConfig { binding: binding.clone(), notified_at, ..config(&acme.url()) };
         let shut = Onem2mConfig {
             binding: binding.clone(),
-            ..Onem2mConfig::new("site-co", &acme.url(), READER, clock())
+            ..Onem2mConfig::new("site-co", &acme.url(), Acme::ADMIN, clock())
         };
         let scene = Scene {
             adapter: Arc::new(adapter(open)),
@@ -229,12 +124,12 @@ async fn what_stands_on_acme_is_described_with_what_it_rests_on() {
     assert_eq!(lacking.iter().map(|one| &one["name"]).collect::<Vec<_>>(), ["/cse-in/Sensor/empty"]);
     assert_eq!(thing.td["securityDefinitions"]["originator"]["scheme"], "apikey");
     assert!(thing.td.get("actions").is_none(), "nothing is known to act");
-    assert!(!thing.td.to_string().contains(READER), "as whom this node reads is not for others");
+    assert!(!thing.td.to_string().contains(Acme::ADMIN), "as whom this node reads is not for others");
     let air = adapter.read(&thing.thing, "air_curT0").await.expect("it answers");
     assert_eq!((air.observations[0].quantity.value.clone(), air.retained), (text("21.5"), true));
     assert_eq!(acme.discovered(23).await, BTreeSet::new(), "introspection subscribes to nothing");
     // The CSE's name is found where the owner gives none.
-    let nameless = self::adapter(config(&format!("http://127.0.0.1:{}", acme.port)));
+    let nameless = self::adapter(config(&acme.authority()));
     assert_eq!(described(&nameless).await.td["properties"]["temp"]["forms"], temp["forms"]);
 }
 
@@ -294,8 +189,7 @@ async fn a_cse_that_does_not_let_us_in_is_told_by_name() {
     let elsewhere =
         adapter(config(&format!("{}/nothing", acme.url()))).introspect().await.expect_err("no such base");
     assert!(elsewhere.to_string().contains("4004"), "{elsewhere}");
-    acme.process.kill().await.expect("it can be ended");
-    drop(acme.folder);
+    acme.end();
     let away = stranger.introspect().await.expect_err("nobody answers");
     assert!(matches!(away, AdapterError::Transient { .. }), "{away:?}");
 }

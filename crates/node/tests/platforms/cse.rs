@@ -1,0 +1,51 @@
+//! A oneM2M CSE that the configuration names: joined as its originator, described, heard, and heard again by the next life
+//! of the node through the subscriptions that the first one left.
+
+use sofie_model::Value;
+use sofie_node::config::Config;
+use sofie_node::platforms::Platforms;
+use sofie_peers::Acme;
+
+use crate::world::{eventually, life, open, within};
+
+async fn hears(platforms: &Platforms, since: sofie_model::Timestamp, temperature: &str) {
+    let thing = platforms.list()[0].things[0].clone();
+    let mut readings = platforms.readings(&thing, since);
+    loop {
+        let seen = within(readings.next()).await.observation;
+        if seen.property == "temp" && seen.quantity.value == Value::Text(temperature.into()) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_cse_is_joined_by_its_kind_and_heard() {
+    let outside = tokio::runtime::Runtime::new().unwrap();
+    let Some(acme) = outside.block_on(Acme::start()) else { return };
+    outside.block_on(acme.furnish());
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[[party]]\nname = \"operator\"\n[[party]]\nname = \"site-co\"\n[[ledger]]\nid = \"calendar\"\nkind = \"calendar\"\n\
+         [[platform]]\nowner = \"site-co\"\nkind = \"onem2m\"\nurl = \"{}\"\noriginator = \"{}\"\n",
+        acme.url(),
+        Acme::ADMIN
+    );
+    let config = Config::parse(&text, &folder.path().join("sofie.toml")).unwrap();
+    life(async {
+        let (node, _failed) = open(&config).await;
+        eventually(|| node.platforms().list().len() == 1).await;
+        acme.measure("-17.5").await;
+        hears(node.platforms(), node.started_at(), "-17.5").await;
+    });
+    let left = outside.block_on(acme.discovered(23));
+    assert_eq!(left.len(), 3, "a life that ends at once takes nothing back: {left:?}");
+    outside.block_on(acme.measure("-16.5"));
+    life(async {
+        let (node, _failed) = open(&config).await;
+        hears(node.platforms(), node.started_at(), "-16.5").await;
+        acme.measure("-15.5").await;
+        hears(node.platforms(), node.started_at(), "-15.5").await;
+        assert_eq!(acme.discovered(23).await, left, "the same subscriptions, not others beside them");
+    });
+}
