@@ -1,16 +1,23 @@
 //! ACME, a oneM2M CSE, for one test: on a port of this machine, its resources in memory, ended with the test.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
 
 use crate::Port;
 
 /// A bound on waiting, not a measure.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is started.
+const ATTEMPTS: usize = 3;
+/// What it prints, in its folder.
+const OUTPUT: &str = "output";
 
 /// A CSE that is nobody else's.
 #[derive(Debug)]
@@ -18,7 +25,7 @@ pub struct Acme {
     process: Child,
     port: Port,
     http: reqwest::Client,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Acme {
@@ -33,6 +40,20 @@ impl Acme {
     /// Where it is missing, or does not start.
     pub async fn start() -> Option<Self> {
         let program = crate::program("acme/bin/acmecse")?;
+        let mut told = String::new();
+        // One that ends at once, or never answers, is started again, elsewhere.
+        for _ in 0..ATTEMPTS {
+            let mut acme = Self::spawn(&program);
+            if timeout(PATIENCE, acme.answers()).await == Ok(true) {
+                return Some(acme);
+            }
+            acme.end();
+            told = std::fs::read_to_string(acme.folder.path().join(OUTPUT)).unwrap_or_default();
+        }
+        panic!("ACME does not come up; it says: {told}");
+    }
+
+    fn spawn(program: &Path) -> Self {
         let (port, folder) = (Port::free(), tempfile::tempdir().expect("a folder"));
         let configuration = format!(
             "[basic.config]\ncseType=IN\ncseID=id-in\ncseName=cse-in\nadminID={}\ndataDirectory={}\n\
@@ -42,20 +63,20 @@ impl Acme {
             folder.path().display()
         );
         std::fs::write(folder.path().join("acme.ini"), configuration).expect("it can be written");
-        let mut command = Command::new(program);
-        command.args(["--headless", "--config", "acme.ini", "-dir"]).arg(folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().expect("ACME starts");
+        let process = run(program, &folder);
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        let acme = Self { process, port, http, _folder: folder };
-        let up = async {
-            while acme.ask("GET", "/cse-in", Self::ADMIN, None).await.is_none_or(|(status, _)| status != 200)
-            {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+        Self { process, port, http, folder }
+    }
+
+    /// Waits for its first answer; false where it has ended.
+    async fn answers(&mut self) -> bool {
+        while self.ask("GET", "/cse-in", Self::ADMIN, None).await.is_none_or(|(status, _)| status != 200) {
+            if matches!(self.process.try_wait(), Ok(Some(_)) | Err(_)) {
+                return false;
             }
-        };
-        tokio::time::timeout(PATIENCE, up).await.expect("ACME is up in time");
-        Some(acme)
+            sleep(Duration::from_millis(100)).await;
+        }
+        true
     }
 
     /// `http://host:port`.
@@ -150,11 +171,31 @@ impl Acme {
         found.expect("a list")
     }
 
+    /// Starts it again where it was, with nothing on it.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    pub async fn restart(&mut self) {
+        self.end();
+        let program = crate::program("acme/bin/acmecse").expect("it was there");
+        self.process = run(&program, &self.folder);
+        assert_eq!(timeout(PATIENCE, self.answers()).await, Ok(true), "ACME comes up again");
+    }
+
     /// Ends it now; its port stays.
     pub fn end(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn run(program: &Path, folder: &TempDir) -> Child {
+    let output = File::create(folder.path().join(OUTPUT)).expect("it can be made");
+    let errors = output.try_clone().expect("it can be shared");
+    let mut command = Command::new(program);
+    command.args(["--headless", "--config", "acme.ini", "-dir"]).arg(folder.path());
+    command.stdin(Stdio::null()).stdout(output).stderr(errors);
+    command.spawn().expect("ACME starts")
 }
 
 impl Drop for Acme {

@@ -47,6 +47,8 @@ pub struct Onem2mConfig {
     pub subscriber: Option<String>,
     /// How often a container is read that is not subscribed to.
     pub interval: Duration,
+    /// How often one is looked at that is: a notification may have been lost.
+    pub look: Duration,
     /// The owner's word on who may act.
     pub gate: Arc<dyn Gate>,
     /// Tells when a message arrived.
@@ -65,6 +67,7 @@ impl Onem2mConfig {
             notified_at: None,
             subscriber: None,
             interval: Duration::from_secs(2),
+            look: Duration::from_secs(30),
             gate: Arc::new(Closed),
             clock,
         }
@@ -81,6 +84,7 @@ pub(super) struct Endpoint {
     /// The path of the CSE's base.
     pub(super) base: String,
     pub(super) interval: Duration,
+    pub(super) look: Duration,
     pub(super) notified_at: Option<SocketAddr>,
     /// The name of the subscriptions.
     pub(super) subscriber: String,
@@ -134,6 +138,7 @@ impl Onem2mAdapter {
             base,
             platform,
             interval: config.interval,
+            look: config.look,
             notified_at: config.notified_at,
             subscriber: format!("sofie-{subscriber}"),
             tally: Tally::default(),

@@ -22,8 +22,6 @@ use crate::{
     tally::{Recent, one_more},
 };
 
-/// How often a container is looked at that is subscribed to.
-const LOOK: Duration = Duration::from_secs(30);
 /// How many contents of one container are remembered, so that none is passed on twice.
 const REMEMBERED: usize = 256;
 /// How far a fetch reaches back before the last known instance: clocks that count whole seconds do not tell two apart.
@@ -175,7 +173,7 @@ impl Watch {
         let mut pause = endpoint.interval;
         if let Some(listener) = &self.listener {
             match endpoint.subscribe(&path, &listener.address_for(of)).await? {
-                Ok(()) => pause = LOOK,
+                Ok(()) => pause = endpoint.look,
                 // It is read again and again instead.
                 Err(why) => {
                     tracing::warn!(path, why, "the CSE does not take a subscription");

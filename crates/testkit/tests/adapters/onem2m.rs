@@ -171,6 +171,35 @@ async fn each_content_is_heard_once() {
     timeout(PATIENCE, gone).await.expect("its subscriptions are taken back");
 }
 
+/// A subscription that somebody took away, and a CSE that forgot everything: what came meanwhile is fetched, once.
+#[tokio::test]
+async fn an_observer_outlives_its_subscriptions_and_its_cse() {
+    let Some(mut acme) = Acme::start().await else { return };
+    acme.furnish().await;
+    let thing = described(&adapter(config(&acme.url()))).await;
+    let binding = Binding { things: vec![thing.binding] };
+    let adapter = adapter(Onem2mConfig { binding, look: Duration::from_secs(1), ..config(&acme.url()) });
+    let mut messages = adapter.observe().await.expect("it can be observed");
+    assert_eq!(reading(&mut messages, "temp").await.0, text("-18.5"));
+    for subscription in acme.discovered(23).await {
+        acme.ask("DELETE", &format!("/{subscription}"), Acme::ADMIN, None).await.expect("it answers");
+    }
+    let written = ["-18.4", "-18.3", "-18.4", "-18.2"];
+    for one in written {
+        acme.measure(one).await;
+    }
+    for one in written {
+        assert_eq!(reading(&mut messages, "temp").await.0, text(one), "each, in its order");
+    }
+    acme.restart().await;
+    acme.furnish().await;
+    let (read, message) = reading(&mut messages, "temp").await;
+    assert_eq!((read, message.retained), (text("-18.5"), false), "another instance than the first one");
+    acme.measure("-17").await;
+    assert_eq!(reading(&mut messages, "temp").await.0, text("-17"));
+    assert!(adapter.counters().reconnects >= 1, "{:?}", adapter.counters());
+}
+
 #[tokio::test]
 async fn a_cse_that_does_not_let_us_in_is_told_by_name() {
     let Some(mut acme) = Acme::start().await else { return };
