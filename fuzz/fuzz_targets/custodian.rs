@@ -13,8 +13,9 @@ use sofie_model::{Digest, LegId, Manifest, Proof, Timestamp, canonical};
 
 /// As a custodian does whose operator pinned a group that has signed nothing.
 fn judged(manifest: &Manifest, leg: LegId, decision: &Proof) {
-    let keys = (0x71..=0x74)
-        .map(|byte| Digest(ed25519_dalek::SigningKey::from_bytes(&[byte; 32]).verifying_key().to_bytes()));
+    let keys = (0x71..=0x74).map(|byte| {
+        Digest(ed25519_dalek::SigningKey::from_bytes(&[byte; 32]).verifying_key().to_bytes())
+    });
     let pinned = Group::new(keys.collect()).expect("four keys");
     assert!(judge_by(&pinned, manifest, leg, decision).is_err());
     let Ok(judged) = judge(manifest, leg, decision) else { return };

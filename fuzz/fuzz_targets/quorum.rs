@@ -36,8 +36,7 @@ fn site(group: &Group) -> Manifest {
 
 /// What a member makes of it.
 fn heard(group: &Group, manifest: Manifest, input: Input) {
-    let (key, now) =
-        (ed25519_dalek::SigningKey::from_bytes(&[1; 32]), Timestamp::from_seconds(1_799_999_999));
+    let (key, now) = (ed25519_dalek::SigningKey::from_bytes(&[1; 32]), Timestamp::from_seconds(1_799_999_999));
     let seat = Seat::new(group.clone(), key, Span::from_millis(100)).expect("it is a member");
     if let Ok(mut instance) = Instance::open(Arc::new(seat), Arc::new(manifest), now) {
         if let Input::Heard(bundle) = &input {
@@ -51,8 +50,9 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(group) = canonical::decode::<Group>(bytes, 1 << 12) {
         assert_eq!(canonical::encode(&group), bytes);
     }
-    let keys = (1..=4)
-        .map(|byte| Digest(ed25519_dalek::SigningKey::from_bytes(&[byte; 32]).verifying_key().to_bytes()));
+    let keys = (1..=4).map(|byte| {
+        Digest(ed25519_dalek::SigningKey::from_bytes(&[byte; 32]).verifying_key().to_bytes())
+    });
     let group = Group::new(keys.collect()).expect("four keys");
     let manifest = site(&group);
     if let Ok(vote) = canonical::decode::<Vote>(bytes, 1 << 10) {

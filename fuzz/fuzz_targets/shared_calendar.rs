@@ -17,7 +17,6 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(answer) = canonical::decode::<Answer>(bytes, MAX_ANSWER) else { return };
     assert_eq!(canonical::encode(&answer), bytes);
     // The verifier key of golang.org/x/mod/sumdb/note's documentation.
-    let log: LogKey =
-        "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().expect("a key");
+    let log: LogKey = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().expect("a key");
     assert!(answer.head(&log, &log.beginning()).is_err());
 });

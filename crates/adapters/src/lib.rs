@@ -5,7 +5,7 @@
 //! can edit. Nothing is learned by writing or acting: introspection only reads.
 //!
 //! Not here: DTLS and OSCORE for CoAP, TLS and version 5 for MQTT, block-wise transfer (RFC 7959), TLS and credentials for
-//! W3C WoT.
+//! W3C WoT, every binding of oneM2M but HTTP.
 
 mod backoff;
 pub mod binding;
