@@ -65,6 +65,9 @@ enum Compared<'a> {
     Number(u64),
 }
 
+/// Gives the element at an index.
+type Element<'a> = Box<dyn Fn(usize) -> Node<'a> + 'a>;
+
 impl<'a> Walk<'a> {
     fn pay(&self, steps: u64) -> Walked<()> {
         let left = self.left.get().checked_sub(steps).ok_or(TooMuch::Steps)?;
@@ -140,7 +143,7 @@ impl<'a> Walk<'a> {
     }
 
     /// How many elements an array has, and how to have one.
-    fn elements(&self, node: Node<'a>) -> Option<(usize, Box<dyn Fn(usize) -> Node<'a> + 'a>)> {
+    fn elements(&self, node: Node<'a>) -> Option<(usize, Element<'a>)> {
         match (node, self.value(node)) {
             (Node::Root, _) => Some((self.things.len(), Box::new(Node::Thing))),
             (_, Some(Value::Array(items))) => Some((items.len(), Box::new(|at| Node::Value(&items[at])))),
