@@ -1,7 +1,7 @@
 //! The entry points of `fuzz/`, run for a moment from a fixed seed: valid examples, changed at random. It needs neither
 //! cargo-fuzz nor a nightly compiler; it finds what is shallow. `SOFIE_FUZZ_SEED` and `SOFIE_FUZZ_ROUNDS` change the run.
 
-use sofie_adapters::{coap, mqtt, wot};
+use sofie_adapters::{coap, mqtt, onem2m, wot};
 use sofie_directory::jsonpath::JsonPath;
 
 /// How many inputs each parser gets.
@@ -68,6 +68,24 @@ const TARGETS: &[Target] = &[
             if let Ok(wot::codec::Document::Thing(td)) = wot::codec::read(bytes) {
                 let plan = wot::codec::plan(&td, &at);
                 assert!(plan.properties.iter().all(|property| property.read.path.starts_with('/')));
+            }
+        },
+    },
+    Target {
+        name: "onem2m_codec",
+        seeds: &[
+            br#"{"m2m:uril":["cse-in/Sensor","/id-in/x","//sp.example/id-in/c"]}"#,
+            br#"{"m2m:sgn":{"nev":{"rep":{"m2m:cin":{"ri":"c1","con":"{\"t\":1}","ct":"20261129T115344,873350"}},"net":3},"sur":"/id-in/s"}}"#,
+            br#"{"cod:tempe":{"ri":"f","cnd":"org.onem2m.common.moduleclass.temperature","curT0":21.50,"lt":"20261129T115344"}}"#,
+            br#"{"m2m:cnt":{"m2m:cin":[{"ri":"c2","con":2,"ct":"20261129T115345"},{"ri":"c1","con":"1"}]}}"#,
+        ],
+        run: |bytes| {
+            if let Ok((paths, _)) = onem2m::codec::addresses(bytes) {
+                assert!(paths.iter().all(|path| path.starts_with('/')));
+            }
+            let _ = (onem2m::codec::instances(bytes), onem2m::codec::notification(bytes));
+            if let Ok(content) = onem2m::codec::resource(bytes).and_then(|one| one.content()) {
+                assert!(!content.id.is_empty());
             }
         },
     },

@@ -10,7 +10,7 @@ use super::{
     discovery::{Source, Told},
 };
 use crate::{
-    binding::{ActionBinding, Binding, PropertyBinding, ThingBinding},
+    binding::{ActionBinding, ActionMethod, Binding, PropertyBinding, ThingBinding, WriteBinding},
     describe::{Draft, thing_id},
     infer,
     port::{Confidence, Description},
@@ -66,6 +66,8 @@ impl Told {
             ThingBinding { thing: self.thing(authority), properties: [].into(), actions: [].into() };
         for source in &self.sources {
             let Some(shape) = shape(source) else { continue };
+            // A content that is one value can be written as the next one; whether a device reads it is the owner's to know.
+            let container = source.path.strip_suffix("/la").filter(|_| shape.time.is_none());
             for (pointer, kind) in shape.parts.into_values() {
                 if found.properties.len() == infer::MAX_PROPERTIES {
                     break;
@@ -73,6 +75,10 @@ impl Told {
                 let name = infer::free_name(&found.properties, &format!("{}{pointer}", source.name));
                 let property = PropertyBinding {
                     source: source.path.clone(),
+                    write: container.filter(|_| pointer.is_empty()).map(|container| WriteBinding {
+                        target: container.into(),
+                        method: ActionMethod::Post,
+                    }),
                     format: shape.format,
                     pointer,
                     kind,
@@ -107,6 +113,10 @@ impl Told {
         // Where in the answer the content stands: the pointer of the property reads that.
         form["sofie:envelope"] = if bound.source.ends_with("/la") { "/m2m:cin/con" } else { "/*" }.into();
         draft.property(name, bound, form, &words, confidence, true);
+        if let Some(write) = &bound.write {
+            let confidence = if owners { Confidence::Stated } else { Confidence::Guessed };
+            draft.writable(name, written_form(authority, &write.target), confidence);
+        }
     }
 }
 
@@ -114,14 +124,20 @@ fn shape(source: &Source) -> Option<infer::Shape> {
     infer::shape([source.content.payload.as_slice()], "")
 }
 
-fn action_form(authority: &str, action: &ActionBinding) -> Value {
+/// A content instance is made.
+fn written_form(authority: &str, container: &str) -> Value {
     json!({
-        "href": format!("{authority}{}", action.target),
+        "href": format!("{authority}{container}"),
         "contentType": "application/json",
         "htv:methodName": "POST",
         "sofie:envelope": "/m2m:cin/con",
-        "op": "invokeaction",
     })
+}
+
+fn action_form(authority: &str, action: &ActionBinding) -> Value {
+    let mut form = written_form(authority, &action.target);
+    form["op"] = "invokeaction".into();
+    form
 }
 
 /// What the entity says of itself: its application and its labels.

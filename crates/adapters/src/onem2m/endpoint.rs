@@ -25,7 +25,7 @@ use crate::{
     once::Once,
     port::{
         Adapter, AdapterError, Clock, Closed, Counters, Description, Gate, Message, Outcome, Platform, QUEUE,
-        Refuser, Request, cut,
+        Refuser, Request, Write, cut,
     },
     tally::{Tally, one_more},
 };
@@ -295,10 +295,16 @@ impl Endpoint {
         one_more(&self.tally.malformed);
     }
 
-    async fn act(&self, target: &str, text: &str) -> Result<Outcome, AdapterError> {
+    /// Makes a content instance; `judge` says what the CSE's answer means.
+    async fn tell_it(
+        &self,
+        target: &str,
+        text: &str,
+        judge: fn(Said) -> Outcome,
+    ) -> Result<Outcome, AdapterError> {
         let content = Some((codec::instance(text), "application/json;ty=4"));
         match self.ask(Method::POST, target, content).await {
-            Ok(said) => Ok(said.outcome()),
+            Ok(said) => Ok(judge(said)),
             Err(Silence::Unknown(reason)) => Ok(Outcome::Unknown { reason }),
             Err(Silence::NotSent(reason)) => Err(self.platform.transient(reason)),
         }
@@ -328,6 +334,19 @@ impl Endpoint {
             sources.truncate(MAX_WATCHED);
         }
         sources
+    }
+
+    /// The text of a content instance; refuses what could not be one.
+    fn writable(&self, request: &ActionBinding, payload: Vec<u8>) -> Result<String, AdapterError> {
+        let next = "correct the binding, or shorten the input";
+        let is_container = request.target.starts_with('/') && request.method == ActionMethod::Post;
+        if !is_container || payload.len() > MAX_CONTENT {
+            let target = cut(&request.target);
+            let reason =
+                format!("{target} is no container's path, its method is not post, or the input is too long");
+            return Err(self.platform.permanent(reason, next));
+        }
+        String::from_utf8(payload).map_err(|_| self.platform.permanent("the input is no text", next))
     }
 
     fn no_property(&self, thing: &ThingId, name: &str) -> AdapterError {
@@ -360,6 +379,14 @@ impl Said {
 
     fn done(&self) -> Result<(), String> {
         if (200..=299).contains(&self.status) { Ok(()) } else { Err(self.told()) }
+    }
+
+    /// What was written stands there.
+    fn kept(self) -> Outcome {
+        match self.status {
+            200..=299 => Outcome::Answered { code: self.code.to_string(), payload: self.body },
+            _ => self.outcome(),
+        }
     }
 
     /// A CSE keeps what it is told: whether a device ever reads it, it does not say.
@@ -400,23 +427,22 @@ impl Adapter for Onem2mAdapter {
 
     async fn invoke(&self, request: &Request) -> Result<Outcome, AdapterError> {
         let found = self.0.bound(|binding| binding.action(&request.thing, &request.action).cloned());
-        let Some(ActionBinding { target, method, .. }) = found.clone() else {
-            return Err(self.0.platform.not_there(format!(
-                "action {} of {}",
-                cut(&request.action),
-                request.thing
-            )));
-        };
-        let payload = found.map(|action| action.payload(&self.0.platform, &request.input)).transpose()?;
-        let text = payload.and_then(|payload| String::from_utf8(payload).ok()).unwrap_or_default();
-        if !target.starts_with('/') || method != ActionMethod::Post || text.len() > MAX_CONTENT {
-            let reason = format!(
-                "{} is no container's path, its method is not post, or the input is too long",
-                cut(&target)
-            );
-            return Err(self.0.platform.permanent(reason, "correct the binding, or shorten the input"));
-        }
-        self.0.once.run(self.0.gate.as_ref(), request, self.0.act(&target, &text)).await
+        let absent =
+            || self.0.platform.not_there(format!("action {} of {}", cut(&request.action), request.thing));
+        let action = found.ok_or_else(absent)?;
+        let payload = action.payload(&self.0.platform, &request.input)?;
+        let text = self.0.writable(&action, payload)?;
+        let told = self.0.tell_it(&action.target, &text, Said::outcome);
+        self.0.once.run(self.0.gate.as_ref(), request, told).await
+    }
+
+    async fn write(&self, write: &Write) -> Result<Outcome, AdapterError> {
+        let encoded = self.0.bound(|binding| binding.encode(&self.0.platform, write));
+        let absent = || self.0.no_property(&write.thing, &write.property);
+        let (request, payload) = encoded.ok_or_else(absent)??;
+        let text = self.0.writable(&request, payload)?;
+        let told = self.0.tell_it(&request.target, &text, Said::kept);
+        self.0.once.write(self.0.gate.as_ref(), write, told).await
     }
 
     /// A CSE keeps what a device said last: each of its contents is marked as retained.

@@ -93,6 +93,11 @@ async fn the_suite_with_acme() {
         conformance::run(scene).await.expect("the oneM2M adapter keeps the port's promises");
     }
     assert_eq!(acme.instances("/cse-in/Sensor/temp").await, 5, "a shut gate and a known name make nothing");
+    let shut = Onem2mConfig::new("site-co", &acme.url(), Acme::ADMIN, clock());
+    let (open, shut) = (adapter(config(&acme.url())), adapter(shut));
+    let written = conformance::writing(&open, &shut, "temp", text("-19.25"), Value::Bool(true)).await;
+    written.expect("a content that is one value is written as the next one");
+    assert_eq!(acme.instances("/cse-in/Sensor/temp").await, 6);
 }
 
 #[tokio::test]
@@ -115,6 +120,11 @@ async fn what_stands_on_acme_is_described_with_what_it_rests_on() {
         [("air_curT0", "number"), ("door_count", "integer"), ("door_open", "boolean"), ("temp", "number")]
     );
     let temp = &thing.td["properties"]["temp"];
+    assert_eq!(
+        (&temp["readOnly"], &thing.td["properties"]["door_open"]["readOnly"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(temp["forms"][1]["sofie:awaits"], "owner-policy");
     assert_eq!(temp["sofie:source"], "container /cse-in/Sensor/temp, 1 content instance");
     assert_eq!(temp["forms"][0]["href"], format!("{}/Sensor/temp/la", acme.url()));
     let sure =
