@@ -435,6 +435,7 @@ pub(crate) enum ThingVerb {
     ///
     /// Example: sofie thing ls --query '$[?@.title == "Lamp"]'
     #[command(verbatim_doc_comment)]
+    #[allow(rustdoc::broken_intra_doc_links, reason = "a query is no link")]
     Ls {
         /// A JSONPath query (RFC 9535) over the list of all Thing Descriptions
         #[arg(long, value_name = "JSONPATH")]
