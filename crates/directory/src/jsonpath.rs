@@ -26,7 +26,8 @@ pub const MAX_DEPTH: usize = 16;
 /// use serde_json::json;
 /// use sofie_directory::jsonpath::{JsonPath, Node};
 /// let (lamp, lock) = (json!({"title": "Lamp"}), json!({"title": "Lock", "actions": {"lock": {}}}));
-/// let found = JsonPath::read("$[?@.actions.lock].title").unwrap().find(&[&lamp, &lock]).unwrap();
+/// let (query, things) = (JsonPath::read("$[?@.actions.lock].title").unwrap(), [&lamp, &lock]);
+/// let found = query.find(&things).unwrap();
 /// assert_eq!(found, [Node::Value(&json!("Lock"))]);
 /// assert_eq!(JsonPath::read("$[?@.title == 1").unwrap_err().at, 15);
 /// ```
