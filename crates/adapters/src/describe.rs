@@ -2,8 +2,8 @@
 //!
 //! A platform that states no security gets the scheme `auto` (TD 1.1, section 5.3.3.3: negotiated by the protocol), and
 //! the extension term `sofie:stated` false: never `nosec`, which would be a claim. What a platform states is marked as
-//! stated. Each affordance carries where it comes from and how sure that is; an action that nobody stated says that it
-//! awaits the owner's policy, and so does the form of a write that nobody stated.
+//! stated. Each affordance carries where it comes from and how sure that is; an action says that it awaits the owner's
+//! policy, and so does the form of a write, whoever stated them.
 
 use serde_json::{Map, Value, json};
 use sofie_model::{Digest, ThingId};
@@ -81,7 +81,7 @@ impl Draft {
         if !bound.unit.is_empty() {
             schema["unit"] = bound.unit.as_str().into();
         }
-        let origin = origin("property", name, source, confidence, false);
+        let origin = origin("property", name, source, confidence);
         self.properties.insert(name.into(), marked(schema, &origin));
         self.origins.push(origin);
     }
@@ -90,9 +90,7 @@ impl Draft {
     pub(crate) fn writable(&mut self, name: &str, mut form: Value, confidence: Confidence) {
         form["op"] = "writeproperty".into();
         form["sofie:confidence"] = json!(confidence);
-        if confidence < Confidence::Stated {
-            form["sofie:awaits"] = "owner-policy".into();
-        }
+        form["sofie:awaits"] = "owner-policy".into();
         let Some(property) = self.properties.get_mut(name) else { return };
         property["readOnly"] = false.into();
         if let Some(forms) = property["forms"].as_array_mut() {
@@ -102,9 +100,8 @@ impl Draft {
 
     /// Adds an action that `form` asks for.
     pub(crate) fn action(&mut self, name: &str, form: Value, source: &str, confidence: Confidence) {
-        let awaits_policy = confidence < Confidence::Stated;
-        let origin = origin("action", name, source, confidence, awaits_policy);
-        let schema = json!({"safe": false, "idempotent": false, "forms": [form]});
+        let origin = origin("action", name, source, confidence);
+        let schema = json!({"safe": false, "idempotent": false, "forms": [form], "sofie:awaits": "owner-policy"});
         self.actions.insert(name.into(), marked(schema, &origin));
         self.origins.push(origin);
     }
@@ -142,16 +139,13 @@ impl Draft {
     }
 }
 
-fn origin(kind: &str, name: &str, source: &str, confidence: Confidence, awaits_policy: bool) -> Origin {
-    Origin { kind: kind.into(), name: name.into(), source: source.into(), confidence, awaits_policy }
+fn origin(kind: &str, name: &str, source: &str, confidence: Confidence) -> Origin {
+    Origin { kind: kind.into(), name: name.into(), source: source.into(), confidence }
 }
 
 fn marked(mut schema: Value, origin: &Origin) -> Value {
     schema["sofie:source"] = origin.source.as_str().into();
     schema["sofie:confidence"] = json!(origin.confidence);
-    if origin.awaits_policy {
-        schema["sofie:awaits"] = "owner-policy".into();
-    }
     schema
 }
 

@@ -41,8 +41,6 @@ pub struct Origin {
     pub source: String,
     /// How far the platform's own words carry it.
     pub confidence: Confidence,
-    /// The owner's policy must allow it before anybody may use it.
-    pub awaits_policy: bool,
 }
 
 /// How far an affordance rests on the platform's own words.

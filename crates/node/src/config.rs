@@ -261,8 +261,8 @@ pub struct Platform {
 /// What the owner of a platform allows others to do with it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// Actions that introspection only inferred, and that are offered nevertheless. None by default: control that was
-    /// guessed is not control that was granted.
+    /// Actions that others may ask for, stated or inferred. None by default: what a platform can do is not what its owner
+    /// grants.
     pub actions: Vec<String>,
     /// Properties that may be written through this node, stated or inferred. None by default.
     pub writes: Vec<String>,

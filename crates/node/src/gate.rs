@@ -204,7 +204,7 @@ impl OwnersGate {
 impl Gate for OwnersGate {
     fn admit(&self, asked: &Request) -> Result<(), Refusal> {
         let denied = (!self.allowed.actions.contains(&asked.action))
-            .then(|| format!("{} was only inferred, and {} has not allowed it", asked.action, self.owner));
+            .then(|| format!("{} has not allowed that {} is asked for", self.owner, asked.action));
         self.judge(&asked.thing, &asked.capability, denied, |shown| match shown.transaction {
             Some(transaction) => Ok(request(asked, transaction)),
             None => Err(Refusal::Forged { reason: "it is for no transaction".into() }),

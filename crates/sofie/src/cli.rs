@@ -399,7 +399,7 @@ pub(crate) enum PlatformVerb {
         /// Its protocol; without it, the one that the address's scheme means
         #[arg(long, value_parser = PossibleValuesParser::new(PlatformKind::ALL.map(PlatformKind::as_str)).try_map(|word| word.parse::<PlatformKind>()))]
         kind: Option<PlatformKind>,
-        /// An inferred action that the owner allows others to ask for; may be repeated
+        /// An action that the owner allows others to ask for; may be repeated
         #[arg(long)]
         allow: Vec<String>,
         /// A property that may be written through this node; may be repeated

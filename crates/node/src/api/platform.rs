@@ -20,7 +20,7 @@ pub struct JoinPlatform {
     /// lists none, or of a oneM2M CSE, with the path of its base.
     #[schema(example = "coap://127.0.0.1:5683")]
     pub url: String,
-    /// The owner's policy: actions that introspection only inferred, and that are offered nevertheless.
+    /// The owner's policy: actions that others may ask for, stated or inferred.
     #[serde(default)]
     pub allow: Vec<String>,
     /// The owner's policy: properties that may be written through this node, stated or inferred.

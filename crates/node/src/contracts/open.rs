@@ -213,7 +213,7 @@ impl Contracts {
             return Err(Refused::Unknown { field, what: "action", name, known });
         }
         if !self.platforms.allows(thing, action) {
-            let why = format!("{action} was only inferred, and its owner has not allowed it");
+            let why = format!("its owner's policy does not allow {action}");
             return Err(invalid("action", why));
         }
         Ok(())
