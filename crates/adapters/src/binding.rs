@@ -7,6 +7,7 @@
 
 mod decimal;
 pub(crate) mod json;
+mod mapping;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sofie_model::{Digest, Observation, Quantity, ThingId, Timestamp, Value};
 
 use crate::port::{AdapterError, Deviation, Message, Platform, Receipt, cut};
+pub use mapping::{Mapping, Reading, Sample, Tested};
 
 /// The things of one platform.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

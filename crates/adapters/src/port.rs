@@ -327,6 +327,17 @@ pub enum AdapterError {
     },
 }
 
+impl AdapterError {
+    /// What is wrong, without whose and where.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Transient { reason, .. } | Self::Permanent { reason, .. } => reason.clone(),
+            Self::NotThere { what, .. } => format!("there is no {what}"),
+        }
+    }
+}
+
 /// A platform. All methods may be called from many tasks at once.
 #[async_trait]
 pub trait Adapter: Send + Sync {

@@ -28,6 +28,8 @@ use crate::parties::Parties;
 use crate::readings::{ReadingLog, Readings};
 
 pub(crate) use configured::Configured;
+pub use configured::mapping;
+pub use sofie_adapters::binding::{Mapping, Tested};
 pub(crate) use join::subject;
 use listen::Wait;
 

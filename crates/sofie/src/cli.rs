@@ -147,6 +147,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         node: Node,
     },
+    /// Judge an owner's mapping by the samples in it, without a node
+    ///
+    /// Example: sofie mapping test door.toml
+    #[command(verbatim_doc_comment)]
+    Mapping {
+        #[command(subcommand)]
+        verb: MappingVerb,
+        #[command(flatten)]
+        output: Output,
+    },
     /// List and check Thing Descriptions
     ///
     /// Example: sofie thing check lamp.td.json
@@ -424,6 +434,19 @@ pub(crate) enum PlatformVerb {
     Show {
         /// Its id
         id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MappingVerb {
+    /// Read each sample, write back what can be written, and say what differs
+    ///
+    /// Example: sofie mapping test door.toml -o json
+    #[command(verbatim_doc_comment)]
+    Test {
+        /// TOML, or JSON where the name ends in .json
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
 }
 

@@ -6,6 +6,7 @@ mod device;
 pub(crate) mod doctor;
 mod draft;
 mod init;
+mod mapping;
 mod migrate;
 mod nouns;
 mod offer;
@@ -46,6 +47,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Migrate(args) => migrate::run(&args),
         Command::Up(args) => up::run(args).await,
         Command::Platform { verb, node } => nouns::platform(verb, &node).await,
+        Command::Mapping { verb, output } => mapping::run(&verb, output.output),
         Command::Thing { verb, node } => thing::run(verb, &node).await,
         Command::Tx { verb, node } => tx::run(verb, &node).await,
         Command::Offer { verb, node } => offer::run(verb, &node).await,

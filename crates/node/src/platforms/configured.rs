@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use sofie_adapters::binding::Binding;
+use sofie_adapters::binding::{Binding, Mapping};
 use sofie_adapters::port::AdapterError;
 
 use super::{PlatformError, Platforms, Wait};
@@ -35,21 +35,31 @@ impl Configured {
                 allow_writes: platform.policy.writes.clone(),
                 originator: platform.originator.clone(),
             };
-            let mapping = platform.mapping.as_deref().map(mapping).transpose()?.unwrap_or_default();
+            let mapping = platform.mapping.as_deref().map(mapping).transpose()?.map(Mapping::binding).unwrap_or_default();
             Ok(Self { asked, mapping })
         };
         platforms.iter().map(read).collect()
     }
 }
 
-fn mapping(file: &Path) -> Result<Binding, PlatformError> {
+/// Reads an owner's mapping: TOML, or JSON where the file's name ends so.
+///
+/// # Errors
+/// [`PlatformError::Mapping`] names the file and what is wrong with it.
+pub fn mapping(file: &Path) -> Result<Mapping, PlatformError> {
     let wrong = |what: String| PlatformError::Mapping { file: file.to_owned(), what };
     let size = std::fs::metadata(file).map_err(|e| wrong(e.to_string()))?.len();
     if size > MAX_MAPPING {
         return Err(wrong(format!("it has {size} bytes, at most {MAX_MAPPING} are read")));
     }
     let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
-    toml::from_str(&text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))
+    let mapping: Mapping = if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("json")) {
+        serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?
+    } else {
+        toml::from_str(&text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))?
+    };
+    mapping.check().map_err(wrong)?;
+    Ok(mapping)
 }
 
 impl Platforms {
