@@ -236,6 +236,17 @@ impl Anchors {
         }
     }
 
+    /// What the file says of something that a proof rests on: how it holds, or why it does not.
+    ///
+    /// # Errors
+    /// In words, also where the file pins nothing of it.
+    pub fn check(&self, anchor: &Anchor) -> Result<String, String> {
+        match self.holds(anchor) {
+            Pin::Holds(how) => Ok(how),
+            Pin::Differs(why) | Pin::Missing(why) => Err(why),
+        }
+    }
+
     pub(crate) fn holds(&self, anchor: &Anchor) -> Pin {
         match anchor {
             Anchor::Evm { chain_id, height, block_hash } => self.holds_block(*chain_id, *height, block_hash),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sofie_model::{Span, ThingId, Timestamp};
+use sofie_model::{Digest, Span, ThingId, Timestamp, map};
 
 pub use event::{Event, EventKind, Lost, MAX_EVENTS};
 pub use search::{MAX_PAGE, Page, Query};
@@ -130,6 +130,8 @@ pub enum DirectoryError {
 pub struct Directory {
     records: BTreeMap<ThingId, Arc<Record>>,
     expiries: BTreeSet<(Timestamp, ThingId)>,
+    /// The digest of each description, by its key in the map that is anchored.
+    digests: BTreeMap<Digest, Digest>,
     events: Events,
 }
 
@@ -242,7 +244,10 @@ impl Directory {
         let event = self.event_of(&change)?;
         let (id, old) = match change {
             Change::Put { record } => (event.id.clone(), self.put_record(*record)),
-            Change::Removed { id, .. } => (id.clone(), self.records.remove(&id)),
+            Change::Removed { id, .. } => {
+                self.digests.remove(&map::anchor::key(&id));
+                (id.clone(), self.records.remove(&id))
+            }
         };
         let now = self.records.get(&id).and_then(|record| record.expires);
         if let Some(expires) = old.and_then(|old| old.expires).filter(|old| Some(*old) != now) {
@@ -257,6 +262,7 @@ impl Directory {
         if let Some(expires) = record.expires {
             self.expiries.insert((expires, record.id.clone()));
         }
+        self.digests.insert(map::anchor::key(&record.id), record.thing.hash());
         self.records.insert(record.id.clone(), Arc::new(record))
     }
 
@@ -287,6 +293,11 @@ impl Directory {
     #[must_use]
     pub fn snapshot(&self) -> Vec<Arc<Record>> {
         self.records.values().cloned().collect()
+    }
+
+    /// What an anchored map of this directory holds ([`sofie_model::map::anchor::State`]), in the order of the keys.
+    pub fn entries(&self) -> impl Iterator<Item = map::Entry> {
+        self.digests.iter().map(|(key, value)| map::Entry { key: *key, value: *value })
     }
 
     /// Things that `query` matches, in the order of their ids, from the `offset`th, at most `limit` of them and never

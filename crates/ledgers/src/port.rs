@@ -170,6 +170,19 @@ pub trait Ledger: Send + Sync {
     /// [`LedgerError::Transient`]; [`LedgerError::Nonsense`] when the ledger no longer holds one of them.
     async fn prove(&self, manifest: &Manifest, facts: &[Evidence]) -> Result<Proof, LedgerError>;
 
+    /// Proves final notes of this ledger, which belong to no transaction, all under one head.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unsupported`] where it proves facts of transactions alone, otherwise as [`Ledger::prove`].
+    async fn prove_notes(&self, notes: &[Evidence]) -> Result<Proof, LedgerError> {
+        let _ = notes;
+        Err(LedgerError::Unsupported {
+            ledger: self.profile().id.clone(),
+            verb: "prove a note",
+            reason: "it proves what belongs to a transaction".into(),
+        })
+    }
+
     /// The ledger's money, if it moves any.
     fn treasury(&self) -> Option<&dyn Treasury> {
         None

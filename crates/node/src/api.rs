@@ -349,6 +349,24 @@ pub trait Federation: Send + Sync + 'static {
     /// [`ErrorKind::Invalid`] for what is no query, and for one that costs too much; [`ErrorKind::TooMany`].
     async fn search_things(&self, query: &str) -> Result<String, ApiError>;
 
+    /// The newest anchored state of the directory, with the proof that a ledger holds it: canonical CBOR.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] where none is anchored, or the ledger proves none; [`ErrorKind::Unavailable`].
+    async fn directory_anchored(&self) -> Result<Vec<u8>, ApiError>;
+
+    /// The proof that a thing is in that state, or is not: canonical CBOR.
+    ///
+    /// # Errors
+    /// As [`Federation::directory_anchored`].
+    async fn directory_proof(&self, id: &ThingId) -> Result<Vec<u8>, ApiError>;
+
+    /// The entries of that state whose keys come after `after`, at most 4,096 of them: canonical CBOR.
+    ///
+    /// # Errors
+    /// As [`Federation::directory_anchored`].
+    async fn directory_entries(&self, after: Option<Digest>) -> Result<Vec<u8>, ApiError>;
+
     /// A page of links to the directory and its things.
     ///
     /// # Errors

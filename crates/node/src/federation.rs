@@ -336,6 +336,18 @@ impl Federation for Runtime {
         things::search(self, query).await
     }
 
+    async fn directory_anchored(&self) -> Result<Vec<u8>, ApiError> {
+        things::anchored(self).await
+    }
+
+    async fn directory_proof(&self, id: &ThingId) -> Result<Vec<u8>, ApiError> {
+        things::proof(self, id)
+    }
+
+    async fn directory_entries(&self, after: Option<Digest>) -> Result<Vec<u8>, ApiError> {
+        things::entries(self, after)
+    }
+
     async fn thing_links(&self, asked: AskedLinks) -> Result<Resources, ApiError> {
         Ok(things::links(self, &asked))
     }

@@ -1,6 +1,7 @@
 //! The platforms that this node has joined: each by introspection through an adapter, its things registered in the
 //! directory, their hashes anchored on a record ledger, its messages read into the log of readings.
 
+mod anchor;
 mod configured;
 mod join;
 mod listen;
@@ -27,6 +28,8 @@ use crate::journal::{Entry, Journal, JournalError};
 use crate::parties::Parties;
 use crate::readings::{ReadingLog, Readings};
 
+pub(crate) use anchor::NotAnchored;
+use anchor::Roots;
 pub(crate) use configured::Configured;
 pub use configured::mapping;
 pub use sofie_adapters::binding::{Mapping, Tested};
@@ -51,6 +54,7 @@ struct Inner {
     keeper: Keeper,
     parties: Parties,
     anchor: Option<LedgerId>,
+    roots: Roots,
     directory: Mutex<Directory>,
     joined: RwLock<Vec<Joined>>,
     readings: ReadingLog,
@@ -181,8 +185,8 @@ impl std::fmt::Debug for Platforms {
 }
 
 impl Platforms {
-    /// Reads the directory from the journal. `reopen` connects to what was joined. Hashes of descriptions
-    /// are anchored on `anchor`, if there is such a ledger.
+    /// Reads the directory from the journal, whose own description has the id `name`. `reopen` connects to what was joined. Hashes of
+    /// descriptions and of all of them together are anchored on `anchor`, if there is such a ledger.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -191,6 +195,7 @@ impl Platforms {
         keeper: Keeper,
         parties: Parties,
         anchor: Option<LedgerId>,
+        name: ThingId,
     ) -> Result<Self, JournalError> {
         let readings = ReadingLog::load(executor.journal())?;
         let records: Vec<Record> = facts(executor.journal(), THINGS)?;
@@ -198,11 +203,13 @@ impl Platforms {
         // Events were not kept once, and were numbered anew at each run: never above the length of the audit log, which
         // tells of each.
         let directory = Directory::kept(records, events, keeper.auditor.len());
+        let roots = Roots::load(executor.journal(), name, &directory)?;
         Ok(Self(Arc::new(Inner {
             executor,
             keeper,
             parties,
             anchor,
+            roots,
             directory: Mutex::new(directory),
             joined: RwLock::default(),
             readings,
@@ -339,6 +346,7 @@ impl Platforms {
         entries.extend(event.iter().flat_map(event_entries));
         self.0.keeper.auditor.keep(entries, vec![note], now).await?;
         self.0.directory.lock().expect("no holder of this lock panics").apply(change.clone());
+        self.0.roots.changed.notify_one();
         Ok(change)
     }
 
@@ -407,7 +415,7 @@ fn verb(change: &Change) -> &'static str {
     }
 }
 
-fn corrupt(journal: &Journal, key: &str, error: &serde_json::Error) -> JournalError {
+fn corrupt(journal: &Journal, key: &str, error: &dyn std::fmt::Display) -> JournalError {
     JournalError::Corrupt { path: journal.path().to_owned(), what: format!("{key}: {error}") }
 }
 

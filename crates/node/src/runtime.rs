@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use sofie_ledgers::evm::EvmRecords;
-use sofie_model::{Class, LedgerId, Span, Timestamp};
+use sofie_model::{Class, LedgerId, Span, ThingId, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::auditor::Auditor;
@@ -152,7 +152,13 @@ impl Runtime {
         senders.into_iter().for_each(|sender| start_sender(sender, executor.clone()));
         let transactions = Transactions::new(executor.clone(), keeper.clone(), Arc::new(parties.clone()));
         let transactions = transactions.after(restored).wanting_presigned();
-        let platforms = Platforms::load(executor.clone(), keeper.clone(), parties.clone(), anchor)?;
+        let platforms = Platforms::load(
+            executor.clone(),
+            keeper.clone(),
+            parties.clone(),
+            anchor,
+            directory_id(&config),
+        )?;
         let reopened = platforms.reopen(&configured).await?;
         let contracts = Contracts::new(
             executor.clone(),
@@ -182,6 +188,7 @@ impl Runtime {
             "recovered from the journal"
         );
         peers.recover();
+        platforms.keep_anchored();
         platforms.join_configured(configured);
         let took = last_written.map(|_| since(begun));
         let (budget, news) = Budget::measured(&executor.journal().reader()?, took)?;
@@ -394,6 +401,11 @@ fn operator_key(config: &Config, parties: &Parties) -> ed25519_dalek::SigningKey
 /// The journal of the node whose data folder this is.
 pub(crate) fn journal_in(folder: &Path) -> PathBuf {
     folder.join("journal.sqlite")
+}
+
+/// The id of the directory in its own description.
+pub(crate) fn directory_id(config: &Config) -> ThingId {
+    format!("urn:sofie:node:{}", config.node.name).parse().expect("a node's name fits in a URN")
 }
 
 /// Where hashes of descriptions are anchored: the first configured ledger that records.

@@ -7,12 +7,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 mod bench;
+mod directory;
 mod ledger;
 mod market;
 mod tx;
 
 use crate::output::Format;
 pub(crate) use bench::{Bench, BenchAnvil, BenchRecords, BenchRestart, BenchRestartPart, BenchTx};
+pub(crate) use directory::DirectoryVerb;
 pub(crate) use ledger::{LedgerVerb, PartyVerb};
 pub(crate) use market::{ContractVerb, OfferVerb};
 use sofie_node::api::PlatformKind;
@@ -164,6 +166,16 @@ pub(crate) enum Command {
     Thing {
         #[command(subcommand)]
         verb: ThingVerb,
+        #[command(flatten)]
+        node: Node,
+    },
+    /// Check that a node's directory serves what it has anchored
+    ///
+    /// Example: sofie directory verify --seen directory.seen
+    #[command(verbatim_doc_comment)]
+    Directory {
+        #[command(subcommand)]
+        verb: DirectoryVerb,
         #[command(flatten)]
         node: Node,
     },

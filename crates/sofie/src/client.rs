@@ -57,6 +57,25 @@ impl Client {
         self.read(self.send(Method::GET, path, None::<&()>).await?).await
     }
 
+    /// The same, if there is such a thing.
+    pub(crate) async fn get_if_there<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Failure> {
+        let response = self.send(Method::GET, path, None::<&()>).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        self.read(response).await.map(Some)
+    }
+
+    /// A page of a list, and the name of the list's state (`etag` of the canonical link; WoT Discovery, section 7.3.2.1.5).
+    pub(crate) async fn page<T: DeserializeOwned>(&self, path: &str) -> Result<(T, String), Failure> {
+        let response = self.send(Method::GET, path, None::<&()>).await?;
+        let links = response.headers().get_all("link").iter().filter_map(|link| link.to_str().ok());
+        let canonical = links
+            .filter(|link| link.contains("rel=\"canonical\""))
+            .find_map(|link| Some(link.split_once("etag=\"")?.1.split_once('"')?.0.to_owned()));
+        Ok((self.read(response).await?, canonical.unwrap_or_default()))
+    }
+
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,

@@ -3,6 +3,7 @@
 mod backup;
 mod bench;
 mod device;
+mod directory;
 pub(crate) mod doctor;
 mod draft;
 mod init;
@@ -48,6 +49,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Up(args) => up::run(args).await,
         Command::Platform { verb, node } => nouns::platform(verb, &node).await,
         Command::Mapping { verb, output } => mapping::run(&verb, output.output),
+        Command::Directory { verb, node } => directory::run(verb, &node).await,
         Command::Thing { verb, node } => thing::run(verb, &node).await,
         Command::Tx { verb, node } => tx::run(verb, &node).await,
         Command::Offer { verb, node } => offer::run(verb, &node).await,

@@ -64,7 +64,13 @@ impl World {
         let keeper = Keeper { auditor, fatal: mpsc::channel(1).0 };
         let executor = Executor::new(Arc::new(ledgers.into()), journal);
         let transactions = Transactions::new(executor.clone(), keeper.clone(), Arc::new(parties.clone()));
-        let platforms = Platforms::load(executor.clone(), keeper.clone(), parties.clone(), None);
+        let platforms = Platforms::load(
+            executor.clone(),
+            keeper.clone(),
+            parties.clone(),
+            None,
+            "urn:sofie:node:test".parse().unwrap(),
+        );
         let platforms = platforms.expect("an empty directory");
         let operator = config.node.operator.clone();
         let contracts =

@@ -5,28 +5,28 @@ use sofie_directory::discovery::{self, Resources};
 use sofie_directory::jsonpath::JsonPath;
 use sofie_directory::store::{DirectoryError, EventKind, Query};
 use sofie_directory::{Directory, ThingDescription};
-use sofie_model::ThingId;
+use sofie_model::{Digest, ThingId};
 use tokio::sync::Semaphore;
 
 use crate::api::{
     ApiError, AskedLinks, Description, ErrorKind, Page, PageRequest, Put, ThingChange, ThingEvent,
 };
 use crate::clock;
-use crate::platforms::PlatformError;
-use crate::runtime::Runtime;
+use crate::platforms::{NotAnchored, PlatformError};
+use crate::runtime::{Runtime, directory_id};
 
 /// How long between two looks for events that come.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
 
 pub(super) fn own(runtime: &Runtime) -> Result<Description, ApiError> {
-    let id = format!("urn:sofie:node:{}", runtime.config().node.name);
+    let id = directory_id(runtime.config());
     let title = format!("Things of {}", runtime.config().node.name);
     let door = if runtime.config().node.token_file.is_some() {
         discovery::Door::Bearer
     } else {
         discovery::Door::Open
     };
-    discovery::own_description(&runtime.base_url(), &id, &title, door)
+    discovery::own_description(&runtime.base_url(), id.as_str(), &title, door)
         .map(ThingDescription::into_document)
         .map_err(|errors| {
             ApiError::new(ErrorKind::Internal, "the directory cannot describe itself", errors.to_string())
@@ -66,6 +66,34 @@ pub(super) async fn search(runtime: &Runtime, query: &str) -> Result<String, Api
         ApiError::new(ErrorKind::Invalid, "the query costs too much", much.to_string())
             .next("ask for less: name members instead of searching all with .., and take a part with [0:100]")
     })
+}
+
+/// The newest anchored state and its proof, in canonical CBOR.
+pub(super) async fn anchored(runtime: &Runtime) -> Result<Vec<u8>, ApiError> {
+    Ok(runtime.platforms().anchored().await?.to_bytes())
+}
+
+pub(super) fn proof(runtime: &Runtime, id: &ThingId) -> Result<Vec<u8>, ApiError> {
+    Ok(runtime.platforms().proof_of(id)?.to_bytes())
+}
+
+pub(super) fn entries(runtime: &Runtime, after: Option<Digest>) -> Result<Vec<u8>, ApiError> {
+    Ok(runtime.platforms().entries_after(after)?.to_bytes())
+}
+
+impl From<NotAnchored> for ApiError {
+    fn from(error: NotAnchored) -> Self {
+        let (kind, next) = match error {
+            NotAnchored::NoLedger | NotAnchored::NoProof { .. } => {
+                (ErrorKind::Conflict, "name a calendar of this node before other ledgers that take records")
+            }
+            NotAnchored::NotYet => {
+                (ErrorKind::Conflict, "ask again in a moment; see the node's log if it stays so")
+            }
+            NotAnchored::Ledger(_) => (ErrorKind::Unavailable, "ask again"),
+        };
+        Self::new(kind, "the directory's anchored state cannot be shown", error.to_string()).next(next)
+    }
 }
 
 pub(super) fn links(runtime: &Runtime, asked: &AskedLinks) -> Resources {
@@ -151,18 +179,18 @@ pub(super) fn follow(runtime: Runtime, after: Option<u64>) -> impl Stream<Item =
                 Ok(None) => tokio::time::sleep(PAUSE).await,
                 Err(latest) => {
                     return Some((
-                        ThingEvent { seq: latest, change: ThingChange::ThingUpdated, id: node_id(&runtime) },
+                        // It names the directory itself: "read the list again".
+                        ThingEvent {
+                            seq: latest,
+                            change: ThingChange::ThingUpdated,
+                            id: directory_id(runtime.config()),
+                        },
                         (runtime, latest),
                     ));
                 }
             }
         }
     })
-}
-
-/// Names the directory itself: "read the list again".
-fn node_id(runtime: &Runtime) -> ThingId {
-    format!("urn:sofie:node:{}", runtime.config().node.name).parse().expect("a node's name fits in a URN")
 }
 
 const fn change(kind: EventKind) -> ThingChange {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use sofie_directory::discovery::{
     self, Filter, Format, LD_JSON, LINK_FORMAT, MAX_LINKS, Resources, TD_JSON, path_segment,
 };
-use sofie_model::ThingId;
+use sofie_model::{Digest, ThingId};
 use utoipa::IntoParams;
 
 use super::{
@@ -113,6 +113,68 @@ pub(super) async fn search(
 ) -> Result<Response, ApiError> {
     let found = door.federation.search_things(&search.query).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], found).into_response())
+}
+
+/// The media type of what is shown of an anchored directory.
+const ANCHORED: &str = "application/vnd.sofie.directory";
+
+/// `GET /api/v1/directory/anchored`
+#[utoipa::path(
+    get, path = "/api/v1/directory/anchored", tag = "directory", operation_id = "directory_anchored",
+    summary = "The newest state of the directory that is anchored on a ledger, with the proof (docs/specs/directory.md)",
+    responses((
+        status = 200, description = "Canonical CBOR, as `sofie directory verify` reads it",
+        content_type = "application/vnd.sofie.directory", body = Vec<u8>
+    ))
+)]
+pub(super) async fn anchored(State(door): State<Shared>) -> Result<Response, ApiError> {
+    door.federation.directory_anchored().await.map(shown)
+}
+
+/// `GET /api/v1/directory/proofs/{id}`
+#[utoipa::path(
+    get, path = "/api/v1/directory/proofs/{id}", tag = "directory", operation_id = "directory_proof",
+    summary = "The proof that a thing is in the anchored state, or is not",
+    params(("id" = String, Path, description = "The thing's id, percent-encoded; it need not be registered")),
+    responses((
+        status = 200, description = "Canonical CBOR", content_type = "application/vnd.sofie.directory", body = Vec<u8>
+    ))
+)]
+pub(super) async fn proof(
+    State(door): State<Shared>,
+    Segment(id): Segment<ThingId>,
+) -> Result<Response, ApiError> {
+    door.federation.directory_proof(&id).await.map(shown)
+}
+
+/// From where on.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct After {
+    /// The last key that is known; from the first on without it.
+    #[param(value_type = Option<String>)]
+    after: Option<Digest>,
+}
+
+/// `GET /api/v1/directory/entries`
+#[utoipa::path(
+    get, path = "/api/v1/directory/entries", tag = "directory", operation_id = "directory_entries",
+    summary = "The keys and digests of the anchored state, in their order, at most 4,096 at a time",
+    params(After),
+    responses((
+        status = 200, description = "Canonical CBOR", content_type = "application/vnd.sofie.directory", body = Vec<u8>
+    ))
+)]
+pub(super) async fn entries(
+    State(door): State<Shared>,
+    Queried(After { after }): Queried<After>,
+) -> Result<Response, ApiError> {
+    door.federation.directory_entries(after).await.map(shown)
+}
+
+fn shown(bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, ANCHORED)], bytes).into_response()
 }
 
 /// `GET /.well-known/core`

@@ -85,6 +85,12 @@ impl Platforms {
         let descriptions = descriptions.iter().map(Into::into).collect();
         let kept = Kept { platform, allow, allow_writes, originator, descriptions };
         self.keep(&kept).await?;
+        // Its things stand on the ledger one by one already: the whole follows later, where it is not taken now.
+        match self.anchor_directory().await {
+            Err(PlatformError::Journal(error)) => return Err(error.into()),
+            Err(error) => tracing::warn!(%error, "the directory is not anchored as it is now"),
+            Ok(()) => {}
+        }
         let platform = kept.platform.clone();
         let listening = self.add(Joined { kept, adapter });
         drop(one_at_a_time);

@@ -398,6 +398,18 @@ impl Federation for Double {
         Ok(json!([query]).to_string())
     }
 
+    async fn directory_anchored(&self) -> Result<Vec<u8>, ApiError> {
+        Ok(b"anchored".to_vec())
+    }
+
+    async fn directory_proof(&self, id: &ThingId) -> Result<Vec<u8>, ApiError> {
+        Ok(id.as_str().as_bytes().to_vec())
+    }
+
+    async fn directory_entries(&self, after: Option<Digest>) -> Result<Vec<u8>, ApiError> {
+        Ok(format!("{after:?}").into_bytes())
+    }
+
     async fn thing_links(&self, asked: AskedLinks) -> Result<Resources, ApiError> {
         Ok(Resources { text: format!("<{asked:?}>"), more: asked.page == 0 })
     }

@@ -60,6 +60,7 @@ async fn what_is_not_there_is_a_problem() {
         ("GET", "/search/jsonpath?query=$&sort=1", 400, "unknown field `sort`"),
         ("GET", "/.well-known/core?rt=a&ct=b", 400, "one attribute at a time"),
         ("GET", "/.well-known/core?page=x", 400, "page must be a number"),
+        ("GET", "/api/v1/directory/entries?after=x", 400, "is not a digest"),
         ("GET", "/events/thing_stolen", 400, "the types are thing_created"),
         ("DELETE", "/api/v1/status", 405, "DELETE is not done on /api/v1/status"),
         ("DELETE", "/things/urn:none", 404, "the double has no such thing"),
@@ -213,6 +214,21 @@ async fn things_are_searched_and_linked() {
         assert_eq!(link, (!next.is_empty()).then_some(expected));
         let found = links.text().await.unwrap();
         assert!(found.contains(text), "{path}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_anchored_of_the_directory_is_shown() {
+    let server = Server::start().await;
+    for (path, text) in [
+        ("anchored".to_owned(), "anchored".to_owned()),
+        ("proofs/urn:a%2Fb".to_owned(), "urn:a/b".to_owned()),
+        ("entries".to_owned(), "None".to_owned()),
+        (format!("entries?after={ID}"), format!("Some({ID})")),
+    ] {
+        let shown = server.get(&format!("/api/v1/directory/{path}")).await;
+        assert_eq!(shown.headers()["content-type"], "application/vnd.sofie.directory");
+        assert_eq!(shown.text().await.unwrap(), text);
     }
 }
 

@@ -121,7 +121,7 @@ fn as_agreed(receipt: &Receipt, verdict: &DoorVerdict, view: &sofie_access::View
     Ok(())
 }
 
-fn anchors(file: &Path) -> Result<Anchors, Failure> {
+pub(crate) fn anchors(file: &Path) -> Result<Anchors, Failure> {
     let text = input::text(file, MAX_ANCHORS, "name the anchors' file")?;
     let next = "docs/adr/0004-receipt-format.md shows the format";
     Anchors::parse(&text)

@@ -9,6 +9,7 @@
 mod case;
 mod double;
 mod hostile;
+mod liar;
 mod mask;
 mod world;
 
@@ -85,6 +86,14 @@ async fn hostile_users() {
     world.join().await;
     hostile::every_bad_request_is_refused_before_anything_is_prepared(&world).await;
     hostile::a_renter_without_funds_aborts_and_nothing_moves(&world).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_directory_that_lies_is_found_out() {
+    let mut world = world::World::start().await;
+    world.join().await;
+    liar::every_lie_is_found_out(&world).await;
     world.stop().await;
 }
 

@@ -185,7 +185,24 @@ impl World {
         self.devices.clear();
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// An answer as it is.
+    pub(crate) async fn bytes(&self, path: &str) -> Vec<u8> {
+        let answer = client().get(format!("{}{path}", self.url)).send().await.expect("the node answers");
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.bytes().await.expect("a body").to_vec()
+    }
+
+    /// Puts a document.
+    pub(crate) async fn put(&self, path: &str, body: Value) {
+        let answer = client().put(format!("{}{path}", self.url)).json(&body).send().await;
+        assert_eq!(answer.expect("the node answers").status(), 201, "{path}");
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answer = client().get(format!("{}{path}", self.url)).send().await.expect("the node answers");
         answer.json().await.expect("in JSON")
     }
