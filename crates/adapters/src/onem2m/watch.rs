@@ -47,6 +47,8 @@ struct Source {
     due: Instant,
     wait: Backoff,
     failing: bool,
+    /// The CSE was told in this run where to notify.
+    subscribed: bool,
 }
 
 impl Watch {
@@ -64,6 +66,7 @@ impl Watch {
             due: Instant::now(),
             wait: Backoff::default(),
             failing: false,
+            subscribed: false,
         };
         let sources = sources.into_iter().map(source).collect();
         let (endpoint, outbox) = (Arc::clone(endpoint), Outbox::new(sender));
@@ -172,7 +175,10 @@ impl Watch {
         let path = self.sources[of].path.clone();
         let mut pause = endpoint.interval;
         if let Some(listener) = &self.listener {
-            match endpoint.subscribe(&path, &listener.address_for(of)).await? {
+            let known = self.sources[of].subscribed;
+            let taken = endpoint.subscribe(&path, &listener.address_for(of), known).await?;
+            self.sources[of].subscribed = taken.is_ok();
+            match taken {
                 Ok(()) => pause = endpoint.look,
                 // It is read again and again instead.
                 Err(why) => {
