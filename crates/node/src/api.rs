@@ -40,7 +40,7 @@ pub use event::{CloudEvent, EventData};
 pub use ledger::{Balances, ExtendTo, Fees, LedgerStatus, PublishedSeconds, Status, WebhookStatus};
 pub use offer::{AgreeToOffer, Offer, Offers, PublishOffer};
 pub use peer::{Decline, Neighbour, Neighbours, Own};
-pub use platform::{FreeCoins, Holder, Holding, Introspected, JoinPlatform, Party, Platform, PlatformKind};
+pub use platform::{Drift, DriftKind, FreeCoins, Holder, Holding, Introspected, JoinPlatform, Party, Platform, PlatformKind, Probed};
 pub use scalar::{Amount, At};
 pub use thing::{
     AskedLinks, Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent, WriteOutcome,
@@ -120,6 +120,12 @@ pub trait Federation: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Invalid`]; [`ErrorKind::Unavailable`] when it does not answer.
     async fn introspect_platform(&self, request: JoinPlatform) -> Result<Introspected, ApiError>;
+
+    /// What a joined platform tells now that it did not tell when it was joined, and what it tells no longer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Unavailable`] when it does not answer.
+    async fn probe_platform(&self, id: &str) -> Result<Probed, ApiError>;
 
     /// Writes a property of a joined platform's thing, in its owner's name.
     ///

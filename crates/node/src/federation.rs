@@ -24,7 +24,7 @@ use sofie_model::{Account, Digest, LedgerId, ThingId, Txid};
 use crate::api::{
     AgreeToOffer, Amount, ApiError, AskedLinks, At, Balances, BringEvidence, Claim, Contract, Description,
     Draft, ErrorKind, Events, Federation, Fees, Holder, Introspected, JoinPlatform, LedgerStatus, Neighbours,
-    Offer, Offers, OpenContract, Page, PageRequest, Party, Platform, PublishOffer, Put, Rule, SignRuling,
+    Offer, Offers, OpenContract, Page, PageRequest, Party, Platform, Probed, PublishOffer, Put, Rule, SignRuling,
     Status, Steps, ThingEvents, Transaction, WriteProperty, Written,
 };
 use crate::clock;
@@ -127,16 +127,14 @@ impl Federation for Runtime {
         Ok(self.platforms().list())
     }
 
+    async fn probe_platform(&self, id: &str) -> Result<Probed, ApiError> {
+        let probed = self.platforms().probe(id).await?;
+        probed.ok_or_else(|| no_platform(id))
+    }
+
     async fn platform(&self, id: &str) -> Result<Platform, ApiError> {
         let found = self.platforms().list().into_iter().find(|platform| platform.id == id);
-        found.ok_or_else(|| {
-            ApiError::new(
-                ErrorKind::NotFound,
-                "no such platform",
-                format!("this node has joined no platform {id:?}"),
-            )
-            .next("list them with GET /api/v1/platforms")
-        })
+        found.ok_or_else(|| no_platform(id))
     }
 
     async fn open_contract(&self, request: OpenContract) -> Result<Contract, ApiError> {
@@ -502,6 +500,11 @@ impl From<Refused> for ApiError {
             Refused::Journal(error) => error.into(),
         }
     }
+}
+
+fn no_platform(id: &str) -> ApiError {
+    let detail = format!("this node has joined no platform {id:?}");
+    ApiError::new(ErrorKind::NotFound, "no such platform", detail).next("list them with GET /api/v1/platforms")
 }
 
 impl From<PlatformError> for ApiError {

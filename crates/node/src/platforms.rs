@@ -3,6 +3,7 @@
 
 mod anchor;
 mod configured;
+mod drift;
 mod join;
 mod listen;
 mod write;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sofie_adapters::binding::Kind;
+use sofie_adapters::binding::{Kind, ThingBinding};
 use sofie_adapters::port::{Adapter, AdapterError, Counters, Description};
 use sofie_directory::store::{Change, Directory, DirectoryError, Event, MAX_EVENTS, Record};
 use sofie_model::{Digest, LedgerId, ThingId, Timestamp};
@@ -79,13 +80,16 @@ struct Kept {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     originator: Option<String>,
     descriptions: Vec<DescriptionKept>,
+    /// What introspection found, without the owner's words; a node that kept this platform earlier did not keep that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    found: Option<Vec<ThingBinding>>,
 }
 
 /// A thing's description and what its messages mean.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct DescriptionKept {
     thing: ThingId,
-    binding: sofie_adapters::binding::ThingBinding,
+    binding: ThingBinding,
 }
 
 #[derive(Clone)]
@@ -358,7 +362,7 @@ impl Platforms {
         self.joined().into_iter().find(|joined| joined.kept.platform.things.contains(thing))
     }
 
-    fn bound(&self, thing: &ThingId) -> Option<sofie_adapters::binding::ThingBinding> {
+    fn bound(&self, thing: &ThingId) -> Option<ThingBinding> {
         let joined = self.with(thing)?;
         joined.kept.descriptions.into_iter().find(|one| one.thing == *thing).map(|one| one.binding)
     }

@@ -434,6 +434,16 @@ pub(crate) enum PlatformVerb {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Look at a joined platform again, and show what it tells otherwise than when it was joined; exit 1 where it does
+    ///
+    /// Nothing is taken over. An MQTT topic that stays silent meanwhile shows as missing.
+    ///
+    /// Example: sofie platform probe locker-co-1
+    #[command(verbatim_doc_comment)]
+    Probe {
+        /// Its id
+        id: String,
+    },
     /// List the joined platforms
     ///
     /// Example: sofie platform ls -o json

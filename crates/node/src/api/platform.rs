@@ -111,6 +111,55 @@ pub struct Introspected {
     pub things: Vec<serde_json::Value>,
 }
 
+/// What a joined platform tells of itself now, beside what it told when it was joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Probed {
+    /// The platform's name in this node.
+    pub platform: String,
+    /// What differs; nothing where it is empty.
+    pub drift: Vec<Drift>,
+}
+
+/// One thing, property or action that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Drift {
+    /// Of which thing.
+    #[schema(value_type = String)]
+    pub thing: ThingId,
+    /// How it differs.
+    pub kind: DriftKind,
+    /// `property NAME` or `action NAME`; `null` for the whole thing.
+    pub affordance: Option<String>,
+    /// What it was, in words.
+    pub was: Option<String>,
+    /// What it is.
+    pub is: Option<String>,
+}
+
+/// How something differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DriftKind {
+    /// It was not there.
+    New,
+    /// It is told of no longer. Of an MQTT broker: it was not heard.
+    Missing,
+    /// It is told of otherwise.
+    Changed,
+}
+
+impl DriftKind {
+    /// Its word in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Missing => "missing",
+            Self::Changed => "changed",
+        }
+    }
+}
+
 /// A party whose keys this node holds, and what it has on each of the node's ledgers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Holder {

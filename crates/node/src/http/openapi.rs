@@ -55,6 +55,7 @@ use crate::api::{CloudEvent, Problem, Step, ThingEvent};
         platforms::join,
         platforms::introspect,
         platforms::platform,
+        platforms::probe,
         platforms::write,
         contracts::contracts,
         contracts::open,

@@ -16,7 +16,9 @@ use super::{
     problem::unreadable,
     state::{Shared, to_the_end},
 };
-use crate::api::{ApiError, Holder, Introspected, JoinPlatform, Party, Platform, WriteProperty, Written};
+use crate::api::{
+    ApiError, Holder, Introspected, JoinPlatform, Party, Platform, Probed, WriteProperty, Written,
+};
 
 /// `GET /api/v1/parties`
 #[utoipa::path(
@@ -98,6 +100,22 @@ pub(super) async fn platform(
     Segment(id): Segment<String>,
 ) -> Result<axum::Json<Platform>, ApiError> {
     door.federation.platform(&id).await.map(axum::Json)
+}
+
+/// `POST /api/v1/platforms/{id}/probe`
+#[utoipa::path(
+    post, path = "/api/v1/platforms/{id}/probe", tag = "platforms", operation_id = "probe_platform",
+    summary = "What a joined platform tells now beside what it told when it was joined; changes nothing, and only reads",
+    params(("id" = String, Path, description = "The platform's name in this node")),
+    responses((status = 200, description = "What differs", body = Probed))
+)]
+pub(super) async fn probe(
+    State(door): State<Shared>,
+    Place(slot): Place,
+    Segment(id): Segment<String>,
+) -> Result<axum::Json<Probed>, ApiError> {
+    let federation = Arc::clone(&door.federation);
+    to_the_end(slot, async move { federation.probe_platform(&id).await }).await.map(axum::Json)
 }
 
 /// `PUT /api/v1/things/{id}/properties/{name}`

@@ -72,7 +72,13 @@ impl Platforms {
     ) -> Result<api::Platform, PlatformError> {
         self.may_join(asked)?;
         let allowed = Allowed::of(asked);
+        // What the platform itself tells is asked for apart, where the owner's words would hide it.
+        let found = match mapping.things.is_empty() {
+            true => None,
+            false => Some(self.look(asked, Allowed::default(), Binding::default()).await?.2),
+        };
         let (mut platform, adapter, descriptions) = self.look(asked, allowed.clone(), mapping).await?;
+        let found = found.as_ref().unwrap_or(&descriptions).iter().map(|one| one.binding.clone()).collect();
         platform.things = descriptions.iter().map(|one| one.thing.clone()).collect();
         let one_at_a_time = self.0.joining.lock().await;
         // Somebody may have joined it while it was asked.
@@ -83,7 +89,7 @@ impl Platforms {
         let Allowed { actions: allow, writes: allow_writes } = allowed;
         let originator = asked.originator.clone();
         let descriptions = descriptions.iter().map(Into::into).collect();
-        let kept = Kept { platform, allow, allow_writes, originator, descriptions };
+        let kept = Kept { platform, allow, allow_writes, originator, descriptions, found: Some(found) };
         self.keep(&kept).await?;
         // Its things stand on the ledger one by one already: the whole follows later, where it is not taken now.
         match self.anchor_directory().await {

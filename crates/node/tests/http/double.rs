@@ -189,6 +189,18 @@ impl Federation for Double {
         Ok(Introspected { kind: request.kind, url: request.url, things })
     }
 
+    async fn probe_platform(&self, id: &str) -> Result<Probed, ApiError> {
+        let drift = Drift {
+            thing: "urn:x:lamp".parse().unwrap(),
+            kind: DriftKind::Changed,
+            affordance: Some("property on".to_owned()),
+            was: Some("boolean of /on, json".to_owned()),
+            is: Some("integer of /on, json".to_owned()),
+        };
+        let probed = Probed { platform: id.to_owned(), drift: vec![drift] };
+        if id == "a b" { Ok(probed) } else { Err(missing("platform")) }
+    }
+
     async fn write_property(
         &self,
         thing: &ThingId,

@@ -255,6 +255,22 @@ async fn what_joining_would_register_is_shown() {
 }
 
 #[tokio::test]
+async fn a_joined_platform_is_probed() {
+    let server = Server::start().await;
+    let probe = async |id: &str| {
+        server.request(Method::POST, &format!("/api/v1/platforms/{id}/probe")).send().await.unwrap()
+    };
+    let probed = probe("a%20b").await;
+    assert_eq!(probed.status(), 200);
+    let expected = json!({ "platform": "a b", "drift": [{
+        "thing": "urn:x:lamp", "kind": "changed", "affordance": "property on",
+        "was": "boolean of /on, json", "is": "integer of /on, json",
+    }] });
+    assert_eq!(probed.json::<serde_json::Value>().await.unwrap(), expected);
+    assert_eq!(probe("nobody").await.status(), 404);
+}
+
+#[tokio::test]
 async fn a_property_is_written_under_the_clients_own_key() {
     let server = Server::start().await;
     let path = "/api/v1/things/urn:x:lamp/properties/a%2Fb";

@@ -5,9 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::Value;
-use sofie_node::api::{
-    Contract, Decline, Introspected, JoinPlatform, LedgerStatus, Platform, PlatformKind, Step,
-};
+use sofie_node::api::{Contract, Decline, Drift, Introspected, JoinPlatform, LedgerStatus, Platform, PlatformKind, Probed, Step};
 
 use super::{published, ruling};
 use crate::cli::{ContractVerb, LedgerVerb, Node, PlatformVerb};
@@ -34,6 +32,12 @@ pub(crate) async fn platform(verb: PlatformVerb, node: &Node) -> Result<ExitCode
             let joined: Platform = client.post("/api/v1/platforms", &asked).await?;
             show(node, &joined, || output::table(&head, &[row(&joined)]));
         }
+        PlatformVerb::Probe { id } => {
+            let path = format!("/api/v1/platforms/{}/probe", url_segment(&id));
+            let probed: Probed = client.post(&path, &serde_json::json!({})).await?;
+            show(node, &probed, || drifted(&probed));
+            return Ok(if probed.drift.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         PlatformVerb::Ls => {
             let all: Vec<Platform> = client.get("/api/v1/platforms").await?;
             show(node, &all, || output::table(&head, &all.iter().map(row).collect::<Vec<_>>()));
@@ -47,6 +51,20 @@ pub(crate) async fn platform(verb: PlatformVerb, node: &Node) -> Result<ExitCode
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a platform tells otherwise.
+fn drifted(probed: &Probed) {
+    if probed.drift.is_empty() {
+        return output::line(&format!("{} tells what it told when it was joined", probed.platform));
+    }
+    let plain = |text: &Option<String>| text.as_deref().map(output::plain).unwrap_or_default();
+    let row = |one: &Drift| {
+        let (thing, kind) = (one.thing.to_string(), one.kind.as_str().to_owned());
+        let affordance = if one.affordance.is_none() { "the thing".into() } else { plain(&one.affordance) };
+        vec![thing, kind, affordance, plain(&one.was), plain(&one.is)]
+    };
+    output::table(&["THING", "DRIFT", "OF", "WAS", "IS"], &probed.drift.iter().map(row).collect::<Vec<_>>());
 }
 
 /// The kind of platform that an address's scheme means.
