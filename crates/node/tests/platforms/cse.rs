@@ -1,7 +1,9 @@
 //! A oneM2M CSE that the configuration names: joined as its originator, described, heard, and heard again by the next life
 //! of the node through the subscriptions that the first one left.
 
+use serde_json::json;
 use sofie_model::Value;
+use sofie_node::api::DriftKind;
 use sofie_node::config::Config;
 use sofie_node::platforms::Platforms;
 use sofie_peers::Acme;
@@ -27,10 +29,12 @@ fn a_cse_is_joined_by_its_kind_and_heard() {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
         "[[party]]\nname = \"operator\"\n[[party]]\nname = \"site-co\"\n[[ledger]]\nid = \"calendar\"\nkind = \"calendar\"\n\
-         [[platform]]\nowner = \"site-co\"\nkind = \"onem2m\"\nurl = \"{}\"\noriginator = \"{}\"\n",
+         [[platform]]\nowner = \"site-co\"\nkind = \"onem2m\"\nurl = \"{}\"\noriginator = \"{}\"\n\
+         mapping = \"mapping.toml\"\n",
         acme.url(),
         Acme::ADMIN
     );
+    std::fs::write(folder.path().join("mapping.toml"), "version = 1\n").unwrap();
     let config = Config::parse(&text, &folder.path().join("sofie.toml")).unwrap();
     life(async {
         let (node, _failed) = open(&config).await;
@@ -47,5 +51,18 @@ fn a_cse_is_joined_by_its_kind_and_heard() {
         acme.measure("-15.5").await;
         hears(node.platforms(), node.started_at(), "-15.5").await;
         assert_eq!(acme.discovered(23).await, left, "the same subscriptions, not others beside them");
+        let id = node.platforms().list()[0].id.clone();
+        let probe = async || node.platforms().probe(&id).await.unwrap().unwrap().drift;
+        assert_eq!(probe().await, [], "the owner's words and new contents are no drift");
+        acme.make("/cse-in/Sensor", 3, json!({"m2m:cnt": {"rn": "humidity"}})).await;
+        acme.tell("/cse-in/Sensor/humidity", "40").await;
+        acme.ask("DELETE", "/cse-in/Sensor/door", Acme::DEVICE, None).await.unwrap();
+        let drift = probe().await;
+        let told: Vec<_> = drift.iter().map(|one| (one.kind, one.affordance.as_deref().unwrap())).collect();
+        let gone = DriftKind::Missing;
+        let expected =
+            [(gone, "property door_count"), (gone, "property door_open"), (DriftKind::New, "property humidity")];
+        assert_eq!(told, expected);
+        assert!(node.platforms().probe("nobody-1").await.unwrap().is_none());
     });
 }
