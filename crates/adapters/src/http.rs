@@ -77,6 +77,25 @@ impl Http {
         Ok(Self { client, authority: authority.into() })
     }
 
+    /// Asks for a stream: its head within `patience`, its body for as long as it goes on.
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        accept: &'static str,
+        patience: Duration,
+        tally: &Tally,
+    ) -> Result<Stream, Silence> {
+        if !path.starts_with('/') {
+            return Err(Silence::NotSent(format!("{} is no path", cut(path))));
+        }
+        let request = self.client.get(format!("{}{path}", self.authority)).header("accept", accept);
+        let late = |_| Silence::Unknown("no answer in time".into());
+        let response = tokio::time::timeout(patience, request.send()).await.map_err(late)?;
+        let response = response.map_err(|error| silence(&error))?;
+        one_more(&tally.received);
+        Ok(Stream(response))
+    }
+
     pub(crate) async fn ask(&self, question: Question<'_>, tally: &Tally) -> Result<Answer, Silence> {
         let Question { method, path, content, accept, headers, hear, limit, patience } = question;
         if !path.starts_with('/') {
@@ -112,6 +131,27 @@ impl Http {
                 }
             }
         }
+    }
+}
+
+/// An answer whose body is read as it comes.
+pub(crate) struct Stream(reqwest::Response);
+
+impl Stream {
+    pub(crate) fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    /// Whether its content is of this media type.
+    pub(crate) fn is(&self, media_type: &str) -> bool {
+        let told =
+            self.0.headers().get("content-type").and_then(|told| told.to_str().ok()).unwrap_or_default();
+        told.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
+    }
+
+    /// The next piece; `None` at its end, `Err` says how it broke.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, String> {
+        self.0.chunk().await.map(|piece| piece.map(|piece| piece.to_vec())).map_err(|error| reason(&error))
     }
 }
 

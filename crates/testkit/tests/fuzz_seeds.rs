@@ -58,6 +58,16 @@ const TARGETS: &[Target] = &[
         },
     },
     Target {
+        name: "wot_events",
+        seeds: &[b"data: true\n\n", b": hello\r\ndata: a\r\ndata: b\r\nid: 1\r\n\r\n", b"data\r\rretry: 10\n\n"],
+        run: |bytes| {
+            let Ok(whole) = wot::events::Events::default().feed(bytes) else { return };
+            let mut events = wot::events::Events::default();
+            let pieces = bytes.chunks(3).flat_map(|piece| events.feed(piece).expect("the whole was read"));
+            assert_eq!(pieces.collect::<Vec<_>>(), whole);
+        },
+    },
+    Target {
         name: "wot_codec",
         seeds: &[
             br#"{"@context":"https://www.w3.org/2022/wot/td/v1.1","title":"T","base":"http://192.0.2.2:8080/lamp/","securityDefinitions":{"n":{"scheme":"nosec"}},"security":"n","properties":{"p":{"type":"object","properties":{"q":{"type":"number"}},"forms":[{"href":"p","op":["readproperty"]},{"href":"p/next","op":"observeproperty","subprotocol":"longpoll"}]}},"actions":{"go":{"forms":[{"href":"//x/go"}]}},"events":{"e":{}}}"#,

@@ -155,7 +155,7 @@ pub struct Property {
     pub name: String,
     /// Where it is read.
     pub read: Target,
-    /// Where it is asked for its next change (`longpoll`).
+    /// Where it tells of its changes (`sse`), or is asked for the next one (`longpoll`).
     pub poll: Option<Target>,
     /// Where it is written, if it is one scalar: an object cannot be rebuilt from one of its members.
     pub write: Option<Target>,
@@ -288,7 +288,9 @@ fn property(
     }
     let read = servient.choose(schema, Operation::Read)?;
     // A property that cannot be observed is read again and again.
-    let poll = servient.choose(schema, Operation::Observe).ok();
+    // A stream tells every change, a long poll none between two of its requests.
+    let streamed = servient.choose(schema, Operation::Stream);
+    let poll = streamed.or_else(|_| servient.choose(schema, Operation::Observe)).ok();
     let write = writing(schema, servient, &read, &parts).unwrap_or_else(|reason| {
         left_out.push(LeftOut { kind: "property", name: name.into(), reason: format!("writing: {reason}") });
         None

@@ -112,7 +112,7 @@ impl Told {
                 let Some(forms) = td["properties"][&part.name]["forms"].as_array_mut() else { continue };
                 let mut form = form(authority, &poll.path, poll.format.content_type());
                 form["op"] = json!(["observeproperty", "unobserveproperty"]);
-                form["subprotocol"] = "longpoll".into();
+                form["subprotocol"] = if poll.sse { "sse" } else { "longpoll" }.into();
                 self.secure(&mut form, Some(poll));
                 forms.push(form);
             }

@@ -8,7 +8,7 @@ use sofie_model::ThingId;
 use url::Url;
 
 use super::{
-    codec::{self, Document, Entry, LeftOut, MAX_DOCUMENT},
+    codec::{self, Document, Entry, LeftOut, MAX_DOCUMENT, Target},
     describe::Told,
     endpoint::{Endpoint, PATIENCE},
     forms::laid_over,
@@ -26,11 +26,20 @@ const MAX_DESCRIBED: usize = 64;
 /// How many affordances a refusal names.
 const MAX_NAMED: usize = 4;
 
+/// Where a source tells of its changes.
+#[derive(Clone)]
+pub(super) enum Changes {
+    /// It is asked for the next one at this path (`longpoll`).
+    Next(String),
+    /// A stream of server-sent events at this path (`sse`).
+    Stream(String),
+}
+
 /// What the descriptions say and a binding does not hold.
 #[derive(Clone, Default)]
 pub(super) struct Learned {
-    /// The path at which a source is asked for its next change.
-    pub(super) polls: BTreeMap<String, String>,
+    /// How a source tells of its changes.
+    pub(super) polls: BTreeMap<String, Changes>,
     /// The scheme whose credentials are missing, by thing and affordance.
     pub(super) locked: BTreeMap<(ThingId, String), String>,
 }
@@ -165,9 +174,12 @@ impl Endpoint {
             let polls = one.plan.properties.iter().filter(|property| property.read.needs.is_none());
             let polls =
                 polls.filter_map(|property| Some((property.read.path.clone(), property.poll.as_ref()?)));
-            learned.polls.extend(
-                polls.filter(|(_, poll)| poll.needs.is_none()).map(|(at, poll)| (at, poll.path.clone())),
-            );
+            let changes = |poll: &Target| match poll.sse {
+                true => Changes::Stream(poll.path.clone()),
+                false => Changes::Next(poll.path.clone()),
+            };
+            let open = polls.filter(|(_, poll)| poll.needs.is_none());
+            learned.polls.extend(open.map(|(at, poll)| (at, changes(poll))));
             let locked = one.locked(&self.authority).into_iter();
             learned.locked.extend(locked.map(|locked| ((locked.thing, locked.name), locked.scheme)));
         }

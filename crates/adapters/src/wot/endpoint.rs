@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::{discovery::Learned, watch::Watch};
 use crate::{
     binding::{ActionBinding, ActionMethod, Arrival, Binding},
-    http::{Answer, End, Http, Question, Silence},
+    http::{Answer, End, Http, Question, Silence, Stream},
     once::Once,
     port::{
         Adapter, AdapterError, Clock, Closed, Counters, Description, Gate, Message, Outcome, Platform, QUEUE,
@@ -81,6 +81,8 @@ const MAX_PAYLOAD: usize = 64 * 1024;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an action may take to be answered.
 const ACTION_PATIENCE: Duration = Duration::from_secs(20);
+/// WHATWG HTML, section 9.2.5.
+const EVENT_STREAM: &str = "text/event-stream";
 const CREDENTIALS: &str =
     "this adapter holds no credentials yet: have the servient offer it without, or leave it out";
 
@@ -135,6 +137,23 @@ impl Endpoint {
     /// The next change of a source: an answer may take as long as the other side lets it.
     pub(super) async fn change(&self, path: &str, patience: Duration) -> Result<Vec<u8>, AdapterError> {
         self.get(path, "*/*", MAX_PAYLOAD, patience).await
+    }
+
+    /// Server-sent events of a source.
+    pub(super) async fn events(&self, path: &str) -> Result<Stream, AdapterError> {
+        let stream = self.http.stream(path, EVENT_STREAM, PATIENCE, &self.tally).await;
+        let stream = stream.map_err(|silence| match silence {
+            Silence::NotSent(reason) | Silence::Unknown(reason) => self.platform.transient(reason),
+        })?;
+        let status = stream.status();
+        if status == 200 && stream.is(EVENT_STREAM) {
+            return Ok(stream);
+        }
+        let answer = Answer { status, heard: None, body: Vec::new(), end: End::Whole };
+        self.whole(path, MAX_PAYLOAD, answer)?;
+        // Section 9.2.3: what answers otherwise is not asked again.
+        let reason = format!("{} answers {status}, and with no stream of events", cut(path));
+        Err(self.platform.permanent(reason, "look at the servient's descriptions"))
     }
 
     fn whole(&self, path: &str, limit: usize, answer: Answer) -> Result<Vec<u8>, AdapterError> {

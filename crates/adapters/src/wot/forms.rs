@@ -23,6 +23,9 @@ const MAX_HREF: usize = 2048;
 pub(super) enum Operation {
     Read,
     Write,
+    /// Observe by a stream of server-sent events.
+    Stream,
+    /// Observe by long poll.
     Observe,
     Invoke,
 }
@@ -33,7 +36,7 @@ impl Operation {
         match self {
             Self::Read => "readproperty",
             Self::Write => "writeproperty",
-            Self::Observe => "observeproperty",
+            Self::Stream | Self::Observe => "observeproperty",
             Self::Invoke => "invokeaction",
         }
     }
@@ -55,6 +58,8 @@ pub struct Target {
     pub format: Format,
     /// How an action or a write is asked for.
     pub method: Option<ActionMethod>,
+    /// It answers with a stream of server-sent events.
+    pub sse: bool,
     /// The form's own security, where it differs from the thing's.
     pub security: Option<Vec<String>>,
     /// The credentials that are missing: the scheme's name.
@@ -126,7 +131,8 @@ impl<'a> Servient<'a> {
     fn spoken(&self, form: &Map<String, Value>, operation: Operation) -> Result<Target, String> {
         let text = |term: &str| form.get(term).and_then(Value::as_str);
         match (operation, text("subprotocol")) {
-            (Operation::Observe, Some("longpoll"))
+            (Operation::Stream, Some("sse"))
+            | (Operation::Observe, Some("longpoll"))
             | (Operation::Read | Operation::Write | Operation::Invoke, None) => {}
             (_, other) => return Err(format!("its subprotocol is {}", cut(other.unwrap_or("none")))),
         }
@@ -137,17 +143,21 @@ impl<'a> Servient<'a> {
             (Operation::Write, None) | (Operation::Invoke | Operation::Write, Some("PUT")) => {
                 Some(ActionMethod::Put)
             }
-            (Operation::Read | Operation::Observe, None | Some("GET")) => None,
+            (Operation::Read | Operation::Stream | Operation::Observe, None | Some("GET")) => None,
             (_, other) => return Err(format!("its method is {}", cut(other.unwrap_or_default()))),
         };
         if let Some(coding) = text("contentCoding") {
             return Err(format!("its content is coded as {}", cut(coding)));
         }
-        let format = format(text("contentType").unwrap_or("application/json"))?;
+        // Some write there what the events hold, others what the stream is.
+        let streams = operation == Operation::Stream && text("contentType") == Some("text/event-stream");
+        let media_type = text("contentType").filter(|_| !streams);
+        let format = format(media_type.unwrap_or("application/json"))?;
         let (path, told) = self.place(text("href").ok_or("a form has no address")?)?;
         let security = form.get("security").and_then(words);
         let needs = self.needs(security.as_deref())?;
-        Ok(Target { path, told, format, method, security, needs })
+        let sse = operation == Operation::Stream;
+        Ok(Target { path, told, format, method, sse, security, needs })
     }
 
     /// Path and query of an address on the owner's platform, and the address itself where it names another host.

@@ -5,6 +5,7 @@ pub mod codec;
 mod describe;
 mod discovery;
 pub mod endpoint;
+pub mod events;
 mod forms;
 mod watch;
 

@@ -1,16 +1,17 @@
-//! Watching one source: by asking for its next change (subprotocol `longpoll`, W3C WoT Binding for HTTP) where its
-//! description offers that, else by reading it again and again. Only what has changed is passed on: after a loss the state
+//! Watching one source: by a stream of its changes (subprotocol `sse`, W3C WoT Binding for HTTP) or by asking for the next
+//! one (`longpoll`) where its description offers that, else by reading it again and again. Only what has changed is passed on: after a loss the state
 //! is read anew, and nothing comes twice.
 //!
 //! A long poll tells nothing of what happens between two of its requests. So the state is read beside it: shortly after
-//! each request, and from then on now and again.
+//! each request, and from then on now and again. A stream tells them all; it is compared with the state when it begins and
+//! when it has been silent for a while, and one that kept a change to itself is opened anew.
 
 use std::{sync::Arc, time::Duration};
 
 use sofie_model::Digest;
 use tokio::{sync::mpsc, time::sleep};
 
-use super::endpoint::Endpoint;
+use super::{discovery::Changes, endpoint::Endpoint, events::Events};
 use crate::{
     backoff::Backoff,
     outbox::Outbox,
@@ -29,7 +30,7 @@ const LONG_POLL: Duration = Duration::from_secs(600);
 pub(super) struct Watch {
     endpoint: Arc<Endpoint>,
     source: String,
-    poll: Option<String>,
+    changes: Option<Changes>,
     outbox: Outbox,
     /// The last state that was passed on.
     last: Option<Digest>,
@@ -41,11 +42,11 @@ impl Watch {
     pub(super) async fn begin(
         endpoint: &Arc<Endpoint>,
         source: &str,
-        poll: Option<String>,
+        changes: Option<Changes>,
         sender: mpsc::Sender<Message>,
     ) -> Result<Self, AdapterError> {
         let (endpoint, outbox) = (Arc::clone(endpoint), Outbox::new(sender));
-        let mut watch = Self { endpoint, source: source.into(), poll, outbox, last: None, heard: 0 };
+        let mut watch = Self { endpoint, source: source.into(), changes, outbox, last: None, heard: 0 };
         watch.look().await?;
         Ok(watch)
     }
@@ -63,8 +64,9 @@ impl Watch {
     async fn follow(&mut self) {
         let mut wait = Backoff::default();
         loop {
-            let went = match self.poll.clone() {
-                Some(path) => self.next_change(&path).await,
+            let went = match self.changes.clone() {
+                Some(Changes::Stream(path)) => self.stream(&path).await,
+                Some(Changes::Next(path)) => self.next_change(&path).await,
                 None => self.look_later().await,
             };
             let Err(mut error) = went else { continue };
@@ -113,12 +115,52 @@ impl Watch {
                 }
                 Ok(())
             }
-            Err(error @ AdapterError::Transient { .. }) => Err(error),
-            Err(error) => {
-                tracing::warn!(%error, source = self.source, "it does not tell of changes; it is read again and again");
-                self.outbox.note(Deviation::new(None, "to be told of changes", &error.to_string()));
-                self.poll = None;
-                Ok(())
+            Err(error) => self.untold(error),
+        }
+    }
+
+    /// What fails for good is not asked in this way again.
+    fn untold(&mut self, error: AdapterError) -> Result<(), AdapterError> {
+        if matches!(error, AdapterError::Transient { .. }) {
+            return Err(error);
+        }
+        tracing::warn!(%error, source = self.source, "it does not tell of changes; it is read again and again");
+        self.outbox.note(Deviation::new(None, "to be told of changes", &error.to_string()));
+        self.changes = None;
+        Ok(())
+    }
+
+    /// Passes on what a stream tells, until it ends.
+    async fn stream(&mut self, path: &str) -> Result<(), AdapterError> {
+        let mut stream = match self.endpoint.events(path).await {
+            Ok(stream) => stream,
+            Err(error) => return self.untold(error),
+        };
+        // What changed before it began.
+        self.look().await?;
+        let mut events = Events::default();
+        loop {
+            let piece = tokio::select! {
+                piece = stream.next() => piece,
+                () = sleep(LOOK) => match self.look().await? {
+                    false => continue,
+                    true => return Ok(()),
+                },
+            };
+            let broken = |reason: &str| self.endpoint.platform.transient(format!("{path}: {reason}"));
+            let piece = piece.map_err(|why| broken(&why))?.ok_or_else(|| broken("the stream ended"))?;
+            let told = events.feed(&piece);
+            match told {
+                Ok(told) => {
+                    for event in told.iter().filter(|event| !event.is_empty()) {
+                        self.take(event);
+                    }
+                }
+                Err(error) => {
+                    one_more(&self.endpoint.tally.oversize);
+                    let next = "have the servient tell less at once";
+                    return self.untold(self.endpoint.platform.permanent(error, next));
+                }
             }
         }
     }

@@ -138,13 +138,14 @@ async fn answer(stream: TcpStream, address: SocketAddr, state: &State) -> io::Re
         ("GET", "/lamp") => (200, description(address).to_string()),
         ("GET", "/traps") => (200, traps().to_string()),
         ("GET", "/nested") => (200, "[".repeat(1000)),
-        ("GET", "/lamp/on" | "/lamp/now") => (200, state.on.borrow().to_string()),
+        ("GET", "/lamp/on" | "/lamp/now" | "/lamp/seldom") => (200, state.on.borrow().to_string()),
         ("GET", "/lamp/on/next") => {
             let mut on = state.on.subscribe();
             on.changed().await.map_err(io::Error::other)?;
             let now = on.borrow_and_update().to_string();
             (200, now)
         }
+        ("GET", "/lamp/now/events") => return tell(&mut stream, state).await,
         // It may be written, says its description, and then refuses that.
         ("GET", "/lamp/dim") => (200, "7".into()),
         ("GET", "/lamp/odd") => (200, "\"neither\"".into()),
@@ -205,6 +206,21 @@ fn switch(state: &State, body: &[u8]) -> Option<(u16, String)> {
     }
 }
 
+/// Each state from now on as a server-sent event, the present one first.
+async fn tell(stream: &mut TcpStream, state: &State) -> io::Result<()> {
+    let mut on = state.on.subscribe();
+    stream
+        .write_all(
+            b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n: a lamp\n\n",
+        )
+        .await?;
+    loop {
+        let now = *on.borrow_and_update();
+        stream.write_all(format!("event: now\r\ndata: {now}\r\n\r\n").as_bytes()).await?;
+        on.changed().await.map_err(io::Error::other)?;
+    }
+}
+
 /// A body without an end.
 async fn endless(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 X\r\nconnection: close\r\n\r\n\"").await?;
@@ -254,7 +270,11 @@ fn description(address: SocketAddr) -> Value {
                 {"href": "on", "op": ["readproperty", "writeproperty"]},
                 {"href": "on/next", "op": ["observeproperty", "unobserveproperty"], "subprotocol": "longpoll"},
             ]},
-            "now": {"type": "boolean", "readOnly": true, "forms": [{"href": "now"}]},
+            "now": {"type": "boolean", "readOnly": true, "observable": true, "forms": [
+                {"href": "now"},
+                {"href": "now/events", "op": ["observeproperty", "unobserveproperty"], "subprotocol": "sse"},
+            ]},
+            "seldom": {"type": "boolean", "readOnly": true, "forms": [{"href": "seldom"}]},
             "dim": {"type": "integer", "forms": [{"href": "dim"}]},
             "odd": {"type": "integer", "readOnly": true, "forms": [{"href": "odd"}]},
             "away": {"type": "boolean", "readOnly": true, "forms": [{"href": "away"}]},

@@ -59,10 +59,11 @@ async fn reading(messages: &mut mpsc::Receiver<Message>, property: &str) -> (Val
     }
 }
 
-/// The whole suite, for a property that lets itself be observed and for one that is read again and again.
+/// The whole suite, for a property that is asked for its next change, one that tells a stream, and one that is read again
+/// and again.
 #[tokio::test]
 async fn the_suite_with_a_double() {
-    for property in ["on", "now"] {
+    for property in ["on", "now", "seldom"] {
         let (lamp, url) = lamp().await;
         let hand = lamp.clone();
         let scene = Scene {
@@ -267,6 +268,31 @@ async fn an_observer_outlives_its_servient() {
     assert_eq!((on, message.deviations.len()), (Value::Bool(false), 0), "nothing between");
     assert!(adapter.counters().reconnects >= 1, "{:?}", adapter.counters());
     assert!(lamp.asked().iter().any(|asked| asked == "GET /lamp/on/next"), "{:?}", lamp.asked());
+}
+
+/// A stream tells each change in its order; one that has ended is opened again.
+#[tokio::test]
+async fn a_stream_of_events_is_followed_and_opened_again() {
+    let (lamp, url) = lamp().await;
+    let adapter = adapter(&url);
+    let thing = described(&adapter).await;
+    accepted(&thing.td);
+    assert_eq!(thing.td["properties"]["now"]["forms"][1]["subprotocol"], "sse");
+    let mut messages = adapter.observe().await.expect("it can be observed");
+    assert_eq!(reading(&mut messages, "now").await.0, Value::Bool(false));
+    for on in [true, false, true] {
+        lamp.switch_by_hand(on);
+        assert_eq!(reading(&mut messages, "now").await.0, Value::Bool(on));
+    }
+    let at = lamp.address();
+    assert!(lamp.asked().iter().any(|asked| asked == "GET /lamp/now/events"), "{:?}", lamp.asked());
+    drop(lamp);
+    let lamp = back(at).await;
+    let (now, message) = reading(&mut messages, "now").await;
+    assert_eq!(now, Value::Bool(false), "it was switched off meanwhile");
+    assert!(message.deviations.iter().any(|d| d.expected == "an unbroken connection"), "{message:?}");
+    lamp.switch_by_hand(true);
+    assert_eq!(reading(&mut messages, "now").await.0, Value::Bool(true));
 }
 
 /// A servient of node-wot, another implementation of the specifications, with a counter; it ends with this.

@@ -26,6 +26,7 @@ const PARSERS: &[(&str, &str)] = &[
     ("crates/adapters/src/mqtt/codec.rs", "mqtt_codec"),
     ("crates/adapters/src/wot/codec.rs", "wot_codec"),
     ("crates/adapters/src/onem2m/codec.rs", "onem2m_codec"),
+    ("crates/adapters/src/wot/events.rs", "wot_events"),
     ("crates/audit/src/receipt.rs", "receipt_decode"),
     ("crates/directory/src/jsonpath.rs", "jsonpath"),
     ("crates/directory/src/thing.rs", "td_parse"),
