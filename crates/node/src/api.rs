@@ -42,10 +42,7 @@ pub use offer::{AgreeToOffer, Offer, Offers, PublishOffer};
 pub use peer::{Decline, Neighbour, Neighbours, Own};
 pub use platform::{Drift, DriftKind, FreeCoins, Holder, Holding, Introspected, JoinPlatform, Party, Platform, PlatformKind, Probed};
 pub use scalar::{Amount, At};
-pub use thing::{
-    AskedLinks, Description, MAX_PAGE, Page, PageRequest, Put, ThingChange, ThingEvent, WriteOutcome,
-    WriteProperty, Written,
-};
+pub use thing::{AskedLinks, Description, MAX_PAGE, Page, PageRequest, PropertyReading, Put, ThingChange, ThingEvent, WriteOutcome, WriteProperty, Written};
 pub use transaction::{LegSlack, LegStatus, Opening, Payment, Proposal, Transaction, Verdict, Watcher};
 
 /// Steps of one contract, in the order of their numbers. The stream ends when the contract has ended: no further step
@@ -126,6 +123,17 @@ pub trait Federation: Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Unavailable`] when it does not answer.
     async fn probe_platform(&self, id: &str) -> Result<Probed, ApiError>;
+
+    /// What a property is: the newest reading that came, or with `fresh` the device's answer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Invalid`] for an answer that does not fit; [`ErrorKind::Unavailable`].
+    async fn read_property(
+        &self,
+        thing: &ThingId,
+        property: &str,
+        fresh: bool,
+    ) -> Result<PropertyReading, ApiError>;
 
     /// Writes a property of a joined platform's thing, in its owner's name.
     ///

@@ -24,7 +24,7 @@ use sofie_model::{Account, Digest, LedgerId, ThingId, Txid};
 use crate::api::{
     AgreeToOffer, Amount, ApiError, AskedLinks, At, Balances, BringEvidence, Claim, Contract, Description,
     Draft, ErrorKind, Events, Federation, Fees, Holder, Introspected, JoinPlatform, LedgerStatus, Neighbours,
-    Offer, Offers, OpenContract, Page, PageRequest, Party, Platform, Probed, PublishOffer, Put, Rule, SignRuling,
+    Offer, Offers, OpenContract, Page, PageRequest, Party, Platform, Probed, PropertyReading, PublishOffer, Put, Rule, SignRuling,
     Status, Steps, ThingEvents, Transaction, WriteProperty, Written,
 };
 use crate::clock;
@@ -34,6 +34,7 @@ use crate::drive::Machine;
 use crate::journal::JournalError;
 use crate::peers::{Incoming, Outgoing, Pending, Word};
 use crate::platforms::PlatformError;
+use crate::readings::Reading;
 use crate::runtime::Runtime;
 use crate::seats::SeatCall;
 
@@ -110,6 +111,24 @@ impl Federation for Runtime {
 
     async fn introspect_platform(&self, request: JoinPlatform) -> Result<Introspected, ApiError> {
         self.platforms().introspect(&request).await.map_err(Into::into)
+    }
+
+    async fn read_property(
+        &self,
+        thing: &ThingId,
+        property: &str,
+        fresh: bool,
+    ) -> Result<PropertyReading, ApiError> {
+        let Reading { arrived, observation, .. } = self.platforms().read(thing, property, fresh).await?;
+        Ok(PropertyReading {
+            thing: observation.thing,
+            property: observation.property,
+            value: observation.quantity.value,
+            unit: observation.quantity.unit,
+            observed_at: At(observation.observed_at),
+            arrived: At(arrived),
+            retained: observation.retained,
+        })
     }
 
     async fn write_property(

@@ -6,6 +6,7 @@ mod configured;
 mod drift;
 mod join;
 mod listen;
+mod read;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -122,6 +122,17 @@ impl ReadingLog {
         self.changes().contains_key(&key(thing, property))
     }
 
+    /// The newest reading of a property, of this run or an earlier one.
+    #[must_use]
+    pub fn newest(&self, thing: &ThingId, property: &str) -> Option<Reading> {
+        let heard = {
+            let rings = self.0.rings.lock().expect("no holder of this lock panics");
+            let ring = rings.get(thing);
+            ring.and_then(|ring| ring.readings.iter().rev().find(|one| one.observation.property == property).cloned())
+        };
+        heard.or_else(|| self.changes().get(&key(thing, property)).and_then(|changes| changes.back().cloned()))
+    }
+
     /// Compares with what was known, and says what is to be journaled.
     fn compare(&self, said: Vec<(Timestamp, Observation)>) -> (Vec<Reading>, Vec<Entry>) {
         let (mut readings, mut facts) = (Vec::new(), BTreeMap::new());
@@ -261,8 +272,17 @@ mod tests {
         for n in 0..=i64::try_from(REMEMBERED).expect("small") {
             log.push(vec![reading(2, "urn:loud", n)]);
         }
-        let mut readings = log.since(&"urn:quiet".parse().expect("a name"), Timestamp::from_seconds(1));
+        let quiet: ThingId = "urn:quiet".parse().expect("a name");
+        let mut readings = log.since(&quiet, Timestamp::from_seconds(1));
         assert_eq!(values(&mut readings, 1).await, [Value::Integer(7)]);
+        let newest = |thing: &str, property: &str| {
+            let newest = log.newest(&thing.parse().expect("a name"), property);
+            newest.map(|reading| reading.observation.quantity.value)
+        };
+        let last = i64::try_from(REMEMBERED).expect("small");
+        assert_eq!(newest("urn:quiet", "open"), Some(Value::Integer(7)));
+        assert_eq!(newest("urn:loud", "open"), Some(Value::Integer(last)));
+        assert_eq!((newest("urn:loud", "shut"), newest("urn:deaf", "open")), (None, None));
     }
 
     #[tokio::test]

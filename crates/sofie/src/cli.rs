@@ -494,6 +494,19 @@ pub(crate) enum ThingVerb {
         /// Its id
         id: String,
     },
+    /// Read a property: the newest reading that its platform sent, or the device's answer now
+    ///
+    /// Example: sofie thing read urn:uuid:0804d572-cce8-422a-bb7c-4412fcd56f06 level --fresh
+    #[command(verbatim_doc_comment)]
+    Read {
+        /// The thing's id
+        id: String,
+        /// The property's name
+        property: String,
+        /// Ask the device now
+        #[arg(long)]
+        fresh: bool,
+    },
     /// Write a property, in the name of its thing's owner
     ///
     /// Exit code 0 says that the device took the value. Decimal numbers go as they are written: no digit is lost.

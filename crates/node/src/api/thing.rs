@@ -6,6 +6,8 @@ use sofie_directory::discovery::Filter;
 use sofie_model::{ThingId, Value};
 use utoipa::ToSchema;
 
+use super::At;
+
 /// A Thing Description as JSON.
 pub type Description = serde_json::Value;
 
@@ -50,6 +52,27 @@ pub enum Put {
     Created,
     /// It took the place of an older one.
     Replaced,
+}
+
+/// What a property is, and how fresh that is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PropertyReading {
+    /// Of which thing.
+    #[schema(value_type = String)]
+    pub thing: ThingId,
+    /// Which property.
+    pub property: String,
+    /// True, false, a whole number or a text; a decimal number is a text, `"21.5"`, so that no digit is lost.
+    #[schema(value_type = serde_json::Value)]
+    pub value: Value,
+    /// In which unit (UCUM), or empty.
+    pub unit: String,
+    /// When it was so, by the device or its platform; where they tell no time, when it arrived.
+    pub observed_at: At,
+    /// When it arrived at this node.
+    pub arrived: At,
+    /// The platform kept it from an earlier time.
+    pub retained: bool,
 }
 
 /// What a property shall be.

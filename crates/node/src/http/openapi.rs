@@ -56,6 +56,7 @@ use crate::api::{CloudEvent, Problem, Step, ThingEvent};
         platforms::introspect,
         platforms::platform,
         platforms::probe,
+        platforms::read,
         platforms::write,
         contracts::contracts,
         contracts::open,

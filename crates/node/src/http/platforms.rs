@@ -8,17 +8,23 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use serde::Deserialize;
 use sofie_directory::discovery::path_segment;
 use sofie_model::ThingId;
+use utoipa::IntoParams;
 
 use super::{
-    body::{self, Json, Place, Segment},
+    body::{self, Json, Place, Queried, Segment},
     problem::unreadable,
     state::{Shared, to_the_end},
 };
 use crate::api::{
-    ApiError, Holder, Introspected, JoinPlatform, Party, Platform, Probed, WriteProperty, Written,
+    ApiError, Holder, Introspected, JoinPlatform, Party, Platform, Probed, PropertyReading, WriteProperty,
+    Written,
 };
+
+/// Below here stands what things say: their owner's, and not everybody's to read.
+pub(super) const THINGS: &str = "/api/v1/things/";
 
 /// `GET /api/v1/parties`
 #[utoipa::path(
@@ -116,6 +122,36 @@ pub(super) async fn probe(
 ) -> Result<axum::Json<Probed>, ApiError> {
     let federation = Arc::clone(&door.federation);
     to_the_end(slot, async move { federation.probe_platform(&id).await }).await.map(axum::Json)
+}
+
+/// How fresh a reading must be.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Freshness {
+    /// The device is asked now; without it the newest reading that came is enough.
+    #[serde(default)]
+    fresh: bool,
+}
+
+/// `GET /api/v1/things/{id}/properties/{name}`
+#[utoipa::path(
+    get, path = "/api/v1/things/{id}/properties/{name}", tag = "platforms", operation_id = "read_property",
+    summary = "What a property of a joined platform's thing is; as a change, only with the node's token, if it has one",
+    params(
+        ("id" = String, Path, description = "The thing's id, percent-encoded"),
+        ("name" = String, Path, description = "The property's name in the Thing Description"),
+        Freshness
+    ),
+    responses((status = 200, description = "Its value, and how fresh that is", body = PropertyReading))
+)]
+pub(super) async fn read(
+    State(door): State<Shared>,
+    Path((id, name)): Path<(String, String)>,
+    Queried(Freshness { fresh }): Queried<Freshness>,
+) -> Result<axum::Json<PropertyReading>, ApiError> {
+    let id: ThingId = id.parse().map_err(|error| unreadable("the path", error))?;
+    door.federation.read_property(&id, &name, fresh).await.map(axum::Json)
 }
 
 /// `PUT /api/v1/things/{id}/properties/{name}`

@@ -75,6 +75,7 @@ pub(super) fn table() -> Vec<Route> {
         change(MethodFilter::POST, "/api/v1/platforms/introspect", platforms::introspect),
         read("/api/v1/platforms/{id}", platforms::platform),
         change(MethodFilter::POST, "/api/v1/platforms/{id}/probe", platforms::probe),
+        read("/api/v1/things/{id}/properties/{name}", platforms::read),
         change(MethodFilter::PUT, "/api/v1/things/{id}/properties/{name}", platforms::write),
         read("/api/v1/contracts", contracts::contracts),
         change(MethodFilter::POST, "/api/v1/contracts", contracts::open),

@@ -74,7 +74,7 @@ async fn a_foreign_page_changes_nothing() {
 }
 
 #[tokio::test]
-async fn changes_need_the_token_and_reading_does_not() {
+async fn changes_need_the_token_and_reading_does_not_but_of_what_things_say() {
     const TOKEN: &str = "0123456789abcdef";
     let token = Some(Token::parse(TOKEN).unwrap());
     let server = Server::with(Options { token, ..Options::default() }).await;
@@ -101,6 +101,12 @@ async fn changes_need_the_token_and_reading_does_not() {
     }
     assert_eq!(server.request(Method::DELETE, "/things/urn:x").send().await.unwrap().status(), 401);
     assert_eq!(server.get("/api/v1/contracts").await.status(), 200);
+    // What a thing says is not everybody's.
+    let property = "/api/v1/things/urn:x:lamp/properties/on";
+    assert_eq!(server.get(property).await.status(), 401);
+    let shown = format!("Bearer {TOKEN}");
+    let read = server.request(Method::GET, property).header("authorization", shown).send().await.unwrap();
+    assert_eq!(read.status(), 200);
 }
 
 #[tokio::test]

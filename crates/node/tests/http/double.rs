@@ -201,6 +201,18 @@ impl Federation for Double {
         if id == "a b" { Ok(probed) } else { Err(missing("platform")) }
     }
 
+    async fn read_property(
+        &self,
+        thing: &ThingId,
+        property: &str,
+        fresh: bool,
+    ) -> Result<PropertyReading, ApiError> {
+        let at = At(Timestamp::from_seconds(1));
+        let (thing, property, unit) = (thing.clone(), property.to_owned(), "Cel".to_owned());
+        let value = sofie_model::Value::Bool(fresh);
+        Ok(PropertyReading { thing, property, value, unit, observed_at: at, arrived: at, retained: false })
+    }
+
     async fn write_property(
         &self,
         thing: &ThingId,

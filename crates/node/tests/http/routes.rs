@@ -271,6 +271,19 @@ async fn a_joined_platform_is_probed() {
 }
 
 #[tokio::test]
+async fn a_property_is_read_kept_or_fresh() {
+    let server = Server::start().await;
+    for (query, value) in [("", false), ("?fresh=false", false), ("?fresh=true", true)] {
+        let read = server.json(&format!("/api/v1/things/urn:x:lamp/properties/a%2Fb{query}")).await;
+        let expected = json!({
+            "thing": "urn:x:lamp", "property": "a/b", "value": value, "unit": "Cel",
+            "observed_at": "1970-01-01T00:00:01.000Z", "arrived": "1970-01-01T00:00:01.000Z", "retained": false,
+        });
+        assert_eq!(read, expected, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_property_is_written_under_the_clients_own_key() {
     let server = Server::start().await;
     let path = "/api/v1/things/urn:x:lamp/properties/a%2Fb";

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sofie_directory::Problem;
 use sofie_directory::json::Limits;
 use sofie_model as model;
-use sofie_node::api::{WriteOutcome, WriteProperty, Written};
+use sofie_node::api::{PropertyReading, WriteOutcome, WriteProperty, Written};
 
 use crate::cli::{Node, ThingVerb};
 use crate::client::{Client, url_segment};
@@ -29,6 +29,20 @@ pub(crate) async fn run(verb: ThingVerb, node: &Node) -> Result<ExitCode, Failur
                 Some(query) => client.get(&format!("/search/jsonpath?query={}", url_segment(query))).await?,
             };
             list(&all, node.output.output);
+            Ok(ExitCode::SUCCESS)
+        }
+        ThingVerb::Read { id, property, fresh } => {
+            let path = format!(
+                "/api/v1/things/{}/properties/{}{}",
+                url_segment(&id),
+                url_segment(&property),
+                if fresh { "?fresh=true" } else { "" }
+            );
+            let read: PropertyReading = Client::of(node)?.get(&path).await?;
+            match node.output.output {
+                Format::Json => output::json(&read),
+                Format::Text => output::line(&told(&read)),
+            }
             Ok(ExitCode::SUCCESS)
         }
         ThingVerb::Write { id, property, value, unit, key } => {
@@ -53,6 +67,18 @@ pub(crate) async fn run(verb: ThingVerb, node: &Node) -> Result<ExitCode, Failur
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// `21.5 Cel, observed 2026-11-24T22:18:18.007Z`.
+fn told(read: &PropertyReading) -> String {
+    let value = match &read.value {
+        model::Value::Bool(value) => value.to_string(),
+        model::Value::Integer(value) => value.to_string(),
+        model::Value::Text(text) => output::plain(text),
+    };
+    let unit = if read.unit.is_empty() { String::new() } else { format!(" {}", output::plain(&read.unit)) };
+    let kept = if read.retained { ", kept by its platform from earlier" } else { "" };
+    format!("{value}{unit}, observed {}{kept}", read.observed_at)
 }
 
 /// As a table, where all of them are things, and otherwise as they are.
