@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sofie_model::{Digest, Observation, Quantity, ThingId, Timestamp, Value};
 
 use crate::port::{AdapterError, Deviation, Message, Platform, Receipt, cut};
-pub use mapping::{Mapping, Reading, Sample, Tested};
+pub use mapping::{MAX_SAMPLES, Mapping, Reading, Sample, Tested, VERSION};
 
 /// The things of one platform.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

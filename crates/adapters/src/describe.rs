@@ -101,7 +101,8 @@ impl Draft {
     /// Adds an action that `form` asks for.
     pub(crate) fn action(&mut self, name: &str, form: Value, source: &str, confidence: Confidence) {
         let origin = origin("action", name, source, confidence);
-        let schema = json!({"safe": false, "idempotent": false, "forms": [form], "sofie:awaits": "owner-policy"});
+        let schema =
+            json!({"safe": false, "idempotent": false, "forms": [form], "sofie:awaits": "owner-policy"});
         self.actions.insert(name.into(), marked(schema, &origin));
         self.origins.push(origin);
     }

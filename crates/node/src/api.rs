@@ -40,9 +40,15 @@ pub use event::{CloudEvent, EventData};
 pub use ledger::{Balances, ExtendTo, Fees, LedgerStatus, PublishedSeconds, Status, WebhookStatus};
 pub use offer::{AgreeToOffer, Offer, Offers, PublishOffer};
 pub use peer::{Decline, Neighbour, Neighbours, Own};
-pub use platform::{Drift, DriftKind, FreeCoins, Holder, Holding, Introspected, JoinPlatform, Party, Platform, PlatformKind, Probed};
+pub use platform::{
+    Drift, DriftKind, FreeCoins, Holder, Holding, Introspected, JoinPlatform, Party, Platform, PlatformKind,
+    Probed,
+};
 pub use scalar::{Amount, At};
-pub use thing::{AskedLinks, Description, MAX_PAGE, Page, PageRequest, PropertyReading, Put, ThingChange, ThingEvent, WriteOutcome, WriteProperty, Written};
+pub use thing::{
+    AskedLinks, Description, MAX_PAGE, Page, PageRequest, PropertyReading, Put, ThingChange, ThingEvent,
+    WriteOutcome, WriteProperty, Written,
+};
 pub use transaction::{LegSlack, LegStatus, Opening, Payment, Proposal, Transaction, Verdict, Watcher};
 
 /// Steps of one contract, in the order of their numbers. The stream ends when the contract has ended: no further step

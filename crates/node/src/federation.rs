@@ -24,8 +24,8 @@ use sofie_model::{Account, Digest, LedgerId, ThingId, Txid};
 use crate::api::{
     AgreeToOffer, Amount, ApiError, AskedLinks, At, Balances, BringEvidence, Claim, Contract, Description,
     Draft, ErrorKind, Events, Federation, Fees, Holder, Introspected, JoinPlatform, LedgerStatus, Neighbours,
-    Offer, Offers, OpenContract, Page, PageRequest, Party, Platform, Probed, PropertyReading, PublishOffer, Put, Rule, SignRuling,
-    Status, Steps, ThingEvents, Transaction, WriteProperty, Written,
+    Offer, Offers, OpenContract, Page, PageRequest, Party, Platform, Probed, PropertyReading, PublishOffer,
+    Put, Rule, SignRuling, Status, Steps, ThingEvents, Transaction, WriteProperty, Written,
 };
 use crate::clock;
 use crate::contracts::{NoRuling, Refused};
@@ -119,7 +119,9 @@ impl Federation for Runtime {
         property: &str,
         fresh: bool,
     ) -> Result<PropertyReading, ApiError> {
-        let Reading { arrived, observation, .. } = self.platforms().read(thing, property, fresh).await?;
+        let read = self.platforms().read(thing, property, fresh).await;
+        let unread = |error| ApiError { title: "the property is not read".into(), ..ApiError::from(error) };
+        let Reading { arrived, observation, .. } = read.map_err(unread)?;
         Ok(PropertyReading {
             thing: observation.thing,
             property: observation.property,
@@ -523,7 +525,8 @@ impl From<Refused> for ApiError {
 
 fn no_platform(id: &str) -> ApiError {
     let detail = format!("this node has joined no platform {id:?}");
-    ApiError::new(ErrorKind::NotFound, "no such platform", detail).next("list them with GET /api/v1/platforms")
+    ApiError::new(ErrorKind::NotFound, "no such platform", detail)
+        .next("list them with GET /api/v1/platforms")
 }
 
 impl From<PlatformError> for ApiError {

@@ -34,9 +34,9 @@ pub(crate) use anchor::NotAnchored;
 use anchor::Roots;
 pub(crate) use configured::Configured;
 pub use configured::mapping;
-pub use sofie_adapters::binding::{Mapping, Tested};
 pub(crate) use join::subject;
 use listen::Wait;
+pub use sofie_adapters::binding::{Mapping, Tested};
 
 /// Facts of this group hold the joined platforms.
 const PLATFORMS: &str = "platform";

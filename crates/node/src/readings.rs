@@ -128,9 +128,12 @@ impl ReadingLog {
         let heard = {
             let rings = self.0.rings.lock().expect("no holder of this lock panics");
             let ring = rings.get(thing);
-            ring.and_then(|ring| ring.readings.iter().rev().find(|one| one.observation.property == property).cloned())
+            ring.and_then(|ring| {
+                ring.readings.iter().rev().find(|one| one.observation.property == property).cloned()
+            })
         };
-        heard.or_else(|| self.changes().get(&key(thing, property)).and_then(|changes| changes.back().cloned()))
+        heard
+            .or_else(|| self.changes().get(&key(thing, property)).and_then(|changes| changes.back().cloned()))
     }
 
     /// Compares with what was known, and says what is to be journaled.

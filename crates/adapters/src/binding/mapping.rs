@@ -117,9 +117,10 @@ impl Mapping {
             .flat_map(|one| &one.readings)
             .map(|reading| (&reading.thing, reading.property.as_str()))
             .collect();
-        let all = self.things.iter().flat_map(|thing| {
-            thing.properties.keys().map(move |property| (&thing.thing, property.as_str()))
-        });
+        let all = self
+            .things
+            .iter()
+            .flat_map(|thing| thing.properties.keys().map(move |property| (&thing.thing, property.as_str())));
         all.filter(|one| !said.contains(one)).map(|(thing, property)| format!("{thing} {property}")).collect()
     }
 }
@@ -147,7 +148,10 @@ impl Sample {
             };
             let Observation { thing, property, quantity, .. } = observation;
             if deviates(property) {
-                tested.faults.push(format!("property {property}: expected a deviation, got {}", shown(&quantity.value)));
+                tested.faults.push(format!(
+                    "property {property}: expected a deviation, got {}",
+                    shown(&quantity.value)
+                ));
             }
             tested.readings.push(Reading {
                 thing: thing.clone(),
@@ -164,7 +168,9 @@ impl Sample {
             let mut found = tested.readings.iter().filter(is_it);
             let fault = match (found.next(), found.next()) {
                 (Some(reading), None) if same(&reading.value, expected) => None,
-                (Some(reading), None) => Some(format!("expected {}, got {}", shown(expected), shown(&reading.value))),
+                (Some(reading), None) => {
+                    Some(format!("expected {}, got {}", shown(expected), shown(&reading.value)))
+                }
                 (None, _) => Some(format!("expected {}, got nothing", shown(expected))),
                 (Some(_), Some(_)) => Some("two things have it: say which one by `thing`".into()),
             };
@@ -212,7 +218,11 @@ fn write_back(binding: &Binding, sample: &Sample, read: &Observation) -> Result<
     let again = Binding { things: vec![one] }.read(&sample.arrives(&payload));
     let same = again.is_some_and(|message| message.observations.iter().any(|o| o.quantity == *quantity));
     let told = String::from_utf8_lossy(&payload);
-    if same { Ok(true) } else { Err(fault(format!("{} is not read as {}", cut(&told), shown(&quantity.value)))) }
+    if same {
+        Ok(true)
+    } else {
+        Err(fault(format!("{} is not read as {}", cut(&told), shown(&quantity.value))))
+    }
 }
 
 /// Whether a value is the one that was written down: a decimal may also be written as a whole number.
@@ -291,21 +301,37 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_in_words() {
         for (good, bad, fault) in [
-            ("temperature = \"21.5\"", "temperature = \"215\"", "property temperature: expected 215, got 21.5"),
-            ("\"room/climate\"\n        payload", "\"room/weather\"\n        payload", "no property has the source room/weather"),
+            (
+                "temperature = \"21.5\"",
+                "temperature = \"215\"",
+                "property temperature: expected 215, got 21.5",
+            ),
+            (
+                "\"room/climate\"\n        payload",
+                "\"room/weather\"\n        payload",
+                "no property has the source room/weather",
+            ),
             ("setpoint = 19", "setpoint = 19, speed = 1", "property speed: expected 1, got nothing"),
             ("\"ajar\"", "\"true\"", "property open: expected a deviation, got true"),
-            ("'{\"t\":215}'", "'{\"t\":\"warm\"}'", "property temperature: expected a decimal number, got \"warm\""),
+            (
+                "'{\"t\":215}'",
+                "'{\"t\":\"warm\"}'",
+                "property temperature: expected a decimal number, got \"warm\"",
+            ),
         ] {
             assert!(MAPPING.contains(good), "{good}");
-            let faults: Vec<String> = tested(&MAPPING.replace(good, bad)).into_iter().flat_map(|one| one.faults).collect();
+            let faults: Vec<String> =
+                tested(&MAPPING.replace(good, bad)).into_iter().flat_map(|one| one.faults).collect();
             assert!(faults.iter().any(|told| told == fault), "{faults:?}");
         }
     }
 
     #[test]
     fn a_form_of_another_version_is_refused() {
-        for (bad, told) in [("version = 2", "version"), ("[[things]]\nthing = \"urn:x:a\"\n[[things]]\nthing = \"urn:x:a\"", "twice")] {
+        for (bad, told) in [
+            ("version = 2", "version"),
+            ("[[things]]\nthing = \"urn:x:a\"\n[[things]]\nthing = \"urn:x:a\"", "twice"),
+        ] {
             let mapping: Mapping = toml::from_str(bad).expect("its form is good");
             assert!(mapping.check().expect_err(bad).contains(told));
         }

@@ -137,8 +137,13 @@ fn the_brokers_word_for_a_dead_device_is_no_reading() {
 fn the_guides_example_is_read() {
     let page = include_str!("../../../../docs/guide/mapping.md");
     let example = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
-    let binding: Binding = toml::from_str(example).expect("the guide is right");
-    let thing = &binding.things[0];
+    let samples = page.split("```toml").nth(2).and_then(|rest| rest.split("```").next()).expect("samples");
+    let mapping: Mapping = toml::from_str(&format!("{example}\n{samples}")).expect("the guide is right");
+    mapping.check().expect("the guide is right");
+    let tested = mapping.test();
+    assert_eq!(tested.len(), 2);
+    assert!(tested.iter().all(|one| one.faults.is_empty()), "{tested:?}");
+    let thing = &mapping.things[0];
     assert_eq!(thing.properties["temperature"].scale, -1);
     assert_eq!(thing.actions["open"].method, ActionMethod::Post);
     assert!(thing.properties["open"].time.is_some());

@@ -35,7 +35,13 @@ impl Configured {
                 allow_writes: platform.policy.writes.clone(),
                 originator: platform.originator.clone(),
             };
-            let mapping = platform.mapping.as_deref().map(mapping).transpose()?.map(Mapping::binding).unwrap_or_default();
+            let mapping = platform
+                .mapping
+                .as_deref()
+                .map(mapping)
+                .transpose()?
+                .map(Mapping::binding)
+                .unwrap_or_default();
             Ok(Self { asked, mapping })
         };
         platforms.iter().map(read).collect()

@@ -17,7 +17,8 @@ impl Platforms {
     /// [`PlatformError`].
     pub async fn probe(&self, id: &str) -> Result<Option<api::Probed>, PlatformError> {
         let joined = self.joined().into_iter().find(|joined| joined.kept.platform.id == id);
-        let Some(Kept { platform, originator, found, descriptions, .. }) = joined.map(|joined| joined.kept) else {
+        let Some(Kept { platform, originator, found, descriptions, .. }) = joined.map(|joined| joined.kept)
+        else {
             return Ok(None);
         };
         // Without the owner's words, which are no news, and with a gate that lets nothing pass.
@@ -159,7 +160,12 @@ mod tests {
                 ("urn:x:fan", DriftKind::Missing, None, None),
                 ("urn:x:heater", DriftKind::New, None, None),
                 ("urn:x:lamp", DriftKind::Missing, Some("property on"), None),
-                ("urn:x:lamp", DriftKind::Changed, Some("property power"), Some("number of /power in W, json")),
+                (
+                    "urn:x:lamp",
+                    DriftKind::Changed,
+                    Some("property power"),
+                    Some("number of /power in W, json")
+                ),
                 ("urn:x:lamp", DriftKind::New, Some("property lit"), Some("boolean of /on, json")),
             ]
         );

@@ -94,7 +94,7 @@ impl Platforms {
                 Ok(messages) => {
                     tracing::debug!(platform = %id, "its messages are read");
                     wait = Wait::default();
-                    if let Err(error) = self.read(id, messages).await {
+                    if let Err(error) = self.take_in(id, messages).await {
                         // The node stops on the first; a full channel says that it already does.
                         let _ = self.0.keeper.fatal.try_send(error);
                         return;
@@ -113,7 +113,11 @@ impl Platforms {
     }
 
     /// Keeps what the messages say, then lets go of them: only then are they confirmed to the platform.
-    async fn read(&self, platform: &str, mut messages: mpsc::Receiver<Message>) -> Result<(), JournalError> {
+    async fn take_in(
+        &self,
+        platform: &str,
+        mut messages: mpsc::Receiver<Message>,
+    ) -> Result<(), JournalError> {
         let mut heard = Vec::with_capacity(AT_ONCE);
         while messages.recv_many(&mut heard, AT_ONCE).await > 0 {
             let mut said = Vec::new();

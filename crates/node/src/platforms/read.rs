@@ -12,12 +12,7 @@ impl Platforms {
     ///
     /// # Errors
     /// [`PlatformError`].
-    pub async fn read(
-        &self,
-        thing: &ThingId,
-        property: &str,
-        fresh: bool,
-    ) -> Result<Reading, PlatformError> {
+    pub async fn read(&self, thing: &ThingId, property: &str, fresh: bool) -> Result<Reading, PlatformError> {
         let joined = self.with(thing).ok_or_else(|| PlatformError::NoThing { thing: thing.clone() })?;
         if let Some(newest) = self.0.readings.newest(thing, property).filter(|_| !fresh) {
             return Ok(newest);

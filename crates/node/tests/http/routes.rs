@@ -258,7 +258,8 @@ async fn what_joining_would_register_is_shown() {
 async fn a_joined_platform_is_probed() {
     let server = Server::start().await;
     let probe = async |id: &str| {
-        server.request(Method::POST, &format!("/api/v1/platforms/{id}/probe")).send().await.unwrap()
+        let request = server.request(Method::POST, &format!("/api/v1/platforms/{id}/probe"));
+        request.json(&json!({})).send().await.unwrap()
     };
     let probed = probe("a%20b").await;
     assert_eq!(probed.status(), 200);

@@ -73,8 +73,11 @@ fn a_cse_is_joined_by_its_kind_and_heard() {
         let drift = probe().await;
         let told: Vec<_> = drift.iter().map(|one| (one.kind, one.affordance.as_deref().unwrap())).collect();
         let gone = DriftKind::Missing;
-        let expected =
-            [(gone, "property door_count"), (gone, "property door_open"), (DriftKind::New, "property humidity")];
+        let expected = [
+            (gone, "property door_count"),
+            (gone, "property door_open"),
+            (DriftKind::New, "property humidity"),
+        ];
         assert_eq!(told, expected);
         assert!(node.platforms().probe("nobody-1").await.unwrap().is_none());
     });

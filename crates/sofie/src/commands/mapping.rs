@@ -32,8 +32,8 @@ pub(crate) fn run(verb: &MappingVerb, format: Format) -> Result<ExitCode, Failur
 }
 
 fn judge(file: &Path) -> Result<Judged, Failure> {
-    let next = "correct it; docs/guide/mapping.md shows one";
-    let mapping = platforms::mapping(file).map_err(|error| Failure::usage("test a mapping", error, next))?;
+    let mapping = platforms::mapping(file)
+        .map_err(|error| Failure::usage("test a mapping", error, "correct the file"))?;
     let samples = mapping.test();
     // What nothing was asked of is not good.
     let good = !samples.is_empty() && samples.iter().all(|sample| sample.faults.is_empty());

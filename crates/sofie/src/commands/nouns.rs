@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::Value;
-use sofie_node::api::{Contract, Decline, Drift, Introspected, JoinPlatform, LedgerStatus, Platform, PlatformKind, Probed, Step};
+use sofie_node::api::{
+    Contract, Decline, Drift, Introspected, JoinPlatform, LedgerStatus, Platform, PlatformKind, Probed, Step,
+};
 
 use super::{published, ruling};
 use crate::cli::{ContractVerb, LedgerVerb, Node, PlatformVerb};

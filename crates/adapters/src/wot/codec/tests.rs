@@ -100,7 +100,8 @@ fn the_first_form_that_is_spoken_is_taken() {
     );
     let on = &planned(&td).properties[0];
     assert_eq!((on.read.path.as_str(), on.read.format), ("/text", Format::Text));
-    assert_eq!(on.poll.as_ref().map(|poll| poll.path.as_str()), Some("/wait"));
+    let told = on.poll.as_ref().map(|poll| (poll.path.as_str(), poll.sse));
+    assert_eq!(told, Some(("/sse", true)), "a stream before a long poll");
 }
 
 #[test]
