@@ -141,7 +141,7 @@ async fn every_other_request_is_refused_for_its_reason_and_recorded() {
         (
             "not allowed",
             world.shown_by(mine, &grant, renter, asked("unlock")),
-            "locker-co has not allowed it",
+            "locker-co has not allowed that unlock is asked for",
         ),
         ("other action", world.shown_by(mine, &grant, renter, asked("light")), "for another action"),
         ("other thing", world.shown_by(mine, &grant, renter, elsewhere), "for another thing"),
